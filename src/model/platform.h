@@ -1,0 +1,160 @@
+// The platform as its owner describes it in leeward.yaml: sites, tiers, databases, DNS, probes and
+// failover policy. Plain data, immutable after loading; config/ parses and validates it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "model/ids.h"
+#include "model/lease.h"
+
+namespace leeward {
+
+// Host and port. `host` is an IPv4 address in this version ("10.0.0.1").
+struct Endpoint {
+  std::string host;
+  std::uint16_t port = 0;
+  auto operator<=>(const Endpoint&) const = default;
+};
+std::string to_string(const Endpoint& e);                // "10.0.0.1:3306"
+Result<Endpoint> parse_endpoint(std::string_view text);  // kInvalid says what to write
+
+// Where a secret is kept; the value itself never lives in the model. "file:PATH" (relative to the
+// configuration file's directory) or "env:NAME".
+struct SecretRef {
+  enum class Kind { kNone, kFile, kEnv } kind = Kind::kNone;
+  std::string where;
+};
+
+enum class SiteRole { kPrimary, kStandby, kWitness };
+
+struct Site {
+  std::string name;
+  SiteRole role = SiteRole::kStandby;  // configured role; who is primary *now* is in ServiceRecord
+  std::string address;                 // reached by the other sites
+};
+
+// A process that Leeward starts and keeps running. Placeholders in command and env values:
+// {site} {address} {port} {state} and {gateway.NAME} (host:port of that database's gateway).
+struct ProcessSpec {
+  std::vector<std::string> command;  // argv; empty: not started by Leeward
+  std::map<std::string, std::string> env;
+  std::string directory;  // working directory; empty: the configuration file's
+};
+
+struct HttpCheck {
+  std::string path = "/healthz";
+  std::uint16_t port = 0;
+};
+
+enum class StandbyMode { kWarm, kCold };  // cold: no process on a site that is not the writer
+
+struct Tier {
+  std::string name;
+  ProcessSpec process;
+  std::uint16_t port = 0;           // port of the first instance; instance i listens on port + i
+  bool local = false;               // listens on loopback only ({address} is 127.0.0.1)
+  std::optional<HttpCheck> ready;   // none: ready as soon as it runs
+  int instances = 1;
+  StandbyMode standby = StandbyMode::kWarm;
+  Duration stop_timeout = 5s;       // SIGTERM to SIGKILL
+};
+
+enum class Engine { kMariadb, kRedis };
+
+struct DatabaseNode {
+  Endpoint address;     // as the other site's replication and this site's agent reach it
+  ProcessSpec process;  // started by `leeward up` when it has a command
+};
+
+struct Database {
+  std::string name;
+  Engine engine = Engine::kMariadb;
+  std::map<SiteId, DatabaseNode> sites;  // one node a site in this version
+  std::string admin_user;                // MariaDB: used by the agent
+  SecretRef admin_password;
+  std::string replication_user;
+  SecretRef replication_password;
+  Endpoint gateway;             // where the applications of each site connect ("127.0.0.1:3307")
+  std::uint16_t peer_port = 0;  // port on the site's address where the other site's gateway connects
+  bool loss_allowed = false;    // Redis: excluded from the RPO gate
+};
+
+enum class RecordType { kA, kAaaa, kNs, kCname, kTxt, kMx, kSrv, kCaa };
+
+struct DnsRecord {
+  std::string name;                 // relative to the zone, "@" for its apex
+  RecordType type = RecordType::kA;
+  Duration ttl{};
+  bool failover = false;            // value is the address of the active site
+  std::map<SiteId, std::string> site_values;  // failover: the value for each site
+  std::vector<std::string> values;  // static: rdata in presentation format
+};
+
+struct DnsZone {
+  std::string name;  // "shop.test", without the final dot
+  std::uint16_t port = 53;
+  Duration ttl = 30s;
+  Duration negative_ttl = 5s;               // SOA minimum, RFC 2308
+  std::vector<std::string> nameservers;     // full names, NS records of the apex
+  std::string contact;                      // SOA RNAME as an e-mail address
+  std::vector<DnsRecord> records;
+};
+
+struct ProbePolicy {
+  Duration interval = 1s;
+  Duration timeout = 800ms;
+  int fall = 3;
+  int rise = 2;
+  int quorum = 2;              // vantage points that must agree
+  std::uint16_t port = 0;      // of the service, on each site's address
+  std::string path = "/healthz";
+};
+
+enum class FailoverMode { kAutomatic, kApprove, kManual };
+
+struct FailoverPolicy {
+  FailoverMode mode = FailoverMode::kAutomatic;
+  Duration rpo = 1s;            // an estimated loss above it stops an automatic promotion (I4)
+  Duration block_window = 30min;  // at most one automatic failover in it (I7)
+  Duration drain_timeout = 5s;  // planned: for transactions in flight, then the switchover is undone
+  Duration catch_up_timeout = 10s;
+  Duration hold_timeout = 8s;   // how long the gateway may hold a request while the writer moves
+  std::optional<SiteId> preferred;  // where failback goes; default: the configured primary
+};
+
+struct ControlSpec {
+  SiteId site;                       // sqlite: where the one control node runs
+  Endpoint listen{"127.0.0.1", 7400};
+};
+
+struct Platform {
+  std::string name;
+  std::string directory;  // of the configuration file; relative paths start here
+  std::string state_dir;  // each role keeps its state in state_dir/<site>/<role>
+  std::vector<Site> sites;
+  ControlSpec control;
+  std::uint16_t agent_port = 7401;  // on each site's address
+  SecretRef agent_token;
+  SecretRef operator_token;
+  LeaseTimings lease;
+  Duration heartbeat = 250ms;
+  std::vector<Tier> tiers;
+  std::vector<Database> databases;
+  DnsZone dns;
+  ProbePolicy probes;
+  FailoverPolicy failover;
+
+  const Site& site(SiteId id) const { return sites[id.value]; }
+  std::optional<SiteId> find_site(std::string_view name) const;
+  std::vector<SiteId> workload_sites() const;  // primary and standby, in file order
+  SiteId configured_primary() const;
+  SiteId preferred_site() const { return failover.preferred.value_or(configured_primary()); }
+  const Database* find_database(Engine engine) const;  // first of that engine, or null
+};
+
+}  // namespace leeward

@@ -1,0 +1,78 @@
+// What is observed: of a database, by a vantage point, by a site's agent. Observations carry ages
+// measured on the observer's own clock, never another machine's timestamps, so that skew between
+// sites cannot mislead a decision.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "model/ids.h"
+
+namespace leeward {
+
+// Sequence number of a transaction in the one replication stream of the service (MariaDB: seq_no of
+// GTID domain 0, which gtid_strict_mode keeps growing). Comparable between sites only as long as
+// their histories have not diverged; divergence is found by epoch, see DatabaseStatus::diverged.
+using Position = Strong<struct PositionTag, std::uint64_t>;
+
+enum class ReplicationState : std::uint8_t { kNone, kConnecting, kStreaming, kBroken };
+std::string_view name(ReplicationState s);
+
+inline constexpr Duration kNever = Duration::max();
+
+struct DatabaseStatus {
+  bool reachable = false;  // answered a query in time; all else is stale or default when false
+  bool read_only = true;
+  Epoch epoch;             // highest epoch that a promotion wrote into the data itself
+  SiteId source = kNoSite;  // site it replicates from, running or not
+  ReplicationState replication = ReplicationState::kNone;
+  Position written;   // last transaction in its own history, replicated ones included
+  Position received;  // last one received from the source, applied or not
+  Position applied;   // last one applied from the source
+  bool diverged = false;          // has transactions that the writer's history lacks
+  Duration heartbeat_age = kNever;  // since a *new* heartbeat row was last seen here (own clock)
+  Duration lag = kNever;            // wall time now − time in the last applied heartbeat row
+};
+
+// One vantage point's opinion of the service at one site, after rise and fall thresholds.
+enum class Health : std::uint8_t { kUnknown, kUp, kDown };
+std::string_view name(Health h);
+
+struct VantageReport {
+  SiteId vantage;
+  std::array<Health, kSitesMax> health{};  // by site; kUnknown until enough probes
+  std::array<std::uint8_t, kSitesMax> failures{};  // consecutive failed probes, saturating
+  std::string detail;                      // last probe error, for people
+};
+
+enum class GatewayMode : std::uint8_t {
+  kRefuse,  // clients get a clear refusal
+  kHold,    // clients wait (bounded) while the writer moves
+  kLocal,   // forwards to this site's database under the lease
+  kRemote,  // forwards to the writer site's gateway
+};
+std::string_view name(GatewayMode m);
+
+// What a site's agent tells control, every report interval and at every change.
+struct AgentReport {
+  SiteId site;
+  Epoch highest_epoch;        // highest epoch this agent ever acted on or was told of
+  Epoch lease_epoch;          // 0: holds no lease
+  bool by_promise = false;    // the lease is kept alive by promises, not by the store
+  GatewayMode gateway = GatewayMode::kRefuse;
+  Epoch writing_epoch;        // gateway open to the local database at this epoch; 0: not
+  bool drained = false;       // hold + no transaction in flight + database read_only
+  Epoch drained_epoch;        // the epoch whose writes have been drained
+  Position drained_position;  // last transaction then; meaningful while `drained`
+  bool rejoining = false;     // working on becoming a standby (flashback or reseed)
+  DatabaseStatus database;
+  std::uint16_t tiers_ready = 0;  // application instances ready
+  std::uint16_t tiers_wanted = 0;
+  std::uint32_t ledger_open = 0;  // lost writes kept on this site, not yet replayed or discarded
+  std::string problem;            // why this site could not take over now; empty: it could
+};
+
+}  // namespace leeward
