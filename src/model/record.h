@@ -18,8 +18,10 @@ namespace leeward {
 struct Intent {
   SiteId writer = kNoSite;
   Epoch epoch;             // of the writer's grant; grows with each change of `writer`
-  bool draining = false;   // planned move: the writer holds new requests and finishes running ones
+  PlanId drain;            // planned move: the writer holds new requests and finishes running ones;
+                           // names the plan so that an answer to an undone plan cannot count. 0: no
   Position required;       // the writer must have applied this much before it takes the lease
+  bool draining() const { return drain.value != 0; }
   bool operator==(const Intent&) const = default;
 };
 
@@ -52,6 +54,7 @@ struct Plan {
   std::string reason;
   std::string outcome;        // set with kDone and kAborted
   Duration estimated_loss{};  // at the decision
+  Position drained;           // last position of the old writer, known from kCatchUp on (planned)
   std::vector<StepRecord> history;
 
   bool ended() const { return step == PlanStep::kDone || step == PlanStep::kAborted; }

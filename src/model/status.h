@@ -64,15 +64,15 @@ struct AgentReport {
   bool by_promise = false;    // the lease is kept alive by promises, not by the store
   GatewayMode gateway = GatewayMode::kRefuse;
   Epoch writing_epoch;        // gateway open to the local database at this epoch; 0: not
-  bool drained = false;       // hold + no transaction in flight + database read_only
-  Epoch drained_epoch;        // the epoch whose writes have been drained
-  Position drained_position;  // last transaction then; meaningful while `drained`
+  PlanId drained_plan;        // plan for which the gateway holds, no transaction is in flight and
+                              // the database is read_only; 0: not drained
+  Position drained_position;  // last transaction then
   bool rejoining = false;     // working on becoming a standby (flashback or reseed)
   DatabaseStatus database;
   std::uint16_t tiers_ready = 0;  // application instances ready
   std::uint16_t tiers_wanted = 0;
   std::uint32_t ledger_open = 0;  // lost writes kept on this site, not yet replayed or discarded
-  std::string problem;            // why this site could not take over now; empty: it could
+  std::string problem;            // short reason why this site's data could not take over; empty: it could
 };
 
 }  // namespace leeward
