@@ -1,0 +1,363 @@
+#include "control/agent_core.h"
+
+#include <algorithm>
+
+#include "control/guard.h"
+
+namespace leeward::control {
+
+AgentCore::AgentCore(AgentConfig config) : config_(std::move(config)) {
+  for (SiteId peer : config_.peers) promises_.push_back({.peer = peer, .request = {}, .granted_epoch = {}});
+}
+
+void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
+  memory_ = persisted_ = memory;
+  last_store_grant_ = now.boot;  // gives the store its time before peers are asked
+  // A request of an earlier life must not be taken for one of this life.
+  next_request_ = static_cast<std::uint64_t>(now.boot.time_since_epoch().count());
+  converge(now, out);
+}
+
+void AgentCore::on_record(Now now, const ServiceRecord& record, AgentEffects& out) {
+  // An older record (a late or duplicated answer) must not turn anything back.
+  bool older = record.intent.epoch < memory_.intent.epoch ||
+               (record.intent.epoch == memory_.intent.epoch && record.version < record_version_);
+  if (!LEEWARD_GUARD("no-older-record", !older)) return;
+  record_version_ = record.version;
+  contacted_ = true;
+  last_contact_ = now.boot;
+  memory_.intent = record.intent;
+  memory_.active = record.active;
+  memory_.active_epoch = record.active_epoch;
+  memory_.highest = std::max(memory_.highest, record.intent.epoch);
+  converge(now, out);
+}
+
+void AgentCore::on_lease_reply(Now now, RequestId request, LeaseOutcome outcome, AgentEffects& out) {
+  // Only the answer to the outstanding request counts: a request given up may have been overtaken by
+  // a promise to the other side.
+  if (!lease_request_ || !LEEWARD_GUARD("answer-outstanding", lease_request_->request == request))
+    return;
+  Outstanding asked = *lease_request_;
+  lease_request_.reset();
+  switch (outcome) {
+    case LeaseOutcome::kGranted:
+      if (asked.op == LeaseOp::kRelease) {
+        release_due_ = Epoch{};
+        break;
+      }
+      last_store_grant_ = asked.sent;
+      store_until_ = (LEEWARD_GUARD("count-from-sending", false) ? now.boot : asked.sent) +
+                     config_.lease.duration;
+      take_lease(now, asked.epoch, out);
+      break;
+    case LeaseOutcome::kSuperseded:
+      if (asked.op == LeaseOp::kRelease) {
+        release_due_ = Epoch{};
+      } else if (asked.epoch >= held_) {
+        give_up(asked.epoch);
+      }
+      next_lease_request_ = now.boot + (release_due_.value != 0 ? 0ms : config_.retry_after);
+      break;
+    case LeaseOutcome::kNotYet:
+    case LeaseOutcome::kUnreachable:
+      next_lease_request_ = std::max(next_lease_request_, now.boot + config_.retry_after);
+      break;
+  }
+  converge(now, out);
+}
+
+void AgentCore::take_lease(Now now, Epoch epoch, AgentEffects& out) {
+  deadline_ = std::max(store_until_, promise_held_until_);
+  if (now.boot >= deadline_) return;  // the answer took longer than the lease
+  held_ = epoch;
+  if (memory_.held != epoch || memory_.highest < epoch) {
+    memory_.held = epoch;
+    memory_.highest = std::max(memory_.highest, epoch);
+    persist(out);
+  }
+}
+
+void AgentCore::drop_lease() {
+  held_ = Epoch{};
+  store_until_ = promise_held_until_ = deadline_ = BootTime{};
+  for (PeerPromise& p : promises_) p.granted_sent = BootTime{};
+}
+
+void AgentCore::give_up(Epoch epoch) {
+  release_due_ = epoch;
+  memory_.held = Epoch{};  // never again by promise at this epoch
+  drop_lease();
+}
+
+void AgentCore::expire(Now now) {
+  if (held_.value != 0 && now.boot >= deadline_) drop_lease();
+  // A request unanswered for long is given up; its answer, should it come, is ignored.
+  if (lease_request_ && now.boot >= lease_request_->sent + config_.request_timeout)
+    lease_request_.reset();
+  for (PeerPromise& p : promises_)
+    if (p.outstanding && now.boot >= p.sent + config_.request_timeout) p.outstanding = false;
+}
+
+void AgentCore::on_promise_request(Now now, SiteId from, Epoch epoch, RequestId request,
+                                   AgentEffects& out) {
+  expire(now);
+  bool granted = LEEWARD_GUARD("promise-not-below-known-epoch", epoch >= memory_.highest) &&
+                 LEEWARD_GUARD("promise-not-while-holding", held_.value == 0) &&
+                 LEEWARD_GUARD("promise-not-while-asking", !lease_request_);
+  if (granted) {
+    memory_.highest = std::max(memory_.highest, epoch);
+    memory_.promise_until =
+        std::max(memory_.promise_until, now.boot + config_.lease.takeover);
+    if (LEEWARD_GUARD("promise-durable", false))
+      persisted_ = memory_;
+    else
+      persist(out);
+  }
+  out.push_back(SendPromiseReply{from, request, granted});
+  converge(now, out);
+}
+
+void AgentCore::on_promise_reply(Now now, SiteId from, RequestId request, bool granted,
+                                 AgentEffects& out) {
+  for (PeerPromise& p : promises_) {
+    if (p.peer != from || !p.outstanding || p.request != request) continue;
+    p.outstanding = false;
+    if (!granted) continue;
+    p.granted_sent = p.sent;
+    p.granted_epoch = memory_.intent.epoch;
+  }
+  // The lease lives as long as the oldest of *all* promises; one missing peer could take it.
+  BootTime oldest = BootTime::max();
+  for (const PeerPromise& p : promises_) {
+    if (!LEEWARD_GUARD("every-peer-promises", p.granted_epoch == memory_.intent.epoch)) return;
+    oldest = std::min(oldest, p.granted_sent);
+  }
+  if (promises_.empty() || oldest == BootTime{} || !may_hold_by_promise()) return;
+  promise_held_until_ = oldest + config_.lease.duration;
+  take_lease(now, memory_.intent.epoch, out);
+  converge(now, out);
+}
+
+void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects& out) {
+  database_ = status;
+  database_seen_ = now.boot;
+  database_fresh_ = true;
+  converge(now, out);
+}
+
+void AgentCore::on_database_done(Now now, RequestId request, bool ok, Position position,
+                                 AgentEffects& out) {
+  if (!database_op_ || database_op_->request != request) return;
+  StartDatabase done = *database_op_;
+  database_op_.reset();
+  // What was observed before the operation ended says nothing about now.
+  database_fresh_ = false;
+  if (!ok) {
+    next_database_op_ = now.boot + config_.retry_after;
+  } else if (done.op == DatabaseOp::kFence && memory_.intent.draining() && gateway_drained_ &&
+             holds_lease(now) && done.epoch == held_) {
+    drained_plan_ = memory_.intent.drain;
+    drained_position_ = position;
+  }
+  converge(now, out);
+}
+
+void AgentCore::on_gateway(Now now, bool drained, AgentEffects& out) {
+  gateway_drained_ = drained && gateway_ && gateway_->mode == GatewayMode::kHold;
+  converge(now, out);
+}
+
+void AgentCore::tick(Now now, AgentEffects& out) { converge(now, out); }
+
+BootTime AgentCore::next_tick(Now now) const {
+  BootTime next = now.boot + 250ms;
+  if (held_.value != 0) next = std::min(next, deadline_);
+  if (next_lease_request_ > now.boot) next = std::min(next, next_lease_request_);
+  return std::max(next, now.boot + 1ms);
+}
+
+bool AgentCore::database_usable(Now now) const {
+  return database_.reachable && database_fresh_ &&
+         now.boot - database_seen_ < config_.database_stale;
+}
+
+bool AgentCore::may_acquire(Now now) const {
+  const Intent& intent = memory_.intent;
+  if (intent.writer != config_.self || intent.epoch.value == 0) return false;
+  if (!LEEWARD_GUARD("promise-binds", now.boot >= memory_.promise_until)) return false;
+  if (memory_.held == intent.epoch) return true;  // we were the writer: the database is ours
+  if (!database_usable(now) || (database_op_ && database_op_->op == DatabaseOp::kFollow)) return false;
+  return LEEWARD_GUARD("required-position",
+                       std::max(database_.applied, database_.written) >= intent.required);
+}
+
+bool AgentCore::may_hold_by_promise() const {
+  return memory_.intent.writer == config_.self && memory_.held == memory_.intent.epoch &&
+         memory_.held.value != 0 && memory_.highest == memory_.held;
+}
+
+void AgentCore::ask_for_lease(Now now, AgentEffects& out) {
+  if (lease_request_ || now.boot < next_lease_request_) return;
+  const Intent& intent = memory_.intent;
+  auto send = [&](LeaseOp op, Epoch epoch) {
+    lease_request_ = Outstanding{RequestId{next_request_++}, op, epoch, now.boot};
+    next_lease_request_ = now.boot + config_.lease.renew_every;
+    out.push_back(SendLease{op, epoch, lease_request_->request});
+  };
+  bool ours = intent.writer == config_.self && intent.epoch == held_;
+  // Given back, the other side need not wait for it to run out. The gateway was closed in this same
+  // step, before this request (see converge).
+  if (held_.value != 0 && !ours) give_up(held_);
+  if (release_due_.value != 0) {
+    send(LeaseOp::kRelease, release_due_);
+  } else if (held_.value != 0) {
+    send(LeaseOp::kRenew, held_);
+  } else if (may_acquire(now)) {
+    send(LeaseOp::kAcquire, intent.epoch);
+    next_lease_request_ = now.boot + config_.retry_after;
+  }
+}
+
+void AgentCore::ask_for_promises(Now now, AgentEffects& out) {
+  if (!may_hold_by_promise() || now.boot < next_promise_request_ ||
+      now.boot - last_store_grant_ < config_.promise_after)
+    return;
+  next_promise_request_ = now.boot + config_.lease.renew_every;
+  for (PeerPromise& p : promises_) {
+    if (p.outstanding) continue;
+    p.request = RequestId{next_request_++};
+    p.sent = now.boot;
+    p.outstanding = true;
+    out.push_back(SendPromiseRequest{p.peer, memory_.held, p.request});
+  }
+}
+
+SetGateway AgentCore::wanted_gateway(Now now) const {
+  const Intent& intent = memory_.intent;
+  bool contact = contacted_ && now.boot - last_contact_ < config_.contact_fresh;
+  SetGateway hold{GatewayMode::kHold, {}, {}, kNoSite};
+  SetGateway refuse{GatewayMode::kRefuse, {}, {}, kNoSite};
+  if (intent.writer == config_.self) {
+    if (!holds_lease(now) || held_ != intent.epoch) return contact ? hold : refuse;
+    if (intent.draining()) return hold;
+    bool promoted = LEEWARD_GUARD("gateway-checks-epoch", database_.epoch == held_) &&
+                    !database_.read_only && database_usable(now) && !database_op_;
+    bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_;
+    // A status that comes late must not close a gateway that is open: the database itself answers.
+    if (promoted || (was_open && !database_op_))
+      return {GatewayMode::kLocal, held_, deadline_, kNoSite};
+    return hold;
+  }
+  if (!LEEWARD_GUARD("close-when-moved", intent.writer != kNoSite))
+    return gateway_.value_or(refuse);
+  if (intent.writer == kNoSite) return refuse;
+  bool open_there = memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
+  if (open_there) return {GatewayMode::kRemote, {}, {}, intent.writer};
+  return contact ? hold : refuse;
+}
+
+void AgentCore::steer_gateway(Now now, AgentEffects& out) {
+  SetGateway wanted = wanted_gateway(now);
+  bool same = gateway_ && gateway_->mode == wanted.mode && gateway_->epoch == wanted.epoch &&
+              gateway_->site == wanted.site;
+  if (same && wanted.deadline == gateway_->deadline) return;
+  if (same) {
+    out.push_back(ExtendLease{wanted.epoch, wanted.deadline});
+  } else {
+    if (wanted.mode == GatewayMode::kHold) {
+      drain_started_ = now.boot;
+      transactions_ended_ = false;
+    }
+    gateway_drained_ = false;
+    out.push_back(wanted);
+  }
+  gateway_ = wanted;
+}
+
+std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
+  const Intent& intent = memory_.intent;
+  bool lease = holds_lease(now) && intent.writer == config_.self && intent.epoch == held_;
+  if (lease && intent.draining()) {
+    if (gateway_drained_ && drained_plan_ != intent.drain)
+      return StartDatabase{DatabaseOp::kFence, held_, kNoSite, {}};
+    return std::nullopt;
+  }
+  if (lease) {
+    if (database_.read_only || database_.epoch != held_)
+      return StartDatabase{DatabaseOp::kPromote, held_, kNoSite, {}};
+    return std::nullopt;
+  }
+  if (!LEEWARD_GUARD("fence-without-lease", database_.read_only))
+    return StartDatabase{DatabaseOp::kFence, {}, kNoSite, {}};
+  bool open_elsewhere = intent.writer != kNoSite && intent.writer != config_.self &&
+                        memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
+  bool following = database_.source == intent.writer && !database_.diverged &&
+                   (database_.replication == ReplicationState::kStreaming ||
+                    database_.replication == ReplicationState::kConnecting);
+  if (open_elsewhere && !following)
+    return StartDatabase{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
+  return std::nullopt;
+}
+
+void AgentCore::steer_database(Now now, AgentEffects& out) {
+  if (memory_.intent.draining() && holds_lease(now) && !gateway_drained_ && !transactions_ended_ &&
+      now.boot - drain_started_ >= config_.drain_patience) {
+    transactions_ended_ = true;
+    out.push_back(EndTransactions{});
+  }
+  if (!memory_.intent.draining()) drained_plan_ = PlanId{};
+  if (database_op_ || now.boot < next_database_op_ || !database_usable(now)) return;
+  std::optional<StartDatabase> wanted = wanted_database_op(now);
+  if (!wanted) return;
+  wanted->request = RequestId{next_request_++};
+  database_op_ = wanted;
+  out.push_back(*wanted);
+}
+
+void AgentCore::converge(Now now, AgentEffects& out) {
+  expire(now);
+  if (!(memory_ == persisted_)) persist(out);
+  steer_gateway(now, out);
+  ask_for_lease(now, out);
+  ask_for_promises(now, out);
+  steer_database(now, out);
+}
+
+void AgentCore::persist(AgentEffects& out) {
+  persisted_ = memory_;
+  out.push_back(Persist{memory_});
+}
+
+AgentReport AgentCore::report(Now now) const {
+  AgentReport r;
+  r.site = config_.self;
+  r.highest_epoch = memory_.highest;
+  bool lease = holds_lease(now);
+  r.lease_epoch = lease ? held_ : Epoch{};
+  r.by_promise = lease && store_until_ <= now.boot;
+  r.gateway = gateway_ ? gateway_->mode : GatewayMode::kRefuse;
+  bool writing = lease && gateway_ && gateway_->mode == GatewayMode::kLocal;
+  r.writing_epoch = writing ? held_ : Epoch{};
+  r.drained_plan = lease ? drained_plan_ : PlanId{};
+  r.drained_position = drained_position_;
+  r.rejoining = database_op_ && database_op_->op == DatabaseOp::kFollow;
+  r.database = database_;
+  r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.database_stale;
+  if (r.database.heartbeat_age != kNever)
+    r.database.heartbeat_age += now.boot - database_seen_;
+  if (!r.database.reachable) {
+    r.problem = "db unreachable";
+  } else if (r.rejoining) {
+    r.problem = "rejoining";
+  } else if (database_.diverged) {
+    r.problem = "diverged";
+  } else if (memory_.intent.writer != config_.self &&
+             database_.replication != ReplicationState::kStreaming &&
+             database_.replication != ReplicationState::kConnecting) {
+    r.problem = "not replicating";
+  }
+  return r;
+}
+
+}  // namespace leeward::control

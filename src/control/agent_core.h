@@ -1,0 +1,210 @@
+// What one site's agent decides: when it holds the writer lease, what its gateway lets through, and
+// what its database is to become. Pure: no clock, no I/O, no randomness; the same code runs in the
+// daemon (app/agent_role) and in the simulator.
+//
+// The intuition. The intent in the service record says who should write and at which epoch. Being
+// named there gives no right: the right is the lease, asked for from the store and counted from
+// *before* the request was sent. Everything else follows from the pair (intent, lease):
+//
+//   lease valid, not draining   → database promoted at the epoch → gateway local until the deadline
+//   lease valid, draining       → gateway holds; once no transaction runs, database read-only
+//   no lease, another site open → database read-only, follows that site; gateway remote
+//   no lease, otherwise         → database read-only; gateway holds (a move is on) or refuses
+//
+// It is level-triggered: each input recomputes the wanted state and emits what is missing, so a lost
+// effect or a restart only costs time. At most one lease request and one database operation are in
+// flight.
+//
+// Safety rests on (design §5): the deadline counts from before sending; a grant counts only as answer
+// to the request outstanding; a promise is durable before it is given, is refused while this site
+// holds or asks for the lease or knows a higher epoch, and while it runs this site asks for nothing.
+//
+// Not thread-safe; owned and called by one loop.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "base/time.h"
+#include "model/lease.h"
+#include "model/record.h"
+#include "model/status.h"
+
+namespace leeward::control {
+
+enum class LeaseOp : std::uint8_t { kAcquire, kRenew, kRelease };
+enum class LeaseOutcome : std::uint8_t {
+  kGranted,
+  kSuperseded,   // the record names another writer or a higher epoch: stop now
+  kNotYet,       // not refused for good: another holder's lease has not run out, or the store is busy
+  kUnreachable,  // no answer: the outcome is unknown
+};
+
+using RequestId = Strong<struct RequestTag, std::uint64_t>;
+
+// What an agent must remember across a crash. BootTime: the shell replaces promise_until by
+// "a whole takeover time from now" when the machine was rebooted in between.
+struct AgentMemory {
+  Epoch highest;            // highest epoch ever acted on or told of
+  Epoch held;               // last epoch at which this site held the lease
+  Intent intent;            // last known
+  SiteId active = kNoSite;  // last known site that is open for writes, at active_epoch
+  Epoch active_epoch;
+  BootTime promise_until{};
+  bool operator==(const AgentMemory&) const = default;
+};
+
+struct AgentConfig {
+  SiteId self;
+  std::vector<SiteId> peers;  // every other site that could be granted the lease
+  LeaseTimings lease;
+  Duration request_timeout = 700ms;  // a lease or promise request unanswered this long is given up
+  Duration promise_after = 1s;       // the store silent this long: ask the peers as well
+  Duration contact_fresh = 3s;       // the record heard of within this: "control is there"
+  Duration database_stale = 2s;
+  Duration retry_after = 200ms;      // after a failed database operation or a refused acquire
+  Duration drain_patience = 3s;      // transactions running longer are ended in a planned move
+};
+
+struct SendLease {
+  LeaseOp op;
+  Epoch epoch;
+  RequestId request;
+};
+struct SendPromiseRequest {
+  SiteId to;
+  Epoch epoch;
+  RequestId request;
+};
+struct SendPromiseReply {
+  SiteId to;
+  RequestId request;
+  bool granted;
+};
+struct Persist {  // must be durable before any later effect of the same step is carried out
+  AgentMemory memory;
+};
+struct SetGateway {
+  GatewayMode mode;
+  Epoch epoch;        // kLocal
+  BootTime deadline;  // kLocal: nothing passes after it
+  SiteId site;        // kRemote
+};
+struct ExtendLease {  // kLocal goes on until a later deadline
+  Epoch epoch;
+  BootTime deadline;
+};
+enum class DatabaseOp : std::uint8_t { kFence, kPromote, kFollow };
+struct StartDatabase {
+  DatabaseOp op;
+  Epoch epoch;   // kPromote: to write; kFollow: the source's
+  SiteId site;   // kFollow
+  RequestId request;
+};
+struct EndTransactions {};  // close sessions still inside a transaction (a drain took too long)
+
+using AgentEffect = std::variant<SendLease, SendPromiseRequest, SendPromiseReply, Persist, SetGateway,
+                                 ExtendLease, StartDatabase, EndTransactions>;
+using AgentEffects = std::vector<AgentEffect>;
+
+class AgentCore {
+ public:
+  explicit AgentCore(AgentConfig config);
+
+  // First call, and again after a crash, with what was last persisted (default: nothing).
+  void start(Now now, const AgentMemory& memory, AgentEffects& out);
+
+  void on_record(Now now, const ServiceRecord& record, AgentEffects& out);
+  void on_lease_reply(Now now, RequestId request, LeaseOutcome outcome, AgentEffects& out);
+  void on_promise_request(Now now, SiteId from, Epoch epoch, RequestId request, AgentEffects& out);
+  void on_promise_reply(Now now, SiteId from, RequestId request, bool granted, AgentEffects& out);
+  void on_database(Now now, const DatabaseStatus& status, AgentEffects& out);
+  // `position`: last transaction after a successful kFence.
+  void on_database_done(Now now, RequestId request, bool ok, Position position, AgentEffects& out);
+  // `drained`: in kHold, no command in flight and no transaction open.
+  void on_gateway(Now now, bool drained, AgentEffects& out);
+  void tick(Now now, AgentEffects& out);
+
+  // When tick() should come next at the latest.
+  BootTime next_tick(Now now) const;
+
+  bool holds_lease(Now now) const { return held_.value != 0 && now.boot < deadline_; }
+  BootTime deadline() const { return deadline_; }
+  const AgentMemory& memory() const { return memory_; }
+  // True when this site's application tiers should run even if configured cold.
+  bool should_serve() const { return memory_.intent.writer == config_.self; }
+
+  // The decision-relevant part of the report; the shell adds tiers and ledger.
+  AgentReport report(Now now) const;
+
+ private:
+  void converge(Now now, AgentEffects& out);
+  void expire(Now now);
+  void drop_lease();
+  void give_up(Epoch epoch);
+  void ask_for_lease(Now now, AgentEffects& out);
+  void ask_for_promises(Now now, AgentEffects& out);
+  void take_lease(Now now, Epoch epoch, AgentEffects& out);
+  void steer_gateway(Now now, AgentEffects& out);
+  void steer_database(Now now, AgentEffects& out);
+  bool database_usable(Now now) const;
+  bool may_acquire(Now now) const;
+  bool may_hold_by_promise() const;
+  std::optional<StartDatabase> wanted_database_op(Now now) const;
+  SetGateway wanted_gateway(Now now) const;
+  void persist(AgentEffects& out);
+
+  AgentConfig config_;
+  AgentMemory memory_;
+  AgentMemory persisted_;
+  BootTime last_contact_{};   // of the record
+  bool contacted_ = false;
+  std::uint64_t record_version_ = 0;
+
+  // Lease.
+  Epoch held_;                // 0: not held
+  BootTime deadline_{};       // the later of the two below
+  BootTime store_until_{};
+  BootTime promise_held_until_{};  // by every peer's promise
+  struct Outstanding {
+    RequestId request;
+    LeaseOp op{};
+    Epoch epoch;
+    BootTime sent{};
+  };
+  std::optional<Outstanding> lease_request_;
+  BootTime next_lease_request_{};
+  Epoch release_due_;         // given up, but the store may not know yet
+  BootTime last_store_grant_{};  // send time of the last request that the store granted
+  struct PeerPromise {
+    SiteId peer;
+    RequestId request;
+    BootTime sent{};
+    bool outstanding = false;
+    BootTime granted_sent{};  // send time of the last granted request
+    Epoch granted_epoch;
+  };
+  std::vector<PeerPromise> promises_;
+  BootTime next_promise_request_{};
+
+  // Database.
+  DatabaseStatus database_;
+  BootTime database_seen_{};
+  bool database_fresh_ = false;  // seen since the last operation ended
+  std::optional<StartDatabase> database_op_;
+  BootTime next_database_op_{};
+  PlanId drained_plan_;
+  Position drained_position_;
+
+  // Gateway.
+  std::optional<SetGateway> gateway_;  // last emitted
+  bool gateway_drained_ = false;
+  BootTime drain_started_{};
+  bool transactions_ended_ = false;
+
+  std::uint64_t next_request_ = 1;
+};
+
+}  // namespace leeward::control

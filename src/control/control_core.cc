@@ -1,0 +1,638 @@
+#include "control/control_core.h"
+
+#include <algorithm>
+
+#include "control/guard.h"
+
+namespace leeward::control {
+
+ControlConfig control_config(const Platform& platform) {
+  ControlConfig c;
+  for (std::size_t i = 0; i < platform.sites.size(); ++i)
+    c.vantages.push_back(SiteId{static_cast<std::uint8_t>(i)});
+  c.workloads = platform.workload_sites();
+  c.preferred = platform.preferred_site();
+  c.quorum = platform.probes.quorum;
+  c.lease = platform.lease;
+  c.failover = platform.failover;
+  c.report_stale = std::max<Duration>(2500ms, 2 * platform.probes.interval);
+  c.heartbeat_fresh = std::max<Duration>(1500ms, 4 * platform.heartbeat);
+  c.prepare_timeout = platform.failover.catch_up_timeout;
+  return c;
+}
+
+ControlCore::ControlCore(ControlConfig config) : config_(std::move(config)) {}
+
+// ---------------------------------------------------------------------------------- the store
+
+void ControlCore::load(Now now, const ServiceRecord& record, const LeaseValue& lease,
+                       std::uint64_t lease_version, ControlEffects& out) {
+  if (!loaded_) started_ = step_since_ = blocked_since_ = now.boot;
+  if (!loaded_ || !(lease == lease_)) {
+    lease_changed_ = now.boot;
+    expiry_noted_ = false;
+  }
+  loaded_ = true;
+  record_ = record;
+  lease_ = lease;
+  lease_version_ = lease_version;
+  saving_.reset();
+  saving_lease_.reset();
+  decide(now, out);
+}
+
+void ControlCore::save(ServiceRecord next, ControlEffects& out) {
+  saving_ = next;
+  out.push_back(SaveRecord{record_.version, std::move(next), std::move(notes_)});
+  notes_.clear();
+}
+
+void ControlCore::on_record_saved(Now now, bool ok, std::uint64_t version, ControlEffects& out) {
+  if (!saving_) return;
+  if (ok) {
+    bool step_changed = !record_.plan || !saving_->plan || record_.plan->id != saving_->plan->id ||
+                        record_.plan->step != saving_->plan->step;
+    if (step_changed) step_since_ = now.boot;
+    if (saving_->blocked && !record_.blocked) blocked_since_ = now.boot;
+    record_ = std::move(*saving_);
+    record_.version = version;
+  }
+  // On a lost swap the shell calls load() with what is there now.
+  saving_.reset();
+  if (ok) decide(now, out);
+}
+
+void ControlCore::on_lease_saved(Now now, bool ok, std::uint64_t version, ControlEffects& out) {
+  if (!saving_lease_) return;
+  SavingLease saved = *saving_lease_;
+  saving_lease_.reset();
+  if (ok) {
+    lease_ = saved.value;
+    lease_version_ = version;
+    lease_changed_ = now.boot;
+    expiry_noted_ = false;
+  }
+  out.push_back(LeaseReply{saved.asker, saved.request,
+                           ok ? LeaseOutcome::kGranted : LeaseOutcome::kNotYet});
+  if (ok) decide(now, out);
+}
+
+// ---------------------------------------------------------------------------------- the lease
+
+void ControlCore::on_lease_request(Now now, SiteId from, LeaseOp op, Epoch epoch, RequestId request,
+                                   ControlEffects& out) {
+  auto answer = [&](LeaseOutcome outcome) { out.push_back(LeaseReply{from, request, outcome}); };
+  if (!loaded_ || saving_lease_) return answer(LeaseOutcome::kNotYet);
+  const Intent& intent = record_.intent;
+  bool holds = lease_.holder == from && lease_.epoch == epoch;
+  LeaseValue next = lease_;
+  if (op == LeaseOp::kRelease) {
+    if (!holds) return answer(LeaseOutcome::kSuperseded);
+    next.holder = kNoSite;
+    ++next.sequence;
+    note(NoteKind::kLeaseReleased, from, epoch);
+  } else {
+    bool named = LEEWARD_GUARD("grant-only-to-intent",
+                               intent.writer == from && intent.epoch == epoch);
+    if (!named) return answer(epoch <= intent.epoch ? LeaseOutcome::kSuperseded : LeaseOutcome::kNotYet);
+    if (holds) {
+      ++next.sequence;
+    } else {
+      if (op == LeaseOp::kRenew && lease_.epoch >= epoch) return answer(LeaseOutcome::kSuperseded);
+      if (!LEEWARD_GUARD("epochs-grow", epoch > lease_.epoch)) return answer(LeaseOutcome::kSuperseded);
+      bool free = lease_.holder == kNoSite || now.boot - lease_changed_ >= config_.lease.takeover;
+      if (!LEEWARD_GUARD("takeover-wait", free)) return answer(LeaseOutcome::kNotYet);
+      next = LeaseValue{from, epoch, 0};
+      note(NoteKind::kLeaseGranted, from, epoch, lease_.holder);
+    }
+  }
+  saving_lease_ = SavingLease{next, from, request};
+  out.push_back(SaveLease{lease_version_, next, std::move(notes_)});
+  notes_.clear();
+}
+
+// ------------------------------------------------------------------------------- observations
+
+void ControlCore::on_vantage(Now now, const VantageReport& report, ControlEffects& out) {
+  SeenVantage& seen = vantages_[report.vantage.value];
+  for (SiteId site : config_.workloads) {
+    bool failing = report.failures[site.value] > 0 && report.health[site.value] != Health::kDown;
+    if (failing && !failing_noted_[site.value] && last_verdict_[site.value] == Health::kUp) {
+      failing_noted_[site.value] = true;
+      note(NoteKind::kProbeFailing, site, {}, report.vantage, 0, report.detail);
+    }
+  }
+  seen.seen = true;
+  seen.when = now.boot;
+  seen.report = report;
+  decide(now, out);
+}
+
+void ControlCore::on_agent(Now now, const AgentReport& report, ControlEffects& out) {
+  SeenAgent& seen = agents_[report.site.value];
+  if (seen.seen) note_report_changes(seen.report, report);
+  if (seen.lost) note(NoteKind::kAgentBack, report.site);
+  seen.seen = true;
+  seen.lost = false;
+  seen.when = now.boot;
+  seen.report = report;
+  decide(now, out);
+}
+
+void ControlCore::on_dns(Now now, SiteId site, Epoch epoch, ControlEffects& out) {
+  if (dns_epoch_[site.value] == epoch) return;
+  dns_epoch_[site.value] = epoch;
+  decide(now, out);
+}
+
+void ControlCore::tick(Now now, ControlEffects& out) { decide(now, out); }
+
+void ControlCore::note_report_changes(const AgentReport& before, const AgentReport& after) {
+  SiteId site = after.site;
+  if (before.writing_epoch != after.writing_epoch && after.writing_epoch.value != 0)
+    note(NoteKind::kWriterOpen, site, after.writing_epoch);
+  if (before.writing_epoch.value != 0 && after.writing_epoch.value == 0 && !record_.intent.draining())
+    note(NoteKind::kFenced, site, before.writing_epoch);
+  if (before.database.epoch < after.database.epoch && after.database.epoch == after.lease_epoch)
+    note(NoteKind::kPromoted, site, after.database.epoch);
+  if (before.by_promise != after.by_promise && after.lease_epoch.value != 0)
+    note(after.by_promise ? NoteKind::kPromiseOn : NoteKind::kPromiseOff, site, after.lease_epoch);
+  if (!before.rejoining && after.rejoining) note(NoteKind::kRejoinStarted, site);
+  if (before.rejoining && !after.rejoining && after.problem.empty()) note(NoteKind::kRejoined, site);
+  if (before.ledger_open < after.ledger_open)
+    note(NoteKind::kLedger, site, {}, kNoSite, after.ledger_open);
+}
+
+Health ControlCore::opinion(Now now, SiteId vantage, SiteId site) const {
+  const SeenVantage& seen = vantages_[vantage.value];
+  if (!seen.seen || !LEEWARD_GUARD("opinions-age", now.boot - seen.when <= config_.report_stale))
+    return Health::kUnknown;
+  return seen.report.health[site.value];
+}
+
+Health ControlCore::verdict(Now now, SiteId site) const {
+  int down = 0;
+  int up = 0;
+  for (SiteId vantage : config_.vantages) {
+    Health h = opinion(now, vantage, site);
+    down += h == Health::kDown;
+    up += h == Health::kUp;
+  }
+  if (down > 0 && LEEWARD_GUARD("quorum", down >= config_.quorum)) return Health::kDown;
+  if (up >= config_.quorum) return Health::kUp;
+  return Health::kUnknown;
+}
+
+bool ControlCore::fresh_agent(Now now, SiteId site) const {
+  const SeenAgent& seen = agents_[site.value];
+  return seen.seen && now.boot - seen.when <= config_.report_stale;
+}
+
+bool ControlCore::heartbeat_fresh(Now now, SiteId writer) const {
+  for (SiteId site : config_.workloads) {
+    if (site == writer || !fresh_agent(now, site)) continue;
+    const DatabaseStatus& db = agents_[site.value].report.database;
+    if (db.source != writer || db.heartbeat_age == kNever) continue;
+    if (db.heartbeat_age + (now.boot - agents_[site.value].when) < config_.heartbeat_fresh)
+      return true;
+  }
+  return false;
+}
+
+bool ControlCore::degraded(Now now, SiteId site) const {
+  return site == record_.intent.writer && verdict(now, site) == Health::kDown &&
+         heartbeat_fresh(now, site);
+}
+
+const AgentReport* ControlCore::agent(SiteId site) const {
+  return agents_[site.value].seen ? &agents_[site.value].report : nullptr;
+}
+
+Duration ControlCore::agent_age(Now now, SiteId site) const {
+  return agents_[site.value].seen ? now.boot - agents_[site.value].when : kNever;
+}
+
+SiteId ControlCore::other_site(SiteId site) const {
+  for (SiteId other : config_.workloads)
+    if (other != site) return other;
+  return kNoSite;
+}
+
+void ControlCore::watch_verdicts(Now now) {
+  for (SiteId site : config_.workloads) {
+    Health h = verdict(now, site);
+    bool d = degraded(now, site);
+    if (h != last_verdict_[site.value] || d != last_degraded_[site.value]) {
+      if (d && !last_degraded_[site.value])
+        note(NoteKind::kVerdictDegraded, site);
+      else if (h == Health::kDown && !d)
+        note(NoteKind::kVerdictDown, site, record_.intent.epoch);
+      else if (h == Health::kUp && last_verdict_[site.value] != Health::kUp)
+        note(NoteKind::kVerdictUp, site);
+      last_verdict_[site.value] = h;
+      last_degraded_[site.value] = d;
+    }
+    if (h == Health::kUp) {
+      bool any_failing = false;
+      for (SiteId v : config_.vantages)
+        any_failing |= vantages_[v.value].seen && vantages_[v.value].report.failures[site.value] > 0;
+      if (!any_failing) failing_noted_[site.value] = false;
+    }
+  }
+}
+
+void ControlCore::watch_agents(Now now) {
+  for (SiteId site : config_.workloads) {
+    SeenAgent& seen = agents_[site.value];
+    if (seen.seen && !seen.lost && !fresh_agent(now, site)) {
+      seen.lost = true;
+      note(NoteKind::kAgentLost, site);
+    }
+  }
+  if (!expiry_noted_ && lease_.holder != kNoSite && now.boot - lease_changed_ >= config_.lease.takeover) {
+    expiry_noted_ = true;
+    note(NoteKind::kLeaseExpired, lease_.holder, lease_.epoch);
+  }
+}
+
+// ------------------------------------------------------------------------------------- rules
+
+Epoch ControlCore::next_epoch() const {
+  Epoch highest = std::max(record_.intent.epoch, lease_.epoch);
+  for (const SeenAgent& seen : agents_) {
+    if (!seen.seen) continue;
+    highest = std::max({highest, seen.report.highest_epoch, seen.report.database.epoch});
+  }
+  return Epoch{highest.value + 1};
+}
+
+// How much of the writer's time would be missing at `to`: how long ago the newest heartbeat arrived
+// there, less how long ago the writer was last heard to be writing. Both ages are on this clock and
+// the agents' own, so that skew between the sites' clocks does not enter.
+Duration ControlCore::estimated_loss(Now now, SiteId to, bool& known) const {
+  known = false;
+  if (!agents_[to.value].seen) return kNever;
+  const DatabaseStatus& db = agents_[to.value].report.database;
+  if (db.heartbeat_age == kNever) return kNever;
+  Duration heartbeat = db.heartbeat_age + (now.boot - agents_[to.value].when);
+  const SeenAgent& writer = agents_[record_.intent.writer.value];
+  known = true;
+  if (!writer.seen || writer.report.writing_epoch != record_.intent.epoch) return heartbeat;
+  return std::max<Duration>(0ns, heartbeat - (now.boot - writer.when));
+}
+
+// Why the data at `to` could not take over.
+void ControlCore::data_reasons(Now now, SiteId to, std::vector<std::string>& why) const {
+  if (!fresh_agent(now, to)) {
+    why.push_back("the agent of the standby does not report");
+    return;
+  }
+  const AgentReport& r = agents_[to.value].report;
+  if (!r.problem.empty()) why.push_back("standby: " + r.problem);
+  if (!LEEWARD_GUARD("standby-follows-epoch", r.database.epoch >= record_.active_epoch))
+    why.push_back("the standby has not yet followed the current writer's epoch");
+}
+
+Readiness ControlCore::readiness(Now now, SiteId to) const {
+  Readiness r;
+  r.to = to;
+  if (record_.intent.writer == kNoSite) {
+    r.why_not.push_back("the service has not started yet");
+    return r;
+  }
+  if (to == kNoSite || to == record_.intent.writer) {
+    r.why_not.push_back("there is no other site");
+    return r;
+  }
+  r.estimated_loss = estimated_loss(now, to, r.loss_known);
+  data_reasons(now, to, r.why_not);
+  if (!LEEWARD_GUARD("rpo-gate", r.loss_known && r.estimated_loss <= config_.failover.rpo))
+    r.why_not.push_back(
+        r.loss_known ? fmt::format("about {:.1f} s of writes would be lost, more than the RPO of {}",
+                                   seconds(r.estimated_loss), format_duration(config_.failover.rpo))
+                     : "how much would be lost is unknown: no heartbeat was seen on the standby");
+  if (record_.paused) r.why_not.push_back("maintenance is on");
+  if (!LEEWARD_GUARD("block-window", !record_.blocked))
+    r.why_not.push_back(fmt::format("an automatic failover happened within the last {}",
+                                    format_duration(config_.failover.block_window)));
+  if (config_.failover.mode != FailoverMode::kAutomatic)
+    r.why_not.push_back(config_.failover.mode == FailoverMode::kManual
+                            ? "mode is manual"
+                            : "mode is approve: a person decides");
+  if (record_.plan && !record_.plan->ended()) r.why_not.push_back("another plan is running");
+  return r;
+}
+
+// ---------------------------------------------------------------------------------- decisions
+
+void ControlCore::decide(Now now, ControlEffects& out) {
+  if (!loaded_) return;
+  watch_verdicts(now);
+  watch_agents(now);
+  if (!saving_) {
+    if (record_.intent.writer == kNoSite) {
+      decide_bootstrap(now, out);
+    } else if (record_.plan && !record_.plan->ended()) {
+      advance_plan(now, out);
+    } else {
+      follow_writer(now, out);
+      if (!saving_) decide_failover(now, out);
+    }
+  }
+  flush_notes(out);
+}
+
+// First start, or a lost store: wait for every workload site, so that no epoch that any of them has
+// seen is given out again, and begin where the data is newest.
+void ControlCore::decide_bootstrap(Now now, ControlEffects& out) {
+  SiteId writer = config_.preferred;
+  for (SiteId site : config_.workloads) {
+    if (!fresh_agent(now, site) || !agents_[site.value].report.database.reachable) return;
+    if (agents_[site.value].report.database.epoch > agents_[writer.value].report.database.epoch)
+      writer = site;
+  }
+  ServiceRecord r = next_record();
+  r.intent = Intent{writer, next_epoch(), {}, {}};
+  r.active = writer;
+  start_plan(now, r, PlanKind::kBootstrap, writer, PlanStep::kTransfer, "first start", true);
+  save(std::move(r), out);
+}
+
+void ControlCore::decide_failover(Now now, ControlEffects& out) {
+  SiteId writer = record_.intent.writer;
+  if (record_.blocked && now.boot - blocked_since_ >= config_.failover.block_window) {
+    ServiceRecord r = next_record();
+    r.blocked = false;
+    note(NoteKind::kUnblocked, kNoSite);
+    return save(std::move(r), out);
+  }
+  bool dead = verdict(now, writer) == Health::kDown &&
+              LEEWARD_GUARD("heartbeat-veto", !heartbeat_fresh(now, writer));
+  if (!dead) {
+    if (record_.proposal && verdict(now, writer) == Health::kUp) {
+      ServiceRecord r = next_record();
+      r.proposal.reset();
+      note(NoteKind::kProposalWithdrawn, writer);
+      save(std::move(r), out);
+    }
+    return;
+  }
+  SiteId to = other_site(writer);
+  Readiness ready = readiness(now, to);
+  if (ready.why_not.empty()) {
+    ServiceRecord r = next_record();
+    r.intent = Intent{to, next_epoch(), {}, {}};
+    r.blocked = true;
+    r.proposal.reset();
+    start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer, "quorum says the writer is down",
+               true);
+    r.plan->estimated_loss = ready.estimated_loss;
+    return save(std::move(r), out);
+  }
+  if (!record_.proposal && to != kNoSite) {
+    ServiceRecord r = next_record();
+    std::string why;
+    for (const std::string& reason : ready.why_not) why += (why.empty() ? "" : "; ") + reason;
+    r.proposal = Proposal{writer, to, why};
+    note(NoteKind::kProposal, writer, {}, to, 0, why);
+    save(std::move(r), out);
+  }
+}
+
+// No plan runs: whoever holds the intent and is open is where traffic goes.
+void ControlCore::follow_writer(Now now, ControlEffects& out) {
+  SiteId writer = record_.intent.writer;
+  if (record_.active_epoch == record_.intent.epoch || !fresh_agent(now, writer)) return;
+  if (agents_[writer.value].report.writing_epoch != record_.intent.epoch) return;
+  ServiceRecord r = next_record();
+  r.active = writer;
+  r.active_epoch = record_.intent.epoch;
+  note(NoteKind::kTraffic, writer, r.active_epoch);
+  save(std::move(r), out);
+}
+
+void ControlCore::advance_plan(Now now, ControlEffects& out) {
+  const Plan& plan = *record_.plan;
+  const Intent& intent = record_.intent;
+  Duration in_step = now.boot - step_since_;
+  ServiceRecord r = next_record();
+  bool planned = plan.kind == PlanKind::kSwitchover || plan.kind == PlanKind::kFailback;
+  bool before_transfer = plan.step == PlanStep::kPrepare || plan.step == PlanStep::kDrain ||
+                         plan.step == PlanStep::kCatchUp;
+  if (planned && before_transfer && verdict(now, plan.from) == Health::kDown &&
+      !heartbeat_fresh(now, plan.from)) {
+    abort_plan(now, r, "the writer went down");
+    return save(std::move(r), out);
+  }
+  switch (plan.step) {
+    case PlanStep::kPrepare: {
+      std::vector<std::string> why;
+      data_reasons(now, plan.to, why);
+      if (why.empty() &&
+          agents_[plan.to.value].report.database.replication != ReplicationState::kStreaming)
+        why.push_back("replication is not streaming");
+      bool known = false;
+      if (why.empty() && estimated_loss(now, plan.to, known) > config_.failover.rpo)
+        why.push_back("the standby lags more than the RPO");
+      if (why.empty()) {
+        r.intent.drain = plan.id;
+        enter_step(now, r, PlanStep::kDrain);
+        save(std::move(r), out);
+      } else if (in_step >= config_.prepare_timeout) {
+        abort_plan(now, r, why.front());
+        save(std::move(r), out);
+      }
+      return;
+    }
+    case PlanStep::kDrain: {
+      const AgentReport& from = agents_[plan.from.value].report;
+      if (fresh_agent(now, plan.from) && from.lease_epoch == intent.epoch &&
+          LEEWARD_GUARD("drained-for-this-plan", from.drained_plan == plan.id)) {
+        r.plan->drained = from.drained_position;
+        enter_step(now, r, PlanStep::kCatchUp);
+        save(std::move(r), out);
+      } else if (in_step >= config_.failover.drain_timeout) {
+        abort_plan(now, r, "transactions did not end in time");
+        save(std::move(r), out);
+      }
+      return;
+    }
+    case PlanStep::kCatchUp: {
+      const AgentReport& to = agents_[plan.to.value].report;
+      if (fresh_agent(now, plan.to) &&
+          LEEWARD_GUARD("catch-up-first", to.database.applied >= plan.drained)) {
+        r.intent = Intent{plan.to, next_epoch(), {}, plan.drained};
+        enter_step(now, r, PlanStep::kTransfer);
+        save(std::move(r), out);
+      } else if (in_step >= config_.failover.catch_up_timeout) {
+        abort_plan(now, r, "the standby did not catch up in time");
+        save(std::move(r), out);
+      }
+      return;
+    }
+    case PlanStep::kTransfer: {
+      const AgentReport& to = agents_[plan.to.value].report;
+      if (fresh_agent(now, plan.to) && to.writing_epoch == intent.epoch) {
+        r.active = plan.to;
+        r.active_epoch = intent.epoch;
+        note(NoteKind::kTraffic, plan.to, intent.epoch);
+        enter_step(now, r, PlanStep::kTraffic);
+        return save(std::move(r), out);
+      }
+      if (in_step < config_.transfer_timeout || plan.kind == PlanKind::kBootstrap) return;
+      // The target never took the lease, and the old writer is there: undo, under a new epoch.
+      bool untouched = lease_.epoch < intent.epoch && !saving_lease_;
+      bool back = fresh_agent(now, plan.from) && agents_[plan.from.value].report.database.reachable;
+      if (untouched && back) {
+        r.intent = Intent{plan.from, next_epoch(), {}, {}};
+        abort_plan(now, r, "the target did not take over in time");
+        return save(std::move(r), out);
+      }
+      if (lease_.epoch == intent.epoch) {  // it took the lease and went away: a matter for decide_failover
+        abort_plan(now, r, "the target took the lease but did not open");
+        return save(std::move(r), out);
+      }
+      return;
+    }
+    case PlanStep::kTraffic: {
+      bool seen = true;
+      for (SiteId site : config_.workloads)
+        if (fresh_agent(now, site) && dns_epoch_[site.value] < intent.epoch) seen = false;
+      if (!seen && in_step < config_.traffic_timeout) return;
+      enter_step(now, r, PlanStep::kDone);
+      r.plan->outcome = seen ? "done" : "done; a DNS server has not confirmed yet";
+      note(NoteKind::kPlanDone, plan.to, intent.epoch, plan.from, 0, r.plan->outcome);
+      return save(std::move(r), out);
+    }
+    case PlanStep::kDone:
+    case PlanStep::kAborted:
+      return;
+  }
+}
+
+// -------------------------------------------------------------------------------------- people
+
+void ControlCore::on_operator(Now now, const OperatorRequest& q, ControlEffects& out) {
+  if (!loaded_ || saving_)
+    return refuse(q, out, Code::kUnavailable, "control is busy with another decision; try again");
+  switch (q.kind) {
+    case OperatorRequest::Kind::kPause:
+    case OperatorRequest::Kind::kResume: {
+      ServiceRecord r = next_record();
+      r.paused = q.kind == OperatorRequest::Kind::kPause;
+      note(NoteKind::kMaintenance, kNoSite, {}, kNoSite, r.paused ? 1 : 0);
+      save(std::move(r), out);
+      return reply(q, out, q.kind == OperatorRequest::Kind::kPause
+                               ? "maintenance is on: no automatic failover"
+                               : "maintenance is off");
+    }
+    case OperatorRequest::Kind::kFailover:
+    case OperatorRequest::Kind::kSwitchover:
+    case OperatorRequest::Kind::kFailback:
+      return operator_move(now, q, out);
+  }
+}
+
+void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffects& out) {
+  SiteId writer = record_.intent.writer;
+  bool failback = q.kind == OperatorRequest::Kind::kFailback;
+  SiteId to = q.to != kNoSite ? q.to : failback ? config_.preferred : other_site(writer);
+  if (writer == kNoSite) return refuse(q, out, Code::kRefused, "the service has not started yet");
+  if (record_.plan && !record_.plan->ended())
+    return refuse(q, out, Code::kConflict,
+                  fmt::format("plan {} ({}) is running, at step {}", record_.plan->id.value,
+                              name(record_.plan->kind), name(record_.plan->step)));
+  if (std::find(config_.workloads.begin(), config_.workloads.end(), to) == config_.workloads.end())
+    return refuse(q, out, Code::kInvalid, "the target site runs no workload");
+  if (to == writer) return refuse(q, out, Code::kRefused, "the target site is the writer already");
+  std::vector<std::string> why;
+  data_reasons(now, to, why);
+  ServiceRecord r = next_record();
+  if (q.kind != OperatorRequest::Kind::kFailover) {
+    if (!why.empty()) return refuse(q, out, Code::kRefused, why.front());
+    start_plan(now, r, failback ? PlanKind::kFailback : PlanKind::kSwitchover, to, PlanStep::kPrepare,
+               q.reason, false);
+  } else {
+    bool known = false;
+    Duration loss = estimated_loss(now, to, known);
+    if (verdict(now, writer) == Health::kUp && !q.accept_loss)
+      return refuse(q, out, Code::kRefused,
+                    "the writer is healthy: use switchover, which loses nothing "
+                    "(or --accept-loss to fail over all the same)");
+    if (!fresh_agent(now, to)) return refuse(q, out, Code::kRefused, why.front());
+    if (!why.empty() && !q.accept_loss)
+      return refuse(q, out, Code::kRefused, why.front() + " (--accept-loss overrides)");
+    if ((!known || loss > config_.failover.rpo) && !q.accept_loss)
+      return refuse(q, out, Code::kRefused,
+                    known ? fmt::format("about {:.1f} s of writes would be lost, more than the RPO; "
+                                        "--accept-loss overrides", seconds(loss))
+                          : "how much would be lost is unknown; --accept-loss overrides");
+    if (record_.blocked && !q.override_block)
+      return refuse(q, out, Code::kRefused,
+                    "an automatic failover happened within the block window; --override-block "
+                    "overrides");
+    r.intent = Intent{to, next_epoch(), {}, {}};
+    start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer, q.reason, false);
+    r.plan->accept_loss = q.accept_loss;
+    r.plan->estimated_loss = known ? loss : Duration{};
+  }
+  r.proposal.reset();
+  PlanId id = r.plan->id;
+  save(std::move(r), out);
+  reply(q, out, fmt::format("plan {} started", id.value));
+}
+
+// --------------------------------------------------------------------------------------- small
+
+void ControlCore::start_plan(Now now, ServiceRecord& r, PlanKind kind, SiteId to, PlanStep first,
+                             std::string reason, bool automatic) {
+  Plan plan;
+  plan.id = PlanId{r.last_plan.value + 1};
+  plan.kind = kind;
+  plan.from = record_.intent.writer;
+  plan.to = to;
+  plan.automatic = automatic;
+  plan.reason = std::move(reason);
+  r.last_plan = plan.id;
+  r.plan = std::move(plan);
+  note(NoteKind::kPlanStarted, to, r.intent.epoch, r.plan->from, static_cast<std::int64_t>(kind),
+       r.plan->reason);
+  enter_step(now, r, first);
+}
+
+void ControlCore::enter_step(Now now, ServiceRecord& r, PlanStep step) {
+  r.plan->step = step;
+  r.plan->history.push_back({step, now.wall});
+  if (step != PlanStep::kDone && step != PlanStep::kAborted)
+    note(NoteKind::kPlanStep, r.plan->to, r.intent.epoch, r.plan->from,
+         static_cast<std::int64_t>(step));
+}
+
+void ControlCore::abort_plan(Now now, ServiceRecord& r, std::string why) {
+  r.intent.drain = PlanId{};
+  r.plan->outcome = std::move(why);
+  enter_step(now, r, PlanStep::kAborted);
+  note(NoteKind::kPlanAborted, r.plan->to, r.intent.epoch, r.plan->from, 0, r.plan->outcome);
+}
+
+void ControlCore::note(NoteKind kind, SiteId site, Epoch epoch, SiteId other, std::int64_t number,
+                       std::string text) {
+  notes_.push_back(Note{kind, site, other, epoch, number, std::move(text)});
+}
+
+void ControlCore::flush_notes(ControlEffects& out) {
+  if (notes_.empty()) return;
+  out.push_back(Notes{std::move(notes_)});
+  notes_.clear();
+}
+
+void ControlCore::reply(const OperatorRequest& q, ControlEffects& out, std::string message) {
+  out.push_back(OperatorReply{q.request, Code::kInternal, true, std::move(message)});
+}
+
+void ControlCore::refuse(const OperatorRequest& q, ControlEffects& out, Code code,
+                         std::string message) {
+  out.push_back(OperatorReply{q.request, code, false, std::move(message)});
+}
+
+}  // namespace leeward::control
