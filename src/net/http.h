@@ -1,0 +1,132 @@
+// HTTP/1.1 server and client over the event loop, for the control API, the agents, the console and
+// probes. Plain TCP on IPv4 (RFC 9110, RFC 9112); TCP_NODELAY everywhere, because lease renewals ride
+// on it. Sockets are close-on-exec. Small messages: bodies are held whole in memory, within limits.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "model/platform.h"
+#include "net/loop.h"
+
+namespace leeward::net {
+
+struct CaseInsensitiveLess {  // ASCII, as field names compare (RFC 9110 §5.1)
+  using is_transparent = void;
+  bool operator()(std::string_view a, std::string_view b) const;
+};
+// A field that came more than once is kept as one value, joined by ", ".
+using HttpHeaders = std::map<std::string, std::string, CaseInsensitiveLess>;
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string path = "/";                    // decoded, without the query
+  std::map<std::string, std::string> query;  // decoded; the last of equal names wins
+  HttpHeaders headers;  // the client adds Host and Content-Length by itself
+  std::string body;
+  Endpoint peer;  // server: who asks
+
+  // The value of a header or a query parameter; empty when it is not there.
+  std::string_view header(std::string_view name) const;
+  std::string_view parameter(std::string_view name) const;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";  // empty: no Content-Type
+  std::string body;
+  HttpHeaders headers;  // further ones; the server adds Content-Length and Connection by itself
+};
+
+// The house's form of an error: status http_status(code), body
+// {"error":{"code":"no_quorum","message":"…"}}.
+HttpResponse error_response(const Error& error);
+// The way back, for a response with status ≥ 400; code and message are guessed from the status when
+// the body has another form.
+Error error_from_response(const HttpResponse& response);
+
+// Answers one request: at once or later (long poll), from any thread. Only the first call counts. When
+// the last copy is dropped uncalled, the client gets a 500. Harmless after the client, the server or
+// the loop is gone; then the answer goes nowhere.
+using Responder = std::function<void(HttpResponse)>;
+// Runs on the loop's thread; must not block.
+using HttpHandler = std::function<void(HttpRequest, Responder)>;
+
+struct HttpLimits {
+  std::size_t body_bytes_max = 8u << 20;     // above: 413, connection closed
+  std::size_t header_bytes_max = 16u << 10;  // above: 431, connection closed
+  std::size_t connections_max = 512;         // above: 503 if the socket takes it, closed
+  Duration idle_timeout = 75s;     // between requests, and to take an answer: closed
+  Duration request_timeout = 10s;  // from a request's first byte to its last: 408, closed
+};
+
+// Listens from start() until it is destroyed. Connections are kept alive; requests on one connection
+// are handled one after the other, also when they come at once. Nothing limits how long a handler
+// may keep its Responder; when the client leaves meanwhile (a half-closed connection counts as
+// gone), its connection is freed at once.
+// start() and the destructor belong to the loop's thread, or to a time when nobody runs the loop.
+class HttpServer {
+ public:
+  // Port 0 picks a free one, see local(). kInvalid for an address that is none, kIo (naming the
+  // endpoint) when it cannot be listened on.
+  static Result<std::unique_ptr<HttpServer>> start(EventLoop& loop, const Endpoint& listen,
+                                                   HttpHandler handler, HttpLimits limits = {});
+  ~HttpServer();  // closes the listener and every connection
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  Endpoint local() const;  // where it listens
+
+ private:
+  class Core;
+  explicit HttpServer(std::shared_ptr<Core> core);
+  std::shared_ptr<Core> core_;
+};
+
+struct HttpClientLimits {
+  std::size_t body_bytes_max = 16u << 20;   // of a response; above: kCorrupt
+  std::size_t header_bytes_max = 16u << 10;
+  std::size_t calls_max = 256;              // under way at once; above: kUnavailable
+  std::size_t idle_per_endpoint_max = 4;    // kept-alive connections; further ones are closed
+  std::size_t idle_max = 64;                // over all endpoints
+  Duration idle_timeout = 30s;              // older ones are not used again
+};
+
+// Created and destroyed on the loop's thread, or while nobody runs the loop. Destroying it closes its
+// connections and destroys the callbacks of calls under way uncalled.
+class HttpClient {
+ public:
+  using Callback = std::function<void(Result<HttpResponse>)>;
+
+  explicit HttpClient(EventLoop& loop, HttpClientLimits limits = {});
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  // Sends `request` and calls `done` exactly once, on the loop's thread, never from inside send().
+  // May be called from any thread while the loop and this client live. Any complete response is a
+  // success here, whatever its status. Otherwise
+  //   kUnavailable  refused, reset, unreachable, or too many calls under way
+  //   kTimeout      `timeout` (for all of connect, send and receive) passed; the connection is
+  //                 closed, so that a late answer is never delivered. The server may have acted.
+  //   kCorrupt      the answer is not HTTP, or larger than the limits
+  //   kInvalid      the address, method or a header cannot be sent
+  // A GET that fails on a kept-alive connection before the first byte of its answer is sent once more
+  // on a new connection, within the same timeout. Other methods never are: the first may have acted.
+  void send(const Endpoint& to, HttpRequest request, Duration timeout, Callback done);
+
+ private:
+  class Core;
+  std::shared_ptr<Core> core_;
+};
+
+// One request on a loop of its own; blocks at most `timeout`. For the CLI and for worker threads, not
+// for a loop's thread. Errors as HttpClient::send.
+Result<HttpResponse> http_call(const Endpoint& to, HttpRequest request, Duration timeout);
+
+}  // namespace leeward::net
