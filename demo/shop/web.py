@@ -1,7 +1,7 @@
 """The web tier of the demo shop: pages for people, and the same over JSON under /api for programs.
 It talks HTTP to the application tier of its own site and keeps nothing.
 
-  /  /products/ID  /orders      pages
+  /products  /products/ID  /orders   pages; / is /products
   /api/products  /api/orders    passed on to the application tier
   /livez                        this process runs
   /healthz                      web, application and database work together; 503 and the reason if not
@@ -60,6 +60,7 @@ def create(app_tier, site):
         return flask.render_template(template, **values), status
 
     @web.get("/")
+    @web.get("/products")
     def front():
         status, answer = app_tier.call("GET", "/products")
         return page("products.html", status, answer=answer)

@@ -1,0 +1,91 @@
+"""Where everything of one run is: sites, addresses, ports, directories, and the generated leeward.yaml.
+
+Two ways to lay out three sites on one machine:
+- namespaces (root): each site is a network namespace of its own, joined by a bridge in another one.
+  Links can be cut; nothing of the machine's own network is touched.
+- loopback (anybody): each site is an address of the loopback network. Links cannot be cut, so the
+  scenarios about partitions need the first way.
+"""
+
+import dataclasses
+import os
+import pathlib
+import secrets
+import string
+
+WORKLOAD_SITES = ("gcp", "aws")
+SITES = ("gcp", "aws", "witness")
+SERVER_IDS = {"gcp": 1, "aws": 2}
+ZONE = "shop.test"
+SERVICE = f"www.{ZONE}"
+WEB_PORT, APP_PORT = 8080, 8081
+DATABASE_PORT, REDIS_PORT = 3306, 6379
+ORDERS_GATEWAY_PORT, SESSIONS_GATEWAY_PORT = 3307, 6380
+CONTROL_PORT, AGENT_PORT = 7400, 7401
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+DEMO = REPOSITORY / "demo"
+
+
+def binary():
+    """Path of the leeward binary under test."""
+    return pathlib.Path(os.environ.get("LEEWARD_BIN", REPOSITORY / "build/release/bin/leeward"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Immutable; made by in_namespaces() or on_loopback()."""
+
+    directory: pathlib.Path
+    addresses: dict
+    namespaces: bool
+    dns_port: int
+    run_id: str
+
+    @property
+    def config(self):
+        return self.directory / "leeward.yaml"
+
+    @property
+    def control(self):
+        return self.addresses["witness"], CONTROL_PORT
+
+    def gateway(self, site, port):
+        """Where the applications of `site` reach a gateway."""
+        return ("127.0.0.1" if self.namespaces else self.addresses[site]), port
+
+    def secret(self, name):
+        return (self.directory / "secrets" / name).read_text().strip()
+
+    def log(self, site):
+        return self.directory / "logs" / f"{site}.log"
+
+
+def in_namespaces(directory, run_id):
+    addresses = {"gcp": "10.77.1.1", "aws": "10.77.2.1", "witness": "10.77.3.1"}
+    return Layout(pathlib.Path(directory), addresses, True, 53, run_id)
+
+
+def on_loopback(directory, run_id):
+    addresses = {"gcp": "127.0.1.1", "aws": "127.0.2.1", "witness": "127.0.3.1"}
+    return Layout(pathlib.Path(directory), addresses, False, 5353, run_id)
+
+
+def write(layout, python="/usr/bin/python3"):
+    """Creates the run's directory with leeward.yaml and fresh secrets."""
+    secret_dir = layout.directory / "secrets"
+    secret_dir.mkdir(parents=True, exist_ok=True)
+    (layout.directory / "logs").mkdir(exist_ok=True)
+    for name in ("agent.token", "operator.token", "db-admin", "db-replication", "db-shop"):
+        path = secret_dir / name
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(24) + "\n")
+    template = string.Template((DEMO / "leeward.yaml.in").read_text())
+    layout.config.write_text(template.substitute(
+        gcp=layout.addresses["gcp"], aws=layout.addresses["aws"],
+        witness=layout.addresses["witness"],
+        demo=DEMO, run=layout.directory, python=python, dns_port=layout.dns_port,
+        gateway="127.0.0.1" if layout.namespaces else "{address}",
+        app="127.0.0.1" if layout.namespaces else "{address}",
+        app_is_local="true" if layout.namespaces else "false"))
