@@ -27,8 +27,8 @@
 namespace leeward::net {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
-using boost::system::error_code;
 using asio::ip::tcp;
+using boost::system::error_code;
 
 namespace {
 
@@ -187,10 +187,11 @@ void HttpServer::Core::Session::next_request() {
   set_deadline(core_->limits.idle_timeout);
 }
 
-// Keeps one read outstanding, so that a client that leaves is noticed in any state. While an answer is
-// awaited at most one buffer of pipelined bytes is taken.
+// Keeps one read outstanding, so that a client that leaves is noticed in any state. While an answer
+// is awaited at most one buffer of pipelined bytes is taken.
 void HttpServer::Core::Session::read() {
-  if (reading_ || state_ == State::kClosed || buffer_.size() > kReadBytes + core_->limits.header_bytes_max)
+  if (reading_ || state_ == State::kClosed ||
+      buffer_.size() > kReadBytes + core_->limits.header_bytes_max)
     return;
   reading_ = true;
   socket_.async_read_some(buffer_.prepare(kReadBytes),
@@ -490,8 +491,8 @@ class HttpClient::Core::Exchange : public std::enable_shared_from_this<Exchange>
   std::string head_;
   boost::beast::flat_buffer buffer_;
   std::optional<http::response_parser<http::string_body>> parser_;
-  bool pooled_ = false;     // the connection served another call before
-  bool answered_ = false;   // a byte of the answer came
+  bool pooled_ = false;    // the connection served another call before
+  bool answered_ = false;  // a byte of the answer came
   bool finished_ = false;
 };
 

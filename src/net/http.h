@@ -1,6 +1,7 @@
 // HTTP/1.1 server and client over the event loop, for the control API, the agents, the console and
-// probes. Plain TCP on IPv4 (RFC 9110, RFC 9112); TCP_NODELAY everywhere, because lease renewals ride
-// on it. Sockets are close-on-exec. Small messages: bodies are held whole in memory, within limits.
+// probes. Plain TCP on IPv4 (RFC 9110, RFC 9112); TCP_NODELAY everywhere, because lease renewals
+// ride on it. Sockets are close-on-exec. Small messages: bodies are held whole in memory, within
+// limits.
 #pragma once
 
 #include <functional>
@@ -27,7 +28,7 @@ struct HttpRequest {
   std::string method = "GET";
   std::string path = "/";                    // decoded, without the query
   std::map<std::string, std::string> query;  // decoded; the last of equal names wins
-  HttpHeaders headers;  // the client adds Host and Content-Length by itself
+  HttpHeaders headers;                       // the client adds Host and Content-Length by itself
   std::string body;
   Endpoint peer;  // server: who asks
 
@@ -50,9 +51,9 @@ HttpResponse error_response(const Error& error);
 // the body has another form.
 Error error_from_response(const HttpResponse& response);
 
-// Answers one request: at once or later (long poll), from any thread. Only the first call counts. When
-// the last copy is dropped uncalled, the client gets a 500. Harmless after the client, the server or
-// the loop is gone; then the answer goes nowhere.
+// Answers one request: at once or later (long poll), from any thread. Only the first call counts.
+// When the last copy is dropped uncalled, the client gets a 500. Harmless after the client, the
+// server or the loop is gone; then the answer goes nowhere.
 using Responder = std::function<void(HttpResponse)>;
 // Runs on the loop's thread; must not block.
 using HttpHandler = std::function<void(HttpRequest, Responder)>;
@@ -61,15 +62,15 @@ struct HttpLimits {
   std::size_t body_bytes_max = 8u << 20;     // above: 413, connection closed
   std::size_t header_bytes_max = 16u << 10;  // above: 431, connection closed
   std::size_t connections_max = 512;         // above: 503 if the socket takes it, closed
-  Duration idle_timeout = 75s;     // between requests, and to take an answer: closed
-  Duration request_timeout = 10s;  // from a request's first byte to its last: 408, closed
+  Duration idle_timeout = 75s;               // between requests, and to take an answer: closed
+  Duration request_timeout = 10s;            // from a request's first byte to its last: 408, closed
 };
 
-// Listens from start() until it is destroyed. Connections are kept alive; requests on one connection
-// are handled one after the other, also when they come at once. Nothing limits how long a handler
-// may keep its Responder; when the client leaves meanwhile (a half-closed connection counts as
-// gone), its connection is freed at once.
-// start() and the destructor belong to the loop's thread, or to a time when nobody runs the loop.
+// Listens from start() until it is destroyed. Connections are kept alive; requests on one
+// connection are handled one after the other, also when they come at once. Nothing limits how long
+// a handler may keep its Responder; when the client leaves meanwhile (a half-closed connection
+// counts as gone), its connection is freed at once. start() and the destructor belong to the loop's
+// thread, or to a time when nobody runs the loop.
 class HttpServer {
  public:
   // Port 0 picks a free one, see local(). kInvalid for an address that is none, kIo (naming the
@@ -89,16 +90,16 @@ class HttpServer {
 };
 
 struct HttpClientLimits {
-  std::size_t body_bytes_max = 16u << 20;   // of a response; above: kCorrupt
+  std::size_t body_bytes_max = 16u << 20;  // of a response; above: kCorrupt
   std::size_t header_bytes_max = 16u << 10;
-  std::size_t calls_max = 256;              // under way at once; above: kUnavailable
-  std::size_t idle_per_endpoint_max = 4;    // kept-alive connections; further ones are closed
-  std::size_t idle_max = 64;                // over all endpoints
-  Duration idle_timeout = 30s;              // older ones are not used again
+  std::size_t calls_max = 256;            // under way at once; above: kUnavailable
+  std::size_t idle_per_endpoint_max = 4;  // kept-alive connections; further ones are closed
+  std::size_t idle_max = 64;              // over all endpoints
+  Duration idle_timeout = 30s;            // older ones are not used again
 };
 
-// Created and destroyed on the loop's thread, or while nobody runs the loop. Destroying it closes its
-// connections and destroys the callbacks of calls under way uncalled.
+// Created and destroyed on the loop's thread, or while nobody runs the loop. Destroying it closes
+// its connections and destroys the callbacks of calls under way uncalled.
 class HttpClient {
  public:
   using Callback = std::function<void(Result<HttpResponse>)>;
@@ -116,8 +117,9 @@ class HttpClient {
   //                 closed, so that a late answer is never delivered. The server may have acted.
   //   kCorrupt      the answer is not HTTP, or larger than the limits
   //   kInvalid      the address, method or a header cannot be sent
-  // A GET that fails on a kept-alive connection before the first byte of its answer is sent once more
-  // on a new connection, within the same timeout. Other methods never are: the first may have acted.
+  // A GET that fails on a kept-alive connection before the first byte of its answer is sent once
+  // more on a new connection, within the same timeout. Other methods never are: the first may have
+  // acted.
   void send(const Endpoint& to, HttpRequest request, Duration timeout, Callback done);
 
  private:
@@ -125,8 +127,8 @@ class HttpClient {
   std::shared_ptr<Core> core_;
 };
 
-// One request on a loop of its own; blocks at most `timeout`. For the CLI and for worker threads, not
-// for a loop's thread. Errors as HttpClient::send.
+// One request on a loop of its own; blocks at most `timeout`. For the CLI and for worker threads,
+// not for a loop's thread. Errors as HttpClient::send.
 Result<HttpResponse> http_call(const Endpoint& to, HttpRequest request, Duration timeout);
 
 }  // namespace leeward::net

@@ -63,7 +63,8 @@ void percent_encode(std::string& out, std::string_view text, std::string_view al
 
 bool is_token(std::string_view text) {  // RFC 9110 §5.6.2
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    return is_alphanumeric(c) ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
   });
 }
 

@@ -48,7 +48,8 @@ void EventLoop::Impl::wait_for_timers() {
 
 void EventLoop::Impl::run_due_timers() {
   armed_for = {};
-  const BootTime now = BootClock::now();  // taken once, so that a timer set by a timer waits its turn
+  const BootTime now =
+      BootClock::now();  // taken once, so that a timer set by a timer waits its turn
   while (!timers.empty() && timers.begin()->first.first <= now && !context.stopped()) {
     auto node = timers.extract(timers.begin());
     timer_due.erase(node.key().second);

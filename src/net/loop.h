@@ -54,12 +54,12 @@ class EventLoop {
   // True if the timer had not run and now never will.
   bool cancel(TimerId timer);
 
-  // Runs `fn` with the signal's number each time one of `signals` arrives, for the life of the loop,
-  // in place of the signal's default action. kInvalid for a number that cannot be caught.
+  // Runs `fn` with the signal's number each time one of `signals` arrives, for the life of the
+  // loop, in place of the signal's default action. kInvalid for a number that cannot be caught.
   Status on_signals(const std::vector<int>& signals, std::function<void(int)> fn);
 
-  // Runs `fn` whenever `fd` (pidfd, eventfd, pipe, socket …) is readable or at its end, and again as
-  // long as it stays so. The descriptor remains the caller's, is made non-blocking, may be
+  // Runs `fn` whenever `fd` (pidfd, eventfd, pipe, socket …) is readable or at its end, and again
+  // as long as it stays so. The descriptor remains the caller's, is made non-blocking, may be
   // watched once at a time, and must be unwatched before it is closed. kInvalid for a descriptor
   // that cannot be waited for, as a regular file.
   Result<WatchId> watch_readable(int fd, Callback fn);

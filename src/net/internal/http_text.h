@@ -20,8 +20,8 @@ struct Target {
 Result<Target> parse_target(std::string_view text);
 std::string format_target(const std::string& path, const std::map<std::string, std::string>& query);
 
-// Request line and header fields with the final empty line. kInvalid for a method, name or value that
-// would break out of its place.
+// Request line and header fields with the final empty line. kInvalid for a method, name or value
+// that would break out of its place.
 Result<std::string> format_request_head(const HttpRequest& request, const Endpoint& to);
 // Status line and header fields with the final empty line. Fields that would break out of their
 // place are left out: a response cannot be refused any more.
