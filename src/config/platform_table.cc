@@ -1,0 +1,443 @@
+// Every setting of leeward.yaml: name, type, bounds, sentence; defaults are those of the model.
+#include <limits>
+
+#include "config/internal/setting.h"
+
+namespace leeward::config {
+namespace {
+
+constexpr std::size_t kTiersMax = 64;
+constexpr std::size_t kDatabasesMax = 16;
+constexpr std::size_t kRecordsMax = 10'000;
+
+// RFC 2181 section 8.
+constexpr Duration kTtlMax = std::chrono::seconds(std::numeric_limits<std::int32_t>::max());
+
+Table<Site> site_table() {
+  Table<Site> t;
+  t.choice("role", &Site::role,
+           std::vector<std::pair<std::string, SiteRole>>{{"primary", SiteRole::kPrimary},
+                                                         {"standby", SiteRole::kStandby},
+                                                         {"witness", SiteRole::kWitness}},
+           "What the site is at the start: primary (writes first), standby (takes over) or witness "
+           "(votes and probes, runs no workload).")
+      .required();
+  t.text("address", &Site::address, kAddressRule,
+         "IPv4 address at which the other sites reach this one.")
+      .required();
+  return t;
+}
+
+Table<Platform> access_table() {
+  Table<Platform> t;
+  t.secret("agent_token", &Platform::agent_token,
+           "Token that Leeward's own processes show to each other.")
+      .required();
+  t.secret("operator_token", &Platform::operator_token,
+           "Token that people and the command line show to the control API.")
+      .required();
+  return t;
+}
+
+Table<Platform> control_table() {
+  Table<Platform> t;
+  Setting store = Table<Platform>::setting(
+      Setting::Kind::kChoice, "store",
+      "Where the control plane keeps its state: sqlite (one control node, a file of its own).");
+  store.choices = {"sqlite"};
+  store.default_text = "sqlite";
+  t.add(store,
+        [choices = store.choices](Reader& r, const Place& p, Platform&) { r.choice(p, choices); });
+  t.site(
+       "site", [](Platform & p) -> auto& { return p.control.site; },
+       "Site on which the control node runs. Automatic failover needs it to be the witness.")
+      .required();
+  t.endpoint(
+      "listen", [](Platform & p) -> auto& {
+    return p.control.listen; }, kEndpointRule,
+      "Address of the control API and console)
+      .required(); agents of all sites must reach it.");
+  return t;
+}
+
+Table<LeaseTimings> lease_table() {
+  Table<LeaseTimings> t;
+  t.duration("duration", &LeaseTimings::duration, {500ms, 60s},
+             "How long a renewal gives the writer the right to write, counted from before it is "
+             "sent.");
+  t.duration("grace", &LeaseTimings::grace, {100ms, 30s},
+             "At most this long after the end of the lease the last write has stopped.");
+  t.duration("takeover", &LeaseTimings::takeover, {1s, 5min},
+             "How long an observer must see the lease unchanged before it may be taken. Must be at "
+             "least (duration + grace) · (1 + clock_drift) / (1 − clock_drift).");
+  t.percent("clock_drift", &LeaseTimings::clock_drift, {0, 0.2},
+            "How far the rate of any site's clock may be off.");
+  t.duration("renew_every", &LeaseTimings::renew_every, {50ms, 30s},
+             "Time between renewals; at most half of duration.");
+  return t;
+}
+
+Table<HttpCheck> ready_table() {
+  Table<HttpCheck> t;
+  t.text("path", &HttpCheck::path, kPathRule, "Answers 2xx when the instance can serve.");
+  t.port("port", &HttpCheck::port, "Port that is asked.").default_text("the tier's port");
+  return t;
+}
+
+Table<Tier> tier_table() {
+  Table<Tier> t;
+  t.raw_texts(
+       "command", [](Tier & x) -> auto& { return x.process.command; },
+       "Program and arguments of one instance, without a shell. Placeholders: {site}, "
+       "{address}, {port}, {state} and {gateway.NAME} (host:port of a database's gateway).")
+      .required();
+  t.text(
+       "directory", [](Tier & x) -> auto& { return x.process.directory; }, kAnyText,
+       "Working directory, relative to this file.")
+      .default_text("directory of this file");
+  t.environment(
+      "env", [](Tier & x) -> auto& { return x.process.env; },
+      "Environment variables; the same placeholders as in command.");
+  t.port("port", &Tier::port, "Port of the first instance; the next ones use the ports after it.")
+      .required();
+  t.boolean("local", &Tier::local,
+            "Listens on loopback only: {address} is 127.0.0.1, other sites cannot reach it.");
+  Setting ready = Table<Tier>::setting(
+      Setting::Kind::kSection, "ready",
+      "HTTP check of each instance. Without it an instance counts as ready as soon as it runs.");
+  ready.settings = ready_table().settings();
+  t.add(ready, [table = ready_table()](Reader& r, const Place& p, Tier& tier) {
+    table.read(r, p, tier.ready.emplace());
+  });
+  t.integer("instances", &Tier::instances, {1, 64}, "How many instances run on a site.");
+  t.choice("standby", &Tier::standby,
+           std::vector<std::pair<std::string, StandbyMode>>{{"warm", StandbyMode::kWarm},
+                                                            {"cold", StandbyMode::kCold}},
+           "On the site that does not serve: warm (runs, ready to take over at once) or cold (no "
+           "process, started during the failover).");
+  t.duration("stop_timeout", &Tier::stop_timeout, {0s, 5min},
+             "Time from SIGTERM to SIGKILL when an instance is stopped.");
+  return t;
+}
+
+Table<ProcessSpec> run_table() {
+  Table<ProcessSpec> t;
+  t.raw_texts("command", &ProcessSpec::command,
+              "Program and arguments, without a shell; the placeholders of a tier's command.")
+      .required();
+  t.environment("env", &ProcessSpec::env, "Environment variables; the same placeholders.");
+  t.text("directory", &ProcessSpec::directory, kAnyText,
+         "Working directory, relative to this file.")
+      .default_text("directory of this file");
+  return t;
+}
+
+Table<DatabaseNode> database_node_table() {
+  Table<DatabaseNode> t;
+  t.endpoint(
+       "address", &DatabaseNode::address, kEndpointRule,
+       "Where this site's agent and the other site's replication reach the server. Nobody else "
+       "should be able to.")
+      .required();
+  t.section("run", &DatabaseNode::process, run_table(),
+            "The server process, when `leeward up` is to start and keep it.");
+  return t;
+}
+
+// Reads a mapping from names (that follow kNameRule) to sections, one call of `each` an entry.
+template <typename Each>
+void read_named(Reader& r, const Place& place, std::string_view what, std::size_t count_max,
+                Each each) {
+  auto entries = r.mapping(place);
+  if (!entries) return;
+  if (entries->size() > count_max) {
+    r.problem(
+        place.key, place.path,
+        fmt::format("{} {} are too many; {} at most", entries->size(), place.name, count_max));
+    return;
+  }
+  for (const Place& entry : *entries) {
+    if (kNameRule.valid(entry.name))
+      each(entry);
+    else
+      r.problem(entry.key, entry.path,
+                fmt::format("{} cannot be the name of a {}; {}", quoted(entry.name), what,
+                            kNameRule.advice));
+  }
+}
+
+// Reads a mapping from the names of sites, one call of `each` an entry.
+template <typename Each>
+void read_by_site(Reader& r, const Place& place, Each each) {
+  auto entries = r.mapping(place);
+  if (!entries) return;
+  std::vector<std::string> names;
+  for (const Site& s : r.platform().sites) names.push_back(s.name);
+  for (const Place& entry : *entries) {
+    auto site = r.platform().find_site(entry.name);
+    if (site)
+      each(entry, *site);
+    else if (!names.empty())
+      r.problem(
+          entry.key, entry.path,
+          fmt::format("there is no site {}{}", quoted(entry.name), suggestion(entry.name, names)));
+  }
+}
+
+Table<Database> account_table(std::string Database::*user, SecretRef Database::*password,
+                              const std::string& who) {
+  Table<Database> t;
+  t.text("user", user, kAnyText, "User name of " + who + ".").required();
+  t.secret("password", password, "Password of " + who + ".").required();
+  return t;
+}
+
+Table<Database> gateway_table() {
+  Table<Database> t;
+  t.endpoint("listen", &Database::gateway, kGatewayRule,
+             "Where the applications of each site connect instead of to the database.")
+      .required();
+  t.port("peer_port", &Database::peer_port,
+         "Port on each site's address where the other site's gateway connects.")
+      .required();
+  return t;
+}
+
+Table<Database> database_table() {
+  Table<Database> t;
+  t.choice("engine", &Database::engine,
+           std::vector<std::pair<std::string, Engine>>{{"mariadb", Engine::kMariadb},
+                                                       {"redis", Engine::kRedis}},
+           "The database software. A platform has one mariadb and at most one redis database.")
+      .required();
+  auto itself = [](Database & d) -> auto& { return d; };
+  t.section("admin", itself,
+            account_table(&Database::admin_user, &Database::admin_password,
+                          "the account with which the agent promotes, fences and rejoins"),
+            "mariadb only, required there: the agent's account.");
+  t.section("replication", itself,
+            account_table(&Database::replication_user, &Database::replication_password,
+                          "the account with which a replica connects"),
+            "mariadb only, required there: the replicas' account; the agent creates it.");
+  constexpr Bounds<Duration> kHeartbeat{50ms, 10s};
+  Setting heartbeat = Table<Database>::setting(
+      Setting::Kind::kDuration, "heartbeat",
+      "mariadb only: how often the writer's agent writes the heartbeat row that measures the lag.");
+  heartbeat.default_text = format_duration(Platform{}.heartbeat);
+  heartbeat.bounds = range(kHeartbeat);
+  t.add(heartbeat, [kHeartbeat](Reader& r, const Place& p, Database&) {
+    if (auto v = r.duration(p, kHeartbeat)) r.platform().heartbeat = *v;
+  });
+  t.section("gateway", itself, gateway_table(),
+            "The only way of the applications to the database: open where the writer lease is.")
+      .required();
+  t.boolean("loss_allowed", &Database::loss_allowed,
+            "redis only: what it holds may be lost in a failover, so it does not count for "
+            "failover.rpo.");
+  Setting sites = Table<Database>::setting(Setting::Kind::kNamed, "sites",
+                                           "The database server of each workload site.");
+  sites.key = "SITE";
+  sites.settings = database_node_table().settings();
+  t.add(sites, [table = database_node_table()](Reader& r, const Place& p, Database& d) {
+     read_by_site(r, p,
+                  [&](const Place& entry, SiteId site) { table.read(r, entry, d.sites[site]); });
+   }).required();
+  return t;
+}
+
+Table<DnsRecord> record_table() {
+  Table<DnsRecord> t;
+  t.text("name", &DnsRecord::name, kRecordRule,
+         "Name inside the zone; @ is the zone itself, *.x a wildcard.")
+      .required();
+  t.choice("type", &DnsRecord::type,
+           std::vector<std::pair<std::string, RecordType>>{{"A", RecordType::kA},
+                                                           {"AAAA", RecordType::kAaaa},
+                                                           {"NS", RecordType::kNs},
+                                                           {"CNAME", RecordType::kCname},
+                                                           {"TXT", RecordType::kTxt},
+                                                           {"MX", RecordType::kMx},
+                                                           {"SRV", RecordType::kSrv},
+                                                           {"CAA", RecordType::kCaa}},
+           "Record type.")
+      .required();
+  t.duration("ttl", &DnsRecord::ttl, {0s, kTtlMax},
+             "How long a resolver may keep the answer, in whole seconds. Short for a failover "
+             "record: it is part of the time to recover.")
+      .default_text("dns.ttl");
+  Setting failover = Table<DnsRecord>::setting(
+      Setting::Kind::kSiteMap, "failover",
+      "The value for each workload site; the answer is that of the active one. Types A, AAAA and "
+      "CNAME.");
+  failover.rule = &kAnyText;
+  t.add(failover, [](Reader& r, const Place& p, DnsRecord& record) {
+    record.failover = true;
+    read_by_site(r, p, [&](const Place& entry, SiteId site) {
+      if (auto v = r.text(entry, kAnyText)) record.site_values[site] = *v;
+    });
+  });
+  t.texts("values", &DnsRecord::values, kAnyText,
+          "The values of a record that does not move, as in a zone file. Give this or failover.");
+  return t;
+}
+
+Table<DnsZone> dns_table() {
+  Table<DnsZone> t;
+  t.text("zone", &DnsZone::name, kHostRule, "Name of the zone, without a final dot.").required();
+  t.port("port", &DnsZone::port, "UDP and TCP port of the name servers, on each site's address.");
+  t.duration("ttl", &DnsZone::ttl, {0s, kTtlMax},
+             "TTL of records that name none, in whole seconds.");
+  t.duration("negative_ttl", &DnsZone::negative_ttl, {0s, 3h},
+             "How long a resolver may keep the answer that there is no such name (RFC 2308), in "
+             "whole seconds.");
+  t.text("contact", &DnsZone::contact, kMailRule,
+         "Mail address of the zone's owner, for the SOA record.")
+      .required();
+  t.texts("nameservers", &DnsZone::nameservers, kHostRule,
+          "Full names of the name servers. One inside the zone needs an address record.")
+      .required();
+  Setting records =
+      Table<DnsZone>::setting(Setting::Kind::kSections, "records", "The records of the zone.");
+  records.settings = record_table().settings();
+  t.add(records, [table = record_table()](Reader& r, const Place& p, DnsZone& zone) {
+     auto items = r.sequence(p);
+     if (!items) return;
+     if (items->size() > kRecordsMax) {
+       r.problem(p.key, p.path,
+                 fmt::format("{} records are too many; {} at most", items->size(), kRecordsMax));
+       return;
+     }
+     for (const Place& item : *items) table.read(r, item, zone.records.emplace_back());
+   }).required();
+  return t;
+}
+
+Table<ProbePolicy> probe_table() {
+  Table<ProbePolicy> t;
+  t.duration("interval", &ProbePolicy::interval, {100ms, 5min},
+             "Time between two probes of a site from one vantage point.");
+  t.duration("timeout", &ProbePolicy::timeout, {50ms, 1min},
+             "A probe without an answer for this long has failed; shorter than interval.");
+  t.integer("fall", &ProbePolicy::fall, {1, 20},
+            "So many failed probes in a row make a site down, as seen from that vantage point.");
+  t.integer("rise", &ProbePolicy::rise, {1, 20}, "So many good probes in a row make it up again.");
+  t.integer("quorum", &ProbePolicy::quorum, {1, kSitesMax},
+            "So many vantage points must agree; more than half of all sites, witness included.");
+  t.port("port", &ProbePolicy::port, "Port of the service on each site's address.").required();
+  t.text("path", &ProbePolicy::path, kPathRule,
+         "Answers 2xx when the site can serve users, down to its database.");
+  return t;
+}
+
+Table<FailoverPolicy> failover_table() {
+  Table<FailoverPolicy> t;
+  t.choice(
+      "mode", &FailoverPolicy::mode,
+      std::vector<std::pair<std::string, FailoverMode>>{{"automatic", FailoverMode::kAutomatic},
+                                                        {"approve", FailoverMode::kApprove},
+                                                        {"manual", FailoverMode::kManual}},
+      "automatic (acts by itself), approve (proposes, a person confirms) or manual (only when "
+      "told).");
+  t.duration("rpo", &FailoverPolicy::rpo, {0s, 24h},
+             "An estimated loss above it stops an automatic failover and asks a person.");
+  t.duration("block_window", &FailoverPolicy::block_window, {0s, 7 * 24h},
+             "After an automatic failover no second one for this long.");
+  t.duration("drain_timeout", &FailoverPolicy::drain_timeout, {100ms, 10min},
+             "Planned move: time for transactions in flight; after it the move is undone.");
+  t.duration("catch_up_timeout", &FailoverPolicy::catch_up_timeout, {100ms, 1h},
+             "Planned move: time for the standby to apply the rest; after it the move is undone.");
+  t.duration("hold_timeout", &FailoverPolicy::hold_timeout, {0s, 2min},
+             "Planned move: how long the gateway holds a request before it refuses it.");
+  t.site(
+       "preferred", [](FailoverPolicy & f) -> auto& { return f.preferred; },
+       "The site to which `leeward failback` returns.")
+      .default_text("the primary site");
+  return t;
+}
+
+void add_sites(Table<Platform>& t) {
+  Setting sites = Table<Platform>::setting(
+      Setting::Kind::kNamed, "sites",
+      "The places: one primary, one standby at least, and a witness when failover is automatic.");
+  sites.key = "SITE";
+  sites.settings = site_table().settings();
+  t.add(sites, [table = site_table()](Reader& r, const Place& p, Platform& platform) {
+     read_named(r, p, "site", kSitesMax, [&](const Place& entry) {
+       Site& site = platform.sites.emplace_back();
+       site.name = entry.name;
+       table.read(r, entry, site);
+     });
+   }).required();
+}
+
+void add_tiers(Table<Platform>& t) {
+  Setting tiers = Table<Platform>::setting(
+      Setting::Kind::kNamed, "tiers",
+      "Application processes that Leeward runs on each workload site, in the order of starting.");
+  tiers.key = "TIER";
+  tiers.settings = tier_table().settings();
+  t.add(tiers, [table = tier_table()](Reader& r, const Place& p, Platform& platform) {
+    read_named(r, p, "tier", kTiersMax, [&](const Place& entry) {
+      Tier& tier = platform.tiers.emplace_back();
+      tier.name = entry.name;
+      table.read(r, entry, tier);
+    });
+  });
+}
+
+void add_databases(Table<Platform>& t) {
+  Setting databases =
+      Table<Platform>::setting(Setting::Kind::kNamed, "databases",
+                               "The databases, each with a server on every workload site.");
+  databases.key = "DATABASE";
+  databases.settings = database_table().settings();
+  t.add(databases, [table = database_table()](Reader& r, const Place& p, Platform& platform) {
+     read_named(r, p, "database", kDatabasesMax, [&](const Place& entry) {
+       Database& database = platform.databases.emplace_back();
+       database.name = entry.name;
+       table.read(r, entry, database);
+     });
+   }).required();
+}
+
+Table<Platform> make_platform_table() {
+  Table<Platform> t;
+  Setting version = Table<Platform>::setting(Setting::Kind::kInteger, "version",
+                                             "Version of this file's format.");
+  version.minimum = version.maximum = 1;
+  version.bounds = "1";
+  t.add(version, [](Reader& r, const Place& p, Platform&) { r.integer(p, {1, 1}); }).required();
+  t.text("name", &Platform::name, kNameRule, "Name of the platform, shown in status and logs.")
+      .required();
+  t.text("state_dir", &Platform::state_dir, kAnyText,
+         "Where each role keeps its state, relative to this file, in a folder per site and role.")
+      .default_text(kDefaultStateDir);
+  auto itself = [](Platform & p) -> auto& { return p; };
+  add_sites(t);
+  t.section("access", itself, access_table(), "Who may talk to Leeward's own ports.").required();
+  t.section("control", itself, control_table(), "The control plane.").required();
+  Table<Platform> agent;
+  agent.port("port", &Platform::agent_port, "Port of the agents, on each site's address.");
+  t.section("agent", itself, agent, "The agents, one on each workload site.");
+  t.section("lease", &Platform::lease, lease_table(),
+            "The time-limited right to write. Shorter means a faster failover and more sensitivity "
+            "to short stalls.");
+  add_databases(t);
+  add_tiers(t);
+  t.section("dns", &Platform::dns, dns_table(), "The zone that the built-in name servers answer.")
+      .required();
+  t.section("probes", &Platform::probes, probe_table(),
+            "How every site watches the service on the workload sites.")
+      .required();
+  t.section("failover", &Platform::failover, failover_table(), "When and how the writer moves.");
+  return t;
+}
+
+}  // namespace
+
+const Table<Platform>& platform_table() {
+  static const Table<Platform> table = make_platform_table();
+  return table;
+}
+
+}  // namespace leeward::config

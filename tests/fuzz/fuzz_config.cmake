@@ -1,0 +1,1 @@
+leeward_fuzz(config_fuzz.cc DEPS leeward_config)

@@ -1,0 +1,155 @@
+// Each rule of the configuration: the starting file with one thing changed, and what is said then.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "config/config.h"
+
+namespace leeward::config {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Change {
+  std::string from;
+  std::string to;
+  std::string says;  // in the first problem; empty: the changed file is still good
+};
+
+std::ostream& operator<<(std::ostream& out, const Change& c) {
+  return out << "'" << c.from << "' -> '" << c.to << "'";
+}
+
+class Rule : public ::testing::TestWithParam<Change> {};
+
+TEST_P(Rule, IsReportedOnce) {
+  const Change& change = GetParam();
+  std::string text = starting_file("shop");
+  auto at = text.find(change.from);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, change.from.size(), change.to);
+  Loaded loaded = load_text(text, "leeward.yaml", "/");
+  std::string all;
+  for (const Problem& p : loaded.problems) all += to_string(p) + "\n";
+  if (change.says.empty()) {
+    EXPECT_TRUE(loaded.platform) << all;
+    return;
+  }
+  EXPECT_FALSE(loaded.platform);
+  EXPECT_EQ(loaded.problems.size(), 1u) << all;
+  EXPECT_THAT(all, HasSubstr(change.says));
+}
+
+const std::string kOrdersSites = "      gcp: { address: \"10.77.1.1:3306\" }\n";
+const std::string kWww = "failover: { gcp: 10.77.1.1, aws: 10.77.2.1 }";
+
+INSTANTIATE_TEST_SUITE_P(
+    Values, Rule,
+    ::testing::Values(
+        Change{"version: 1", "version: 2", "version: '2' is out of range"},
+        Change{"name: shop\n", "name: Shop\n", "name: 'Shop' is not a valid name"},
+        Change{"name: shop\n", "naem: shop\n", ":4:1: unknown key 'naem'; did you mean 'name'?"},
+        Change{"name: shop\n", "", "1:1: 'name' is missing"},
+        Change{"local: true", "local: yes", "neither true nor false"},
+        Change{"rise: 2", "rise: \"2\"", "without quotes"},
+        Change{"rise: 2", "rise: 2.5", "not a whole number"},
+        Change{"rise: 2", "rise: 99999999999999999999", "out of range; write 1 to 20"},
+        Change{"rise: 2", "rise:", "'rise' has no value; expected a whole number"},
+        Change{"rise: 2", "rise: [2]", "'rise' must be a single value"},
+        Change{"interval: 1s", "interval: 1", "'1' has no unit; write for example 1s or 1ms"},
+        Change{"interval: 1s", "interval: 1 sec", "unknown unit"},
+        Change{"clock_drift: 1%", "clock_drift: 0.01", "is not a percentage"},
+        Change{"clock_drift: 1%", "clock_drift: 60%", "out of range; write 0% to 20%"},
+        Change{"store: sqlite", "store: etcd", "write one of: sqlite"},
+        Change{"agent: { port: 7401 }", "agent: 7401", "'agent' must be a section"},
+        Change{"command: [./app", "command: ./app #", "'command' must be a list"},
+        Change{"DATABASE: ", "\"DATA BASE\": ", "not a name of an environment variable"},
+        Change{"DATABASE: \"{gateway.orders}\"", "DATABASE: 3306", ""},
+        Change{"directory: .", "directory: \"\"", "directory: '' is not a valid text"},
+        Change{"10.77.3.1 }", "10.77.3.256 }", "is not a valid IPv4 address"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Safety, Rule,
+    ::testing::Values(
+        Change{"role: primary", "role: standby", ":8:1: no site has the role primary"},
+        Change{"takeover: 4.5s", "takeover: 4s",
+               "takeover 4s < (duration 3s + grace 1s) · (1 + 0.01) / (1 − 0.01); write at least "
+               "4.081s"},
+        Change{"takeover: 4.5s", "takeover: 4.081s", ""},
+        Change{"renew_every: 500ms", "renew_every: 2s", "leaves no second try"},
+        Change{"site: witness\n  listen: \"10.77.3.1:7400\"",
+               "site: gcp\n  listen: \"10.77.1.1:7400\"",
+               "refuses automatic failover unless that node is declared the witness"},
+        Change{"listen: \"10.77.3.1:7400\"", "listen: \"0.0.0.0:7400\"",
+               "write the address of site"},
+        Change{"listen: \"10.77.3.1:7400\"", "listen: \"127.0.0.1:7400\"", "cannot reach"},
+        Change{"quorum: 2", "quorum: 4", "can never be reached; write 2 to 3"},
+        Change{"quorum: 2", "quorum: 1", "is not a majority"},
+        Change{"timeout: 800ms", "timeout: 1s", "must be shorter than interval"},
+        Change{"preferred: gcp", "preferred: witness", "is a witness"},
+        Change{"preferred: gcp", "preferred: gpc", "there is no site 'gpc'; did you mean 'gcp'?"},
+        Change{"rpo: 1s", "rpo: 100ms", "cannot be measured"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Databases, Rule,
+    ::testing::Values(
+        Change{kOrdersSites, "", "database 'orders' has no server on site 'gcp'"},
+        Change{kOrdersSites, kOrdersSites + "      witness: { address: \"10.77.3.1:3306\" }\n",
+               "runs no database"},
+        Change{"    replication: { user: replica, password: \"file:secrets/db-replication\" }\n",
+               "", "'replication' is missing in databases.orders: mariadb needs it"},
+        Change{"    loss_allowed: true\n", "    loss_allowed: true\n    heartbeat: 1s\n",
+               "'heartbeat' has no meaning for redis"},
+        Change{"    heartbeat: 250ms\n", "    loss_allowed: true\n", "loss_allowed is for redis"},
+        Change{"{gateway.sessions}", "{gateway.session}", "did you mean 'gateway.sessions'?"},
+        Change{"{gateway.sessions}", "{sit}", "unknown placeholder {sit}; did you mean 'site'?"},
+        Change{"{gateway.sessions}", "${HOME} {\\\"json\\\": {}} {}", ""},
+        Change{"127.0.0.1:6380", "127.0.0.1:3307", "port clash on site 'gcp'"},
+        Change{"peer_port: 6381", "peer_port: 7401", "port clash on site 'gcp'"},
+        Change{"port: 53\n", "port: 7400\n", "port clash on site 'witness'"},
+        Change{"port: 5000\n", "port: 3307\n", "tier 'app' and the gateway of database 'orders'"},
+        Change{"port: 8080\n", "port: 7399\n    instances: 3\n", "both listen on 10.77.1.1:7401"},
+        Change{"  port: 8080\n  path", "  port: 5000\n  path", "tier 'app', which is local"},
+        Change{"10.77.2.1 }", "10.77.1.1 }", "have the same address"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Dns, Rule,
+    ::testing::Values(
+        Change{kWww, "failover: { gcp: 10.77.1.1 }", "has no value for site 'aws'"},
+        Change{kWww, "failover: { gcp: 10.77.1.1, aws: 10.77.2.1, witness: 10.77.3.1 }",
+               "can never be the active one"},
+        Change{kWww, "failover: { gcp: 10.77.1.1, aws: 10.77.2 }",
+               "'10.77.2' is not an IPv4 address"},
+        Change{kWww, kWww + ", values: [10.77.1.1]", "has both failover and values"},
+        Change{", " + kWww, "", "has neither values nor failover"},
+        Change{"ttl: 2s", "ttl: 2500ms", "not a whole number of seconds"},
+        Change{"zone: shop.test", "zone: sh_op.test", "is not a valid host name"},
+        Change{"hostmaster@shop.test", "hostmaster", "is not a valid mail address"},
+        Change{"ns3.shop.test]", "ns4.shop.test]", "'ns4.shop.test' is inside the zone"},
+        Change{"ns3.shop.test]", "ns.other.test]", ""},
+        Change{"name: ns2, type: A, values: [10.77.2.1]", "name: ns1, type: A, values: [10.77.2.1]",
+               "is there already"},
+        Change{"type: A, ttl: 2s, " + kWww,
+               "type: CNAME, failover: { gcp: gcp.shop.test., aws: aws.shop.test. }", ""},
+        Change{"  records:\n", "  records:\n    - { name: www, type: TXT, values: [x] }\n", ""},
+        Change{"  records:\n", "  records:\n    - { name: www, type: CNAME, values: [x] }\n",
+               "must stand alone"},
+        Change{"  records:\n",
+               "  records:\n    - { name: \"@\", type: MX, values: [\"10 mail\"] }\n", ""},
+        Change{"  records:\n", "  records:\n    - { name: \"@\", type: MX, values: [mail] }\n",
+               "is not 'PREFERENCE HOST'"},
+        Change{"  records:\n", "  records:\n    - { name: a..b, type: TXT, values: [x] }\n",
+               "is not a valid record name"}));
+
+TEST(Rules, ASecondPrimaryIsNamed) {
+  std::string text = starting_file("shop");
+  text.replace(text.find("role: standby"), 13, "role: primary");
+  Loaded loaded = load_text(text, "leeward.yaml", "/");
+  ASSERT_EQ(loaded.problems.size(), 2u);
+  EXPECT_EQ(to_string(loaded.problems[0]),
+            "leeward.yaml:8:1: no site has the role standby; at least one must");
+  EXPECT_EQ(to_string(loaded.problems[1]),
+            "leeward.yaml:10:20: site 'aws' is a second primary; exactly one site may write first");
+}
+
+}  // namespace
+}  // namespace leeward::config
