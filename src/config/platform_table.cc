@@ -53,10 +53,9 @@ Table<Platform> control_table() {
        "Site on which the control node runs. Automatic failover needs it to be the witness.")
       .required();
   t.endpoint(
-      "listen", [](Platform & p) -> auto& {
-    return p.control.listen; }, kEndpointRule,
-      "Address of the control API and console)
-      .required(); agents of all sites must reach it.");
+       "listen", [](Platform & p) -> auto& { return p.control.listen; }, kEndpointRule,
+       "Address of the control API and console; agents of all sites must reach it.")
+      .required();
   return t;
 }
 
