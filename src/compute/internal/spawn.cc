@@ -1,0 +1,107 @@
+#include "compute/internal/spawn.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace leeward::compute {
+namespace {
+
+constexpr int kKeeperPipe = 3;  // the first descriptor after the standard three
+
+std::vector<std::string> environment_of(const ExpandedProcess& process, const std::string& mark) {
+  auto name_of = [](std::string_view entry) { return entry.substr(0, entry.find('=')); };
+  std::vector<std::string> environment{mark};
+  for (const auto& [name, value] : process.env) environment.push_back(name + "=" + value);
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    std::string name(name_of(*entry));
+    if (name != name_of(mark) && !process.env.contains(name)) environment.emplace_back(*entry);
+  }
+  return environment;
+}
+
+std::vector<char*> pointers_to(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& s : strings) pointers.push_back(s.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// posix_spawn's two option objects, with all that a keeper needs. Their functions fail only for
+// lack of memory or bad descriptors, which posix_spawn itself then reports.
+class SpawnSetup {
+ public:
+  SpawnSetup(int pipe, const std::string& directory) {
+    ::posix_spawn_file_actions_init(&actions_);
+    ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    ::posix_spawn_file_actions_adddup2(&actions_, pipe, kKeeperPipe);
+    // Not every library opens its descriptors close-on-exec; a listener that is inherited would
+    // keep its port after our death.
+    ::posix_spawn_file_actions_addclosefrom_np(&actions_, kKeeperPipe + 1);
+    if (!directory.empty()) ::posix_spawn_file_actions_addchdir_np(&actions_, directory.c_str());
+    ::posix_spawnattr_init(&attributes_);
+    sigset_t none;
+    sigset_t all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    ::posix_spawnattr_setsigmask(&attributes_, &none);
+    ::posix_spawnattr_setsigdefault(&attributes_, &all);
+    ::posix_spawnattr_setflags(&attributes_,
+                               POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+  }
+  ~SpawnSetup() {
+    ::posix_spawn_file_actions_destroy(&actions_);
+    ::posix_spawnattr_destroy(&attributes_);
+  }
+  SpawnSetup(const SpawnSetup&) = delete;
+  SpawnSetup& operator=(const SpawnSetup&) = delete;
+
+  const posix_spawn_file_actions_t* actions() const { return &actions_; }
+  const posix_spawnattr_t* attributes() const { return &attributes_; }
+
+ private:
+  posix_spawn_file_actions_t actions_;
+  posix_spawnattr_t attributes_;
+};
+
+}  // namespace
+
+Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
+                                   const std::vector<std::string>& options,
+                                   const ExpandedProcess& process, const std::string& mark) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(os_error(errno, "pipe"));
+  UniqueFd read_end(ends[0]);
+  KeeperProcess started;
+  started.lifeline.reset(ends[1]);
+
+  std::vector<std::string> argv = keeper;
+  argv.insert(argv.end(), {"--parent-fd", std::to_string(kKeeperPipe)});
+  argv.insert(argv.end(), options.begin(), options.end());
+  argv.push_back("--");
+  argv.insert(argv.end(), process.argv.begin(), process.argv.end());
+  std::vector<std::string> environment = environment_of(process, mark);
+
+  SpawnSetup setup(read_end.get(), process.directory);
+  int error = ::posix_spawn(&started.pid, argv[0].c_str(), setup.actions(), setup.attributes(),
+                            pointers_to(argv).data(), pointers_to(environment).data());
+  if (error != 0) {
+    std::string where = process.directory.empty() ? "" : " in " + process.directory;
+    return fail(os_error(error, "start " + process.argv[0] + where));
+  }
+  started.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, started.pid, 0)));
+  if (!started.pidfd.valid()) {
+    Error cause = os_error(errno, "pidfd_open");
+    ::kill(started.pid, SIGKILL);  // its child, if there is one yet, dies with it
+    ::waitpid(started.pid, nullptr, 0);
+    return fail(std::move(cause));
+  }
+  return started;
+}
+
+}  // namespace leeward::compute

@@ -1,0 +1,29 @@
+// Starting a keeper (keeper.h) without fork's hazards in a threaded process.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "compute/expand.h"
+
+namespace leeward::compute {
+
+struct KeeperProcess {
+  pid_t pid = -1;
+  UniqueFd pidfd;     // readable when the keeper has ended; then waitpid(2) is the caller's to do
+  UniqueFd lifeline;  // the only write end of the keeper's pipe; closing it ends the tree
+};
+
+// Starts argv = `keeper` + --parent-fd … + `options` + "--" + process.argv, with a clean signal
+// state, standard input from /dev/null and no descriptor of ours but standard output and error.
+// `mark`
+// ("NAME=value") is added to the environment. kIo when it cannot be started.
+Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
+                                   const std::vector<std::string>& options,
+                                   const ExpandedProcess& process, const std::string& mark);
+
+}  // namespace leeward::compute
