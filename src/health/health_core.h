@@ -6,16 +6,17 @@
 // kUnknown again, and counting starts anew.
 //
 // The core also says when to probe next. While results contradict the state it asks for the next
-// probe after half an interval instead of a whole one, so that a dead target is known sooner without
-// probing a healthy one more often (facts: detection is the largest part of RTO that we can choose).
+// probe after half an interval instead of a whole one, so that a dead target is known sooner
+// without probing a healthy one more often (facts: detection is the largest part of RTO that we can
+// choose).
 //
 // Bound. A target that dies just after a good answer is kDown after at most
 //   refusing:  interval + (fall − 1) · interval / 2                        defaults: 2.0 s
 //   hanging:   interval + timeout + (fall − 1) · interval / 2              defaults: 2.8 s
-// The second line needs re-probes that give up after half an interval. That patience is cut only for
-// a target whose last good answer took less than a quarter of an interval: a target that is known to
-// be slow keeps the whole timeout for every probe, because overload is not death (design §5.7); its
-// bound is interval + fall · timeout (defaults: 3.4 s).
+// The second line needs re-probes that give up after half an interval. That patience is cut only
+// for a target whose last good answer took less than a quarter of an interval: a target that is
+// known to be slow keeps the whole timeout for every probe, because overload is not death (design
+// §5.7); its bound is interval + fall · timeout (defaults: 3.4 s).
 //
 // Pure: no clock, no I/O. Not thread-safe; owned by one Prober, or by the simulator.
 #pragma once
@@ -43,8 +44,8 @@ class HealthCore {
   // Uses interval, timeout, fall and rise of `policy`. REQUIRES: all four are positive.
   HealthCore(SiteId vantage, const ProbePolicy& policy);
 
-  // One probe of `site` ended at `now` after `took`. `detail` says why it failed (ignored for `ok`).
-  // REQUIRES: site.value < kSitesMax; `now` never goes back.
+  // One probe of `site` ended at `now` after `took`. `detail` says why it failed (ignored for
+  // `ok`). REQUIRES: site.value < kSitesMax; `now` never goes back.
   void observe(BootTime now, SiteId site, bool ok, Duration took, std::string_view detail);
 
   // kUnknown also when the last result is older than stale_after().
