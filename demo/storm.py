@@ -55,6 +55,7 @@ def _explain_how_to_visit(platform):
 def main():
     arguments = _arguments()
     # Ctrl-C and SIGTERM take the same way out as the end of the scenario.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
     storm = Storm(arguments.scenario, _BUILD / "run", arguments.network)

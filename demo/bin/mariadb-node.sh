@@ -44,8 +44,9 @@ SQL
 # The socket's path is relative to the data directory: an absolute one may not be longer than 107 bytes.
 exec mariadbd --no-defaults --user="$run_as" --datadir="$data/files" \
   --bind-address="$address" --port="$port" --socket=node.sock --pid-file=node.pid \
-  --init-file="$data/accounts.sql" --server-id="$server_id" --gtid-domain-id=0 --log-bin=binlog \
-  --binlog-format=ROW --binlog-row-metadata=FULL --binlog-row-image=FULL --gtid-strict-mode=1 \
-  --log-slave-updates=1 --read-only=1 --skip-slave-start --innodb-flush-log-at-trx-commit=1 \
-  --sync-binlog=1 --innodb-buffer-pool-size=64M --innodb-log-file-size=32M --slave-net-timeout=3 \
+  --init-file="$data/accounts.sql" --server-id="$server_id" --gtid-domain-id=0 \
+  --log-bin=binlog --relay-log=relay --binlog-format=ROW --binlog-row-metadata=FULL \
+  --binlog-row-image=FULL --gtid-strict-mode=1 --log-slave-updates=1 --read-only=1 \
+  --skip-slave-start --innodb-flush-log-at-trx-commit=1 --sync-binlog=1 \
+  --innodb-buffer-pool-size=64M --innodb-log-file-size=32M --slave-net-timeout=3 \
   --skip-name-resolve --max-connections=300

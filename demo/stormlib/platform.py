@@ -196,7 +196,7 @@ class Platform:
                     and _could_take_over(status))
         return self.wait_until(ready, seconds, "both sites up, the standby ready to take over")
 
-    def log_tails(self, lines=15):
+    def log_tails(self, lines=25):
         """The last lines of each site's log, for error messages."""
         parts = []
         for site in layouts.SITES:
