@@ -2,7 +2,8 @@
 
 add_library(leeward_options INTERFACE)
 target_compile_options(leeward_options INTERFACE
-  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Werror)
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Werror
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # false positives on std::variant (GCC 12)
 target_include_directories(leeward_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_definitions(leeward_options INTERFACE LEEWARD_VERSION="${PROJECT_VERSION}")
 if(LEEWARD_SANITIZE)

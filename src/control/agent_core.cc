@@ -240,7 +240,7 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
   SetGateway refuse{GatewayMode::kRefuse, {}, {}, kNoSite};
   if (intent.writer == config_.self) {
     if (!holds_lease(now) || held_ != intent.epoch) return contact ? hold : refuse;
-    if (intent.draining()) return hold;
+    if (intent.draining()) return {GatewayMode::kHold, held_, deadline_, kNoSite};
     bool promoted = LEEWARD_GUARD("gateway-checks-epoch", database_.epoch == held_) &&
                     !database_.read_only && database_usable(now) && !database_op_;
     bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_;

@@ -88,11 +88,12 @@ struct Persist {  // must be durable before any later effect of the same step is
 };
 struct SetGateway {
   GatewayMode mode;
-  Epoch epoch;        // kLocal
-  BootTime deadline;  // kLocal: nothing passes after it
+  Epoch epoch;        // kLocal, and kHold while draining: the lease's; otherwise 0. A hold without an
+                      // epoch drops what is in flight, because nothing may be acknowledged any more
+  BootTime deadline;  // of that epoch: nothing passes after it
   SiteId site;        // kRemote
 };
-struct ExtendLease {  // kLocal goes on until a later deadline
+struct ExtendLease {  // the gateway's epoch goes on until a later deadline
   Epoch epoch;
   BootTime deadline;
 };

@@ -27,7 +27,7 @@ ControlCore::ControlCore(ControlConfig config) : config_(std::move(config)) {}
 
 void ControlCore::load(Now now, const ServiceRecord& record, const LeaseValue& lease,
                        std::uint64_t lease_version, ControlEffects& out) {
-  if (!loaded_) started_ = step_since_ = blocked_since_ = now.boot;
+  if (!loaded_) step_since_ = blocked_since_ = now.boot;
   if (!loaded_ || !(lease == lease_)) {
     lease_changed_ = now.boot;
     expiry_noted_ = false;
@@ -113,7 +113,21 @@ void ControlCore::on_lease_request(Now now, SiteId from, LeaseOp op, Epoch epoch
 
 // ------------------------------------------------------------------------------- observations
 
+// A control process that was stopped (SIGSTOP, a suspended machine) wakes to a queue of old reports
+// that look new. After a gap in its own steps it forgets what it knew and lets the queue run empty.
+void ControlCore::watch_own_pause(Now now) {
+  if (last_step_ != BootTime{} && now.boot - last_step_ > config_.pause_limit &&
+      !LEEWARD_GUARD("distrust-after-pause", false)) {
+    settled_at_ = now.boot + config_.pause_limit;
+    for (SeenVantage& seen : vantages_) seen.seen = false;
+    for (SeenAgent& seen : agents_) seen.seen = false;
+  }
+  last_step_ = now.boot;
+}
+
 void ControlCore::on_vantage(Now now, const VantageReport& report, ControlEffects& out) {
+  watch_own_pause(now);
+  if (now.boot < settled_at_) return;
   SeenVantage& seen = vantages_[report.vantage.value];
   for (SiteId site : config_.workloads) {
     bool failing = report.failures[site.value] > 0 && report.health[site.value] != Health::kDown;
@@ -129,6 +143,8 @@ void ControlCore::on_vantage(Now now, const VantageReport& report, ControlEffect
 }
 
 void ControlCore::on_agent(Now now, const AgentReport& report, ControlEffects& out) {
+  watch_own_pause(now);
+  if (now.boot < settled_at_) return;
   SeenAgent& seen = agents_[report.site.value];
   if (seen.seen) note_report_changes(seen.report, report);
   if (seen.lost) note(NoteKind::kAgentBack, report.site);
@@ -327,6 +343,7 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
 
 void ControlCore::decide(Now now, ControlEffects& out) {
   if (!loaded_) return;
+  watch_own_pause(now);
   watch_verdicts(now);
   watch_agents(now);
   if (!saving_) {

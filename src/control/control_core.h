@@ -40,6 +40,7 @@ struct ControlConfig {
   FailoverPolicy failover;
   Duration report_stale = 2500ms;    // an observation older than this counts as unknown
   Duration heartbeat_fresh = 1500ms; // a heartbeat seen at the standby within this vetoes "down"
+  Duration pause_limit = 1s;         // a longer gap between own steps: we were stopped
   Duration prepare_timeout = 15s;
   Duration transfer_timeout = 20s;
   Duration traffic_timeout = 5s;
@@ -165,6 +166,7 @@ class ControlCore {
   void decide_failover(Now now, ControlEffects& out);
   void advance_plan(Now now, ControlEffects& out);
   void follow_writer(Now now, ControlEffects& out);
+  void watch_own_pause(Now now);
   void watch_verdicts(Now now);
   void watch_agents(Now now);
   void note_report_changes(const AgentReport& before, const AgentReport& after);
@@ -205,7 +207,8 @@ class ControlCore {
   std::array<Epoch, kSitesMax> dns_epoch_{};
   BootTime step_since_{};     // this process saw the plan enter its step
   BootTime blocked_since_{};  // this process first saw `blocked`
-  BootTime started_{};
+  BootTime last_step_{};      // of this core
+  BootTime settled_at_{};     // reports before this are old ones from a queue
   std::vector<Note> notes_;
 };
 
