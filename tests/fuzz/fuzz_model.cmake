@@ -1,0 +1,2 @@
+leeward_fuzz(record_json_fuzz.cc DEPS leeward_model)
+leeward_fuzz(agent_report_json_fuzz.cc DEPS leeward_model)
