@@ -251,8 +251,8 @@ class AgentDeath : public ::testing::Test {
  protected:
   pid_t start_agent(const std::string& program) {
     std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
-    std::vector<std::string> arguments{self,      "agent", directory.path(), "python3",
-                                       "-c",      program, marker.text()};
+    std::vector<std::string> arguments{self, "agent", directory.path(), "python3",
+                                       "-c", program, marker.text()};
     std::vector<char*> argv;
     for (std::string& a : arguments) argv.push_back(a.data());
     argv.push_back(nullptr);

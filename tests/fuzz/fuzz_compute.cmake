@@ -1,0 +1,2 @@
+leeward_fuzz(placeholder_fuzz.cc DEPS leeward_compute)
+leeward_fuzz(process_output_fuzz.cc DEPS leeward_compute)

@@ -1,0 +1,1 @@
+leeward_fuzz(probe_body_fuzz.cc DEPS leeward_health)
