@@ -11,7 +11,7 @@ from stormlib import layout
 MISTAKES = (
     ("interval: 1s,", "intervall: 1s,", "interval"),
     ("timeout: 800ms", "timeout: 800", "unit"),
-    ("quorum: 2", "quorum: 7", "quorum"),
+    ("fall: 3", "fall: 0", "fall"),
     ("takeover: 4.5s", "takeover: 4s", "takeover"),
     ("role: standby", "role: stanby", "standby"),
     ("{ port: 7401 }", "{ port: 70000 }", "65535"),
