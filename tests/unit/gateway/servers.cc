@@ -116,8 +116,9 @@ MariadbServer::MariadbServer(const std::string& name) : port_(free_port()) {
   const std::string data = directory_.path() / "data";
   const std::string user = geteuid() == 0 ? " --user=root" : "";
   run("mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db "
-      "--innodb-log-file-size=8M --innodb-buffer-pool-size=16M --datadir=" +
-      data + user,
+      "--innodb-log-file-size=8M --innodb-buffer-pool-size=16M --innodb-use-native-aio=0 "
+      "--datadir=" +
+          data + user,
       directory_.path() / "install.log");
   std::vector<std::string> argv{"mariadbd",
                                 "--no-defaults",
@@ -129,6 +130,7 @@ MariadbServer::MariadbServer(const std::string& name) : port_(free_port()) {
                                 "--skip-name-resolve",
                                 "--innodb-log-file-size=8M",
                                 "--innodb-buffer-pool-size=16M",
+                                "--innodb-use-native-aio=0",  // a bounded resource of the host
                                 "--innodb-flush-log-at-trx-commit=0",
                                 "--performance-schema=0",
                                 "--max-allowed-packet=64M"};

@@ -1,0 +1,1 @@
+leeward_fuzz(gateway_session_fuzz.cc DEPS leeward_gateway)
