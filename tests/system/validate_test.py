@@ -17,7 +17,8 @@ MISTAKES = (
     ("{ port: 7401 }", "{ port: 70000 }", "65535"),
     ("rise: 2", "rise: many", "many"),
     ("preferred: gcp", "preferred: azure", "azure"),
-    ("contact: hostmaster@shop.test", "contact: hostmaster@shop.test\n  port: 53", "port"),
+    ("contact: hostmaster@shop.test", "contact: hostmaster@shop.test\n  negative_ttl: 7s",
+     "negative_ttl"),
     ("mode: automatic", "mode: sometimes", "sometimes"),
 )
 
