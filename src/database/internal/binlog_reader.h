@@ -1,0 +1,17 @@
+// Reads a server's binary logs over the replication protocol, from a GTID to the end.
+#pragma once
+
+#include <functional>
+
+#include "database/gtid.h"
+#include "database/internal/sql.h"
+
+namespace leeward::database::internal {
+
+// Calls `take` with each event after `from`, common header included; stops at the first error that
+// it returns, or at the present end of the log. Needs an account with REPLICATION SLAVE. kNotFound:
+// the log no longer has `from`, or never had. kTimeout: `stall` without an event.
+Status read_binlog(const SqlTarget& target, const GtidPosition& from, Duration stall,
+                   const std::function<Status(std::string_view event)>& take);
+
+}  // namespace leeward::database::internal

@@ -1,0 +1,83 @@
+// The way back to being a standby (Mariadb::follow): see mariadb.h for the order of the steps and
+// rejoin_core.h for how the point of parting is found.
+//
+// What survives a crash, and what the next run makes of it:
+//   nothing                     start from the comparison
+//   ledger entries              the same ones are found again and are not added twice
+//   row in leeward.rejoin       the undo is committed: only the GTID state is left to be set back
+//   rejoin.json with "reload"   the data is incomplete: copy it again, whatever it looks like
+#pragma once
+
+#include <atomic>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "database/internal/binlog.h"
+#include "database/internal/node.h"
+#include "database/internal/sql.h"
+#include "database/ledger.h"
+#include "database/mariadb.h"
+
+namespace leeward::database::internal {
+
+// Transactions of the own log that the source lacks.
+struct Lost {
+  std::vector<Transaction> transactions;  // as far as they fit into memory, without their changes
+  std::vector<LedgerEntry> entries;
+  std::string obstacle;  // why they cannot be undone; empty: they can
+};
+
+class Rejoin {
+ public:
+  // References must outlive run(). `sql` is the local server's control connection, already fenced.
+  Rejoin(const MariadbOptions& options, Endpoint source, Epoch epoch, Ledger& ledger,
+         SqlConnection& sql, const FollowCallback& progress, std::atomic<bool>& diverged)
+      : options_(options),
+        source_(std::move(source)),
+        epoch_(epoch),
+        ledger_(ledger),
+        sql_(sql),
+        progress_(progress),
+        diverged_(diverged) {}
+
+  Result<FollowOutcome> run();
+
+ private:
+  // rejoin.cc
+  Status enter(FollowPhase phase);
+  BootTime soon() const { return BootClock::now() + options_.control_timeout; }
+  SqlTarget local() const { return {options_.local, options_.admin_user, options_.admin_password}; }
+  SqlTarget remote() const { return {source_, options_.admin_user, options_.admin_password}; }
+  Status finish_interrupted_rewind();
+  Result<Lost> extract(const Parting& parting, const History& own);
+  Status keep(const Lost& lost);
+  Result<std::string> obstacle_in_schema(const std::vector<Transaction>& lost);
+  Status rewind(const Lost& lost, const GtidPosition& shared);
+  Status reset_to(const std::string& shared);
+  Status undo(const std::vector<std::string>& statements, const GtidPosition& shared);
+  Status connect();
+  Status recover(const Parting& parting, const History& own);
+  std::string journal_path() const { return options_.state_dir + "/rejoin.json"; }
+
+  // reload.cc
+  Status reload(const std::string& why);
+  Result<std::vector<std::string>> user_schemas(SqlConnection& sql);
+  Result<bool> holds_tables();
+  Status drop_schemas();
+  Status copy_schemas(SqlConnection& source);
+  Status copy_accounts(SqlConnection& source);
+
+  const MariadbOptions& options_;
+  const Endpoint source_;
+  const Epoch epoch_;
+  Ledger& ledger_;
+  SqlConnection& sql_;
+  const FollowCallback& progress_;
+  std::atomic<bool>& diverged_;
+  FollowProgress at_;
+  FollowOutcome outcome_;
+};
+
+}  // namespace leeward::database::internal

@@ -1,0 +1,156 @@
+// Copying the data afresh from the source: the last resort of a rejoin, and the first load of a
+// standby.
+#include <filesystem>
+
+#include "base/file.h"
+#include "database/internal/pipeline.h"
+#include "database/internal/rejoin.h"
+
+namespace leeward::database::internal {
+namespace {
+
+constexpr Duration kCopyStall = 60s;
+constexpr Duration kDropTimeout = 10min;
+constexpr const char* kSystemSchemas =
+    "('mysql', 'information_schema', 'performance_schema', 'sys')";
+
+// Every account but those that belong to the server itself or to its administrator.
+std::string account_query(SqlConnection& sql, const std::string& admin_user) {
+  return "SELECT user, host, COALESCE(JSON_VALUE(priv, '$.is_role'), 'false') IN ('true', '1') AS "
+         "role FROM "
+         "mysql.global_priv WHERE user NOT IN ('root', 'mysql', 'mariadb.sys', 'PUBLIC', " +
+         sql.quote(admin_user) + ") ORDER BY role DESC, user, host";
+}
+
+std::string account_name(SqlConnection& sql, const std::vector<Cell>& row) {
+  bool role = row[2] == "1";
+  return sql.quote(row[0].value_or("")) + (role ? "" : "@" + sql.quote(row[1].value_or("")));
+}
+
+std::vector<std::string> client_arguments(const char* program, const SqlTarget& target) {
+  return {program,
+          "--no-defaults",
+          "--host=" + target.endpoint.host,
+          fmt::format("--port={}", target.endpoint.port),
+          "--protocol=tcp",
+          "--user=" + target.user,
+          "--default-character-set=utf8mb4"};
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> Rejoin::user_schemas(SqlConnection& sql) {
+  auto rows =
+      sql.query(std::string("SELECT schema_name FROM information_schema.schemata WHERE schema_name "
+                            "NOT IN ") +
+                    kSystemSchemas,
+                soon());
+  if (!rows) return fail(std::move(rows.error()));
+  std::vector<std::string> names;
+  for (const auto& row : rows->rows) names.push_back(row[0].value_or(""));
+  return names;
+}
+
+Result<bool> Rejoin::holds_tables() {
+  auto rows =
+      sql_.query(std::string("SELECT 1 FROM information_schema.tables WHERE table_schema NOT IN ") +
+                     kSystemSchemas + " LIMIT 1",
+                 soon());
+  if (!rows) return fail(std::move(rows.error()));
+  return !rows->rows.empty();
+}
+
+Status Rejoin::reload(const std::string& why) {
+  if (auto entered = enter(FollowPhase::kReload); !entered) return entered;
+  options_.logger.warn("copying all data from the source", {{"why", why}});
+  outcome_.kind = FollowOutcome::Kind::kReseeded;
+  outcome_.why_reseeded = why;
+  auto source = SqlConnection::open(remote(), soon());
+  if (!source) return fail(std::move(source.error()));
+  if (auto made = make_directories(options_.state_dir); !made) return made;
+  auto noted = write_file_durably(
+      journal_path(), fmt::format("{{\"phase\":\"reload\",\"epoch\":{}}}\n", epoch_.value));
+  if (!noted) return noted;
+  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  if (auto dropped = drop_schemas(); !dropped) return dropped;
+  if (auto copied = copy_schemas(*source); !copied) return copied;
+  if (auto copied = copy_accounts(*source); !copied) return copied;
+  std::error_code error;
+  std::filesystem::remove(journal_path(), error);
+  if (error) return fail(Code::kIo, "remove {}: {}", journal_path(), error.message());
+  return {};
+}
+
+Status Rejoin::drop_schemas() {
+  auto schemas = user_schemas(sql_);
+  if (!schemas) return fail(std::move(schemas.error()));
+  BootTime deadline = BootClock::now() + kDropTimeout;
+  if (auto off = sql_.execute("SET SESSION sql_log_bin = 0, foreign_key_checks = 0", deadline);
+      !off)
+    return off;
+  for (const std::string& schema : *schemas)
+    if (auto dropped = sql_.execute("DROP DATABASE " + quote_name(schema), deadline); !dropped)
+      return dropped;
+  if (auto on = sql_.execute("SET SESSION sql_log_bin = 1, foreign_key_checks = 1", deadline); !on)
+    return on;
+  // The own log tells of data that is gone, and strict mode would hold its ids against the
+  // source's.
+  return sql_.execute("RESET MASTER", deadline);
+}
+
+// One snapshot of everything, with its GTID position as the last statement; nothing of it is logged
+// here.
+Status Rejoin::copy_schemas(SqlConnection& source) {
+  auto schemas = user_schemas(source);
+  if (!schemas) return fail(std::move(schemas.error()));
+  Program dump{client_arguments("mariadb-dump", remote()), {}};
+  // No lock on the source: the position comes with the snapshot.
+  for (const char* argument : {"--single-transaction", "--quick", "--gtid", "--master-data=1",
+                               "--routines", "--triggers", "--events", "--hex-blob", "--databases"})
+    dump.arguments.emplace_back(argument);
+  for (const std::string& schema : *schemas) dump.arguments.push_back(schema);
+  Program load{client_arguments("mariadb", local()), {}};
+  load.arguments.emplace_back(
+      "--init-command=SET SESSION sql_log_bin=0, unique_checks=0, foreign_key_checks=0");
+  // The environment of a process is as private as its memory; its arguments are not.
+  dump.environment["MYSQL_PWD"] = options_.admin_password;
+  load.environment["MYSQL_PWD"] = options_.admin_password;
+  return run_pipeline(dump, load, kCopyStall, [this](std::uint64_t bytes) {
+    at_.bytes = bytes;
+    return !progress_ || progress_(at_);
+  });
+}
+
+// Accounts lie in the schema `mysql`, which is each server's own; so they are carried over by
+// statement.
+Status Rejoin::copy_accounts(SqlConnection& source) {
+  auto theirs = source.query(account_query(source, options_.admin_user), soon());
+  if (!theirs) return fail(std::move(theirs.error()));
+  auto ours = sql_.query(account_query(sql_, options_.admin_user), soon());
+  if (!ours) return fail(std::move(ours.error()));
+  std::vector<std::string> statements{"SET SESSION sql_log_bin = 0"};
+  for (const auto& row : ours->rows)
+    statements.push_back((row[2] == "1" ? "DROP ROLE IF EXISTS " : "DROP USER IF EXISTS ") +
+                         account_name(sql_, row));
+  std::vector<std::string> grants;
+  for (const auto& row : theirs->rows) {
+    std::string account = account_name(source, row);
+    if (row[2] == "1") {
+      statements.push_back("CREATE ROLE " + account);
+    } else {
+      auto created = source.query("SHOW CREATE USER " + account, soon());
+      if (!created) return fail(std::move(created.error()));
+      statements.push_back(created->scalar());
+    }
+    auto granted = source.query("SHOW GRANTS FOR " + account, soon());
+    if (!granted) return fail(std::move(granted.error()));
+    for (const auto& grant : granted->rows) grants.push_back(grant[0].value_or(""));
+  }
+  statements.insert(statements.end(), grants.begin(), grants.end());
+  statements.emplace_back("SET SESSION sql_log_bin = 1");
+  for (const std::string& statement : statements)
+    if (auto done = sql_.execute(statement, soon()); !done) return done;
+  return {};
+}
+
+}  // namespace leeward::database::internal

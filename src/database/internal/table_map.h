@@ -1,0 +1,21 @@
+// Table map events: the names and types that the row images after them need.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "database/internal/binlog.h"
+
+namespace leeward::database::internal {
+
+struct NamedTable {
+  std::uint64_t id = 0;
+  Table table;
+  bool full_metadata = false;  // has column names: binlog_row_metadata=FULL
+};
+
+// Parses the body of a table map event (after the common header, without checksum). nullopt when
+// the bytes are not one; more than 4096 columns (the server's limit) are refused as well.
+std::optional<NamedTable> parse_table_map(std::string_view body, const DecoderContext& context);
+
+}  // namespace leeward::database::internal

@@ -1,0 +1,277 @@
+#include "database/ledger.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+
+#include "base/file.h"
+#include "database/gtid.h"
+
+namespace leeward::database {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kSuffix = ".json";
+constexpr LedgerState kStates[] = {LedgerState::kOpen, LedgerState::kReplayed,
+                                   LedgerState::kDiscarded};
+constexpr LedgerOperation kOperations[] = {LedgerOperation::kInsert, LedgerOperation::kUpdate,
+                                           LedgerOperation::kDelete, LedgerOperation::kDdl};
+
+json row_json(const LedgerRow& row) {
+  json object = json::object();
+  for (const auto& [column, value] : row) object[column] = value ? json(*value) : json();
+  return object;
+}
+
+json row_json(const std::optional<LedgerRow>& row) { return row ? row_json(*row) : json(); }
+
+json change_json(const LedgerChange& change) {
+  json object{{"table", change.schema + "." + change.table},
+              {"operation", name(change.operation)},
+              {"key", row_json(change.key)},
+              {"before", row_json(change.before)},
+              {"after", row_json(change.after)},
+              {"changed_since", change.changed_since ? json(*change.changed_since) : json()}};
+  // The dot alone would not tell `a.b`.`c` from `a`.`b.c`.
+  if (change.schema.find('.') != std::string::npos) object["schema"] = change.schema;
+  if (!change.sql.empty()) object["sql"] = change.sql;
+  return object;
+}
+
+std::string text_of(const json& object, const char* key) {
+  auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<LedgerRow> parse_row(const json& object, const char* key) {
+  auto found = object.find(key);
+  if (found == object.end() || !found->is_object()) return std::nullopt;
+  LedgerRow row;
+  for (const auto& [column, value] : found->items())
+    row[column] = value.is_string() ? std::optional(value.get<std::string>()) : std::nullopt;
+  return row;
+}
+
+std::optional<LedgerChange> parse_change(const json& object) {
+  if (!object.is_object()) return std::nullopt;
+  LedgerChange change;
+  std::string table = text_of(object, "table");
+  change.schema = text_of(object, "schema");
+  std::size_t dot = change.schema.empty() ? table.find('.') : change.schema.size();
+  if (dot == std::string::npos || dot >= table.size()) return std::nullopt;
+  change.schema = table.substr(0, dot);
+  change.table = table.substr(dot + 1);
+  std::string operation = text_of(object, "operation");
+  auto known = std::find_if(std::begin(kOperations), std::end(kOperations),
+                            [&](LedgerOperation o) { return name(o) == operation; });
+  if (known == std::end(kOperations)) return std::nullopt;
+  change.operation = *known;
+  change.key = parse_row(object, "key").value_or(LedgerRow{});
+  change.before = parse_row(object, "before");
+  change.after = parse_row(object, "after");
+  change.sql = text_of(object, "sql");
+  auto since = object.find("changed_since");
+  if (since != object.end() && since->is_boolean()) change.changed_since = since->get<bool>();
+  return change;
+}
+
+std::optional<WallTime> parse_time(const std::string& text) {
+  std::tm utc{};
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &utc);
+  if (!end) return std::nullopt;
+  return WallTime(std::chrono::seconds(::timegm(&utc)));
+}
+
+// Epoch, sequence and the rest: the order in which the transactions were committed.
+std::tuple<std::uint64_t, std::uint64_t, std::string_view> order(const LedgerEntry& entry) {
+  std::string_view gtid = std::string_view(entry.id).substr(0, entry.id.find('@'));
+  auto parsed = parse_gtids(gtid);
+  std::uint64_t sequence = parsed && !parsed->empty() ? parsed->front().sequence : 0;
+  return {entry.epoch.value, sequence, entry.id};
+}
+
+Status write_quickly(const std::string& path, std::string_view bytes) {
+  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid()) return fail(os_error(errno, "create " + path));
+  while (!bytes.empty()) {
+    ssize_t written = ::write(fd.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return fail(os_error(errno, "write " + path));
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view name(LedgerState state) {
+  switch (state) {
+    case LedgerState::kOpen:
+      return "open";
+    case LedgerState::kReplayed:
+      return "replayed";
+    case LedgerState::kDiscarded:
+      return "discarded";
+  }
+  return "open";
+}
+
+std::string_view name(LedgerOperation operation) {
+  switch (operation) {
+    case LedgerOperation::kInsert:
+      return "insert";
+    case LedgerOperation::kUpdate:
+      return "update";
+    case LedgerOperation::kDelete:
+      return "delete";
+    case LedgerOperation::kDdl:
+      return "ddl";
+  }
+  return "ddl";
+}
+
+std::string to_json(const LedgerEntry& entry) {
+  json changes = json::array();
+  for (const LedgerChange& change : entry.changes) changes.push_back(change_json(change));
+  json object{{"id", entry.id},
+              {"site", entry.site},
+              {"epoch", entry.epoch.value},
+              {"time", format_wall(entry.time)},
+              {"state", name(entry.state)},
+              {"changes", std::move(changes)}};
+  if (!entry.note.empty()) object["note"] = entry.note;
+  // Statements may carry bytes of any character set; a replaced character is better than no entry.
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<LedgerEntry> parse_ledger_entry(std::string_view text) {
+  json object = json::parse(text, nullptr, false);
+  if (!object.is_object()) return fail(Code::kCorrupt, "not a JSON object");
+  LedgerEntry entry;
+  entry.id = text_of(object, "id");
+  entry.site = text_of(object, "site");
+  entry.note = text_of(object, "note");
+  auto epoch = object.find("epoch");
+  auto changes = object.find("changes");
+  auto time = parse_time(text_of(object, "time"));
+  std::string state = text_of(object, "state");
+  auto known = std::find_if(std::begin(kStates), std::end(kStates),
+                            [&](LedgerState s) { return name(s) == state; });
+  if (entry.id.empty() || epoch == object.end() || !epoch->is_number_unsigned() || !time ||
+      known == std::end(kStates) || changes == object.end() || !changes->is_array())
+    return fail(Code::kCorrupt, "not a ledger entry");
+  entry.epoch.value = epoch->get<std::uint64_t>();
+  entry.time = *time;
+  entry.state = *known;
+  for (const json& item : *changes) {
+    auto change = parse_change(item);
+    if (!change) return fail(Code::kCorrupt, "entry {} has a malformed change", entry.id);
+    entry.changes.push_back(std::move(*change));
+  }
+  return entry;
+}
+
+Result<Ledger> Ledger::open(std::string directory) {
+  if (auto made = make_directories(directory); !made) return fail(std::move(made.error()));
+  Ledger ledger(std::move(directory));
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(ledger.directory_, error), end;
+       !error && file != end; file.increment(error)) {
+    std::string path = file->path().string();
+    if (!path.ends_with(kSuffix)) continue;  // a temporary file of an interrupted write
+    auto text = read_file(path, 1u << 30);
+    if (!text) return fail(std::move(text.error()));
+    auto entry = parse_ledger_entry(*text);
+    if (!entry) return fail(std::move(entry.error()).wrap("ledger file " + path));
+    ledger.entries_.push_back(std::move(*entry));
+  }
+  if (error) return fail(Code::kIo, "ledger {}: {}", ledger.directory_, error.message());
+  ledger.sort();
+  return ledger;
+}
+
+void Ledger::sort() {
+  std::sort(entries_.begin(), entries_.end(),
+            [](const LedgerEntry& a, const LedgerEntry& b) { return order(a) < order(b); });
+}
+
+std::string Ledger::path_of(const LedgerEntry& entry) const {
+  return fmt::format("{}/{}{}", directory_, entry.id, kSuffix);
+}
+
+Result<std::size_t> Ledger::add(const std::vector<LedgerEntry>& entries) {
+  std::set<std::string_view> known;
+  for (const LedgerEntry& entry : entries_) known.insert(entry.id);
+  std::vector<LedgerEntry> fresh;
+  std::size_t left_out = 0;
+  for (const LedgerEntry& entry : entries) {
+    if (known.contains(entry.id)) continue;
+    if (entries_.size() + fresh.size() < kEntriesMax)
+      fresh.push_back(entry);
+    else if (++left_out == 1)
+      fresh.push_back({entry.id, entry.site, entry.epoch, entry.time, LedgerState::kOpen, {}, {}});
+  }
+  if (left_out > 0)
+    fresh.back().note = fmt::format(
+        "the ledger holds {} entries, its bound; {} transactions from {} to {} are not listed",
+        kEntriesMax, left_out, fresh.back().id, entries.back().id);
+  if (fresh.empty()) return 0;
+
+  // One sync for all of them: first the bytes, then the names.
+  UniqueFd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return fail(os_error(errno, "open " + directory_));
+  for (const LedgerEntry& entry : fresh)
+    if (auto written = write_quickly(path_of(entry) + ".new", to_json(entry)); !written)
+      return fail(std::move(written.error()));
+  if (::syncfs(directory.get()) != 0) return fail(os_error(errno, "sync " + directory_));
+  for (const LedgerEntry& entry : fresh) {
+    std::string path = path_of(entry);
+    if (std::rename((path + ".new").c_str(), path.c_str()) != 0)
+      return fail(os_error(errno, "rename " + path));
+  }
+  if (::fsync(directory.get()) != 0) return fail(os_error(errno, "sync " + directory_));
+  std::size_t added = fresh.size();
+  std::move(fresh.begin(), fresh.end(), std::back_inserter(entries_));
+  sort();
+  return added;
+}
+
+LedgerEntry* Ledger::find(std::string_view id) {
+  auto found = std::find_if(entries_.begin(), entries_.end(),
+                            [&](const LedgerEntry& entry) { return entry.id == id; });
+  return found == entries_.end() ? nullptr : &*found;
+}
+
+Result<LedgerEntry> Ledger::show(std::string_view id) const {
+  const LedgerEntry* entry = const_cast<Ledger*>(this)->find(id);
+  if (!entry) return fail(Code::kNotFound, "the ledger has no entry {}", id);
+  return *entry;
+}
+
+Status Ledger::mark(std::string_view id, LedgerState state) {
+  LedgerEntry* entry = find(id);
+  if (!entry) return fail(Code::kNotFound, "the ledger has no entry {}", id);
+  LedgerEntry changed = *entry;
+  changed.state = state;
+  if (auto written = write_file_durably(path_of(changed), to_json(changed)); !written)
+    return written;
+  *entry = std::move(changed);
+  return {};
+}
+
+std::size_t Ledger::open_count() const {
+  return static_cast<std::size_t>(
+      std::count_if(entries_.begin(), entries_.end(),
+                    [](const LedgerEntry& entry) { return entry.state == LedgerState::kOpen; }));
+}
+
+}  // namespace leeward::database

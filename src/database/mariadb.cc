@@ -1,0 +1,426 @@
+#include "database/mariadb.h"
+
+#include <mariadb/mysqld_error.h>
+
+#include <atomic>
+#include <charconv>
+#include <filesystem>
+#include <mutex>
+
+#include "database/internal/node.h"
+#include "database/internal/rejoin.h"
+#include "database/internal/sql.h"
+#include "database/ledger.h"
+
+namespace leeward::database {
+
+using internal::SqlConnection;
+using internal::SqlTarget;
+
+namespace {
+
+// One setting that Leeward relies on.
+struct Requirement {
+  const char* variable;
+  const char* wanted;
+  const char* cure;
+};
+constexpr Requirement kRequirements[] = {
+    {"log_bin", "1", "start the server with --log-bin"},
+    {"log_slave_updates", "1", "start the server with --log-slave-updates=1"},
+    {"binlog_format", "ROW", "SET GLOBAL binlog_format = 'ROW'"},
+    {"binlog_row_image", "FULL", "SET GLOBAL binlog_row_image = 'FULL'"},
+    {"binlog_row_metadata", "FULL", "SET GLOBAL binlog_row_metadata = 'FULL'"},
+    {"gtid_strict_mode", "1", "SET GLOBAL gtid_strict_mode = 1"},
+    {"gtid_domain_id", "0", "SET GLOBAL gtid_domain_id = 0"},
+    {"mysql56_temporal_format", "1", "SET GLOBAL mysql56_temporal_format = 1"},
+    {"log_bin_compress", "0", "SET GLOBAL log_bin_compress = 0"},
+};
+
+std::string failed_requirements(const internal::SqlRows& rows) {
+  std::string text;
+  for (const Requirement& need : kRequirements) {
+    std::string value = rows.cell(0, need.variable).value_or("");
+    if (value != need.wanted)
+      text +=
+          fmt::format("\n  {} is {}, must be {}: {}", need.variable, value, need.wanted, need.cure);
+  }
+  return text;
+}
+
+std::string requirement_query() {
+  std::string text = "SELECT @@server_id AS server_id";
+  for (const Requirement& need : kRequirements)
+    text += fmt::format(", @@global.{0} AS {0}", need.variable);
+  return text;
+}
+
+std::optional<std::array<std::uint8_t, 20>> parse_hash(std::string_view text) {
+  if (text.size() != 41 || text[0] != '*') return std::nullopt;
+  std::array<std::uint8_t, 20> hash{};
+  for (std::size_t i = 0; i < hash.size(); ++i) {
+    const char* digits = text.data() + 1 + 2 * i;
+    auto [end, error] = std::from_chars(digits, digits + 2, hash[i], 16);
+    if (error != std::errc{} || end != digits + 2) return std::nullopt;
+  }
+  return hash;
+}
+
+}  // namespace
+
+std::string_view name(FollowPhase phase) {
+  switch (phase) {
+    case FollowPhase::kCompare:
+      return "compare";
+    case FollowPhase::kExtract:
+      return "extract";
+    case FollowPhase::kLedger:
+      return "ledger";
+    case FollowPhase::kRewind:
+      return "rewind";
+    case FollowPhase::kReset:
+      return "reset";
+    case FollowPhase::kReload:
+      return "reload";
+    case FollowPhase::kConnect:
+      return "connect";
+  }
+  return "unknown";
+}
+
+struct Mariadb::Impl {
+  explicit Impl(MariadbOptions o) : options(std::move(o)) {}
+
+  SqlTarget admin_at(const Endpoint& endpoint) const {
+    return {endpoint, options.admin_user, options.admin_password};
+  }
+  // The connection for everything but status(); opened when there is none that works.
+  Result<SqlConnection*> control(BootTime deadline) { return reopen(control_sql, deadline); }
+  Result<SqlConnection*> reopen(std::optional<SqlConnection>& slot, BootTime deadline);
+  SiteId site_at(const Endpoint& endpoint) const;
+  Result<DatabaseStatus> read_status(SqlConnection& sql, BootTime deadline);
+  void note_heartbeat(DatabaseStatus& status, const std::string& row, double written_at);
+  Status insert_epoch(SqlConnection& sql, Epoch epoch, BootTime deadline);
+  Status apply_received(SqlConnection& sql, BootTime deadline);
+  Status open_for_writes(SqlConnection& sql, BootTime deadline);
+
+  const MariadbOptions options;
+  std::optional<SqlConnection> control_sql;
+
+  std::mutex status_mutex;  // guards what status() uses
+  std::optional<SqlConnection> status_sql;
+  std::string heartbeat_row;  // epoch and counter last seen; empty: none yet
+  bool heartbeat_moved = false;
+  BootTime heartbeat_seen;
+  std::atomic<std::uint64_t> status_id{0};
+  std::atomic<bool> diverged{false};
+};
+
+Result<SqlConnection*> Mariadb::Impl::reopen(std::optional<SqlConnection>& slot,
+                                             BootTime deadline) {
+  if (!slot || !slot->usable()) {
+    slot.reset();
+    auto opened = SqlConnection::open(admin_at(options.local), deadline);
+    if (!opened) return fail(std::move(opened.error()));
+    slot.emplace(std::move(*opened));
+  }
+  return &*slot;
+}
+
+SiteId Mariadb::Impl::site_at(const Endpoint& endpoint) const {
+  for (const auto& [site, address] : options.peers)
+    if (address == endpoint) return site;
+  return kNoSite;
+}
+
+void Mariadb::Impl::note_heartbeat(DatabaseStatus& status, const std::string& row,
+                                   double written_at) {
+  BootTime now = BootClock::now();
+  if (row != heartbeat_row) {
+    heartbeat_moved = !heartbeat_row.empty();
+    heartbeat_row = row;
+    heartbeat_seen = now;
+  }
+  if (heartbeat_moved) status.heartbeat_age = now - heartbeat_seen;
+  auto wall = std::chrono::duration<double>(SystemClock().now().wall.time_since_epoch()).count();
+  status.lag = std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(std::max(0.0, wall - written_at)));
+}
+
+Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime deadline) {
+  DatabaseStatus status;
+  auto rows = sql.query(
+      "SELECT @@read_only AS read_only, @@gtid_binlog_pos AS b, @@gtid_slave_pos AS s,"
+      " (SELECT MAX(epoch) FROM leeward.epoch) AS epoch,"
+      " (SELECT COUNT(*) FROM leeward.rejoin) AS rejoin, h.row, h.at FROM (SELECT 1) one LEFT JOIN"
+      " (SELECT CONCAT(site, ' ', epoch, ' ', counter) AS row, UNIX_TIMESTAMP(ts) AS at"
+      " FROM leeward.heartbeat ORDER BY epoch DESC, ts DESC LIMIT 1) h ON 1",
+      deadline);
+  bool member = rows.has_value();
+  if (!member) {  // no schema yet: ask for what every server has
+    if (sql.last_error() != ER_NO_SUCH_TABLE && sql.last_error() != ER_BAD_DB_ERROR)
+      return fail(std::move(rows.error()));
+    rows = sql.query(
+        "SELECT @@read_only AS read_only, @@gtid_binlog_pos AS b, @@gtid_slave_pos AS s", deadline);
+    if (!rows) return fail(std::move(rows.error()));
+  }
+  auto logged = parse_gtid_position(rows->cell(0, "b").value_or(""));
+  if (!logged) return fail(std::move(logged.error()));
+  auto applied = parse_gtid_position(rows->cell(0, "s").value_or(""));
+  if (!applied) return fail(std::move(applied.error()));
+  status.reachable = true;
+  status.read_only = rows->cell(0, "read_only") != "0";
+  status.written = later(*logged, *applied).position();
+  status.applied = applied->position();
+  status.received = status.applied;
+  status.epoch.value = std::strtoull(rows->cell(0, "epoch").value_or("0").c_str(), nullptr, 10);
+  status.diverged = diverged || rows->cell(0, "rejoin").value_or("0") != "0";
+  if (auto row = rows->cell(0, "row"))
+    note_heartbeat(status, *row, std::strtod(rows->cell(0, "at").value_or("0").c_str(), nullptr));
+
+  auto link = internal::read_link(sql, deadline);
+  if (!link) return fail(std::move(link.error()));
+  status.replication = link->state;
+  if (link->configured) {
+    status.source = site_at(link->source);
+    status.received = std::max(status.applied, link->received.position());
+  }
+  return status;
+}
+
+Mariadb::Mariadb(MariadbOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Mariadb::Mariadb(Mariadb&&) noexcept = default;
+Mariadb::~Mariadb() = default;
+
+Result<DatabaseStatus> Mariadb::status() {
+  std::lock_guard lock(impl_->status_mutex);
+  BootTime deadline = BootClock::now() + impl_->options.status_timeout;
+  auto sql = impl_->reopen(impl_->status_sql, deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  impl_->status_id = (*sql)->id();
+  return impl_->read_status(**sql, deadline);
+}
+
+Status Mariadb::precheck() {
+  BootTime deadline = BootClock::now() + impl_->options.control_timeout;
+  auto sql = impl_->control(deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  auto rows = (*sql)->query(requirement_query(), deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  std::string wrong = failed_requirements(*rows);
+  std::string server_id = rows->cell(0, "server_id").value_or("");
+  for (const auto& [site, endpoint] : impl_->options.peers) {
+    if (site == impl_->options.site) continue;
+    auto peer = SqlConnection::open(impl_->admin_at(endpoint), BootClock::now() + 1s);
+    if (!peer) continue;  // it is checked when it joins
+    auto other = peer->query("SELECT @@server_id", BootClock::now() + 1s);
+    if (other && other->scalar() == server_id)
+      wrong += fmt::format(
+          "\n  server_id is {} here and at site {}: SET GLOBAL server_id to different "
+          "numbers",
+          server_id, impl_->options.site_name(site));
+  }
+  if (wrong.empty()) return {};
+  return fail(
+      Code::kInvalid,
+      "MariaDB at {} is not set up for Leeward (put each into its configuration file as well, "
+      "and reconnect its clients):{}",
+      to_string(impl_->options.local), wrong);
+}
+
+Status Mariadb::prepare() {
+  if (auto fit = precheck(); !fit) return fit;
+  BootTime deadline = BootClock::now() + impl_->options.control_timeout;
+  auto sql = impl_->control(deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  // The password reaches the binary log only as its hash.
+  auto hash = (*sql)->query(
+      fmt::format("SELECT PASSWORD({})", (*sql)->quote(impl_->options.replication_password)),
+      deadline);
+  if (!hash) return fail(std::move(hash.error()));
+  std::string account = (*sql)->quote(impl_->options.replication_user) + "@'%'";
+  const std::string statements[] = {
+      "CREATE DATABASE IF NOT EXISTS leeward",
+      "CREATE TABLE IF NOT EXISTS leeward.epoch (epoch BIGINT UNSIGNED PRIMARY KEY, site "
+      "VARCHAR(64) "
+      "NOT NULL, promoted_gtid TEXT NOT NULL, granted_at TIMESTAMP(6) NOT NULL) ENGINE=InnoDB",
+      "CREATE TABLE IF NOT EXISTS leeward.heartbeat (site VARCHAR(64) PRIMARY KEY, epoch BIGINT "
+      "UNSIGNED "
+      "NOT NULL, ts TIMESTAMP(6) NOT NULL, counter BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
+      "CREATE TABLE IF NOT EXISTS leeward.rejoin (id TINYINT PRIMARY KEY, shared_gtid TEXT NOT "
+      "NULL) "
+      "ENGINE=InnoDB",
+      fmt::format("CREATE USER IF NOT EXISTS {} IDENTIFIED BY PASSWORD '{}'", account,
+                  hash->scalar()),
+      fmt::format("ALTER USER {} IDENTIFIED BY PASSWORD '{}'", account, hash->scalar()),
+      "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO " + account,
+      "GRANT SELECT ON leeward.* TO " + account,
+  };
+  for (const std::string& statement : statements)
+    if (auto done = (*sql)->execute(statement, deadline); !done) return done;
+  return {};
+}
+
+Status Mariadb::heartbeat(Epoch epoch, WallTime now) {
+  BootTime deadline = BootClock::now() + impl_->options.status_timeout;
+  auto sql = impl_->control(deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  auto micros =
+      std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count();
+  // The conditions are part of the statement, because the administrator is not bound by read_only.
+  auto rows = (*sql)->query(
+      fmt::format(
+          "INSERT INTO leeward.heartbeat SELECT {}, {}, FROM_UNIXTIME({}.{:06}), 1 FROM DUAL WHERE "
+          "@@global.read_only = 0 AND {} = (SELECT MAX(epoch) FROM leeward.epoch) ON DUPLICATE KEY "
+          "UPDATE epoch = VALUES(epoch), ts = VALUES(ts), counter = counter + 1",
+          (*sql)->quote(impl_->options.site_name(impl_->options.site)), epoch.value,
+          micros / 1'000'000, micros % 1'000'000, epoch.value),
+      deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  if (rows->affected == 0)
+    return fail(Code::kRefused, "MariaDB at {} is not writable at epoch {}",
+                to_string(impl_->options.local), epoch.value);
+  return {};
+}
+
+Result<Position> Mariadb::fence() {
+  BootTime deadline = BootClock::now() + impl_->options.control_timeout;
+  auto sql = impl_->control(deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  auto done =
+      internal::make_read_only(**sql, impl_->options.admin_user, impl_->status_id, deadline);
+  if (!done) return fail(std::move(done.error()).wrap("fence"));
+  auto position = internal::read_position(**sql, deadline);
+  if (!position) return fail(std::move(position.error()));
+  return position->position();
+}
+
+// Lets the SQL thread work off the relay log, with the receiving thread stopped.
+Status Mariadb::Impl::apply_received(SqlConnection& sql, BootTime deadline) {
+  if (auto stopped = sql.execute("STOP SLAVE IO_THREAD", deadline); !stopped) return stopped;
+  auto link = internal::read_link(sql, deadline);
+  if (!link) return fail(std::move(link.error()));
+  if (link->apply_failed) return fail(Code::kUnhealthy, "replication is broken: {}", link->error);
+  if (auto started = sql.execute("START SLAVE SQL_THREAD", deadline); !started) return started;
+  double left = seconds(std::max<Duration>(deadline - BootClock::now(), 0ns));
+  auto waited = sql.query(
+      fmt::format("SELECT MASTER_GTID_WAIT('{}', {:.3f})", to_string(link->received), left),
+      deadline + 500ms);
+  if (!waited) return fail(std::move(waited.error()));
+  if (waited->scalar() == "0") return {};
+  return fail(Code::kTimeout, "received changes up to {} are not applied yet",
+              to_string(link->received));
+}
+
+// The server's own clock, `deadline` from now. A statement that carries it as a condition does
+// nothing when it is executed too late, e.g. because the server was stopped in between.
+static Result<std::string> server_deadline(SqlConnection& sql, BootTime deadline) {
+  auto micros =
+      std::chrono::duration_cast<std::chrono::microseconds>(deadline - BootClock::now()).count();
+  auto rows = sql.query(fmt::format("SELECT UTC_TIMESTAMP(6) + INTERVAL {} MICROSECOND",
+                                    std::max<std::int64_t>(micros, 0)),
+                        deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  return sql.quote(rows->scalar());
+}
+
+Status Mariadb::Impl::insert_epoch(SqlConnection& sql, Epoch epoch, BootTime deadline) {
+  auto position = internal::read_position(sql, deadline);
+  if (!position) return fail(std::move(position.error()));
+  auto until = server_deadline(sql, deadline);
+  if (!until) return fail(std::move(until.error()));
+  auto rows = sql.query(
+      fmt::format("INSERT INTO leeward.epoch SELECT {}, {}, '{}', UTC_TIMESTAMP(6) FROM DUAL WHERE "
+                  "UTC_TIMESTAMP(6) < {}",
+                  epoch.value, sql.quote(options.site_name(options.site)), to_string(*position),
+                  *until),
+      deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  if (rows->affected == 0) return fail(Code::kTimeout, "the epoch row came too late");
+  return {};
+}
+
+Status Mariadb::Impl::open_for_writes(SqlConnection& sql, BootTime deadline) {
+  auto until = server_deadline(sql, deadline);
+  if (!until) return fail(std::move(until.error()));
+  auto opened = sql.execute("BEGIN NOT ATOMIC IF UTC_TIMESTAMP(6) < " + *until +
+                                " THEN SET GLOBAL read_only = 0; END IF; END",
+                            deadline);
+  if (!opened) return opened;
+  auto state = sql.query("SELECT @@global.read_only", deadline);
+  if (!state) return fail(std::move(state.error()));
+  if (state->scalar() != "0") return fail(Code::kTimeout, "opening for writes came too late");
+  return {};
+}
+
+Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout) {
+  BootTime deadline = BootClock::now() + impl_->options.control_timeout;
+  auto connection = impl_->control(deadline);
+  if (!connection) return fail(std::move(connection.error()));
+  SqlConnection& sql = **connection;
+  auto epochs = internal::read_epochs(sql, deadline);
+  if (!epochs) return fail(std::move(epochs.error()));
+  if (!*epochs) return fail(Code::kConflict, "promote: prepare() the first writer before");
+  Epoch newest = (*epochs)->empty() ? Epoch{} : (*epochs)->back().epoch;
+  if (newest > epoch)
+    return fail(Code::kRefused, "promote to epoch {}: the data is at epoch {} already", epoch.value,
+                newest.value);
+
+  auto link = internal::read_link(sql, deadline);
+  if (!link) return fail(std::move(link.error()));
+  if (newest < epoch) {
+    // Nobody may write between the position that the epoch row records and the row itself.
+    auto quiet =
+        internal::make_read_only(sql, impl_->options.admin_user, impl_->status_id, deadline);
+    if (!quiet) return fail(std::move(quiet.error()).wrap("promote"));
+    if (link->configured) {
+      auto applied = impl_->apply_received(sql, BootClock::now() + apply_timeout);
+      if (!applied) return fail(std::move(applied.error()).wrap("promote"));
+    }
+    deadline = BootClock::now() + impl_->options.control_timeout;
+  }
+  if (link->configured)
+    if (auto forgot = internal::forget_sources(sql, deadline); !forgot)
+      return fail(std::move(forgot.error()).wrap("promote"));
+  if (newest < epoch)
+    if (auto inserted = impl_->insert_epoch(sql, epoch, deadline); !inserted)
+      return fail(std::move(inserted.error()).wrap("promote"));
+  if (auto opened = impl_->open_for_writes(sql, deadline); !opened)
+    return fail(std::move(opened.error()).wrap("promote"));
+  impl_->diverged = false;
+  auto position = internal::read_position(sql, deadline);
+  if (!position) return fail(std::move(position.error()));
+  return position->position();
+}
+
+Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger,
+                                      const FollowCallback& progress) {
+  auto address = impl_->options.peers.find(source);
+  if (address == impl_->options.peers.end() || source == impl_->options.site)
+    return fail(Code::kInvalid, "follow: site {} has no database to follow", source.value);
+  if (auto fenced = fence(); !fenced) return fail(std::move(fenced.error()));
+  auto sql = impl_->control(BootClock::now() + impl_->options.control_timeout);
+  if (!sql) return fail(std::move(sql.error()));
+  internal::Rejoin rejoin{impl_->options, address->second, epoch,          ledger,
+                          **sql,          progress,        impl_->diverged};
+  return rejoin.run();
+}
+
+Result<std::map<std::string, Mariadb::NativePasswordHash>> Mariadb::native_password_hashes() {
+  BootTime deadline = BootClock::now() + impl_->options.control_timeout;
+  auto sql = impl_->control(deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  auto rows = (*sql)->query(
+      "SELECT user, JSON_VALUE(priv, '$.authentication_string') FROM mysql.global_priv WHERE "
+      "JSON_VALUE(priv, '$.plugin') = 'mysql_native_password' AND "
+      "COALESCE(JSON_VALUE(priv, '$.account_locked'), 'false') NOT IN ('true', '1') "
+      "ORDER BY host <> '%', host",
+      deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  std::map<std::string, NativePasswordHash> hashes;
+  for (const auto& row : rows->rows)
+    if (auto hash = parse_hash(row[1].value_or(""))) hashes.emplace(row[0].value_or(""), *hash);
+  return hashes;
+}
+
+}  // namespace leeward::database

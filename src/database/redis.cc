@@ -1,0 +1,138 @@
+#include "database/redis.h"
+
+#include <hiredis/hiredis.h>
+
+#include <charconv>
+#include <map>
+#include <vector>
+
+namespace leeward::database {
+namespace {
+
+timeval as_timeval(Duration d) {
+  auto micros = std::chrono::duration_cast<std::chrono::microseconds>(d).count();
+  return {micros / 1'000'000, micros % 1'000'000};
+}
+
+struct Free {
+  void operator()(redisContext* context) const { redisFree(context); }
+  void operator()(void* reply) const { freeReplyObject(reply); }
+};
+using Connection = std::unique_ptr<redisContext, Free>;
+
+// "key:value" lines of INFO.
+std::map<std::string, std::string, std::less<>> parse_info(std::string_view text) {
+  std::map<std::string, std::string, std::less<>> fields;
+  while (!text.empty()) {
+    std::size_t end = text.find("\r\n");
+    std::string_view line = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 2);
+    std::size_t colon = line.find(':');
+    if (colon != std::string_view::npos)
+      fields.emplace(line.substr(0, colon), line.substr(colon + 1));
+  }
+  return fields;
+}
+
+std::uint64_t number(const std::string& text) {
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+}  // namespace
+
+struct Redis::Impl {
+  explicit Impl(RedisOptions o) : options(std::move(o)) {}
+
+  Status connect() {
+    if (connection && connection->err == 0) return {};
+    connection.reset(redisConnectWithTimeout(options.local.host.c_str(), options.local.port,
+                                             as_timeval(options.timeout)));
+    if (!connection) return fail(Code::kInternal, "out of memory");
+    if (connection->err != 0) return failure();
+    redisSetTimeout(connection.get(), as_timeval(options.timeout));
+    if (options.password.empty()) return {};
+    auto answered = send({"AUTH", options.password});
+    if (!answered) connection.reset();  // the next call must not go on without having logged in
+    if (!answered) return fail(std::move(answered.error()));
+    return {};
+  }
+
+  tl::unexpected<Error> failure() {
+    // hiredis reports an expired socket timeout as EAGAIN.
+    bool late = connection->err == REDIS_ERR_IO && (errno == EAGAIN || errno == ETIMEDOUT);
+    return fail(late ? Code::kTimeout : Code::kUnavailable, "Redis at {}: {}",
+                to_string(options.local), late ? "no answer in time" : connection->errstr);
+  }
+
+  // The text of the answer; empty for one without text.
+  Result<std::string> send(const std::vector<std::string>& words) {
+    std::vector<const char*> texts;
+    std::vector<std::size_t> sizes;
+    for (const std::string& word : words) {
+      texts.push_back(word.data());
+      sizes.push_back(word.size());
+    }
+    errno = 0;
+    std::unique_ptr<void, Free> raw(redisCommandArgv(
+        connection.get(), static_cast<int>(words.size()), texts.data(), sizes.data()));
+    if (!raw) return failure();
+    const auto* reply = static_cast<redisReply*>(raw.get());
+    std::string text = reply->str ? std::string(reply->str, reply->len) : std::string();
+    if (reply->type != REDIS_REPLY_ERROR) return text;
+    bool account =
+        text.starts_with("NOAUTH") || text.starts_with("WRONGPASS") || text.starts_with("ERR AUTH");
+    return fail(account ? Code::kUnauthorized : Code::kUnhealthy, "Redis at {}: {}",
+                to_string(options.local), text);
+  }
+
+  Result<std::string> command(const std::vector<std::string>& words) {
+    if (auto connected = connect(); !connected) return fail(std::move(connected.error()));
+    return send(words);
+  }
+
+  const RedisOptions options;
+  Connection connection;
+};
+
+Redis::Redis(RedisOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Redis::Redis(Redis&&) noexcept = default;
+Redis::~Redis() = default;
+
+Result<RedisStatus> Redis::status() {
+  auto text = impl_->command({"INFO", "replication"});
+  if (!text) return fail(std::move(text.error()));
+  auto fields = parse_info(*text);
+  RedisStatus status;
+  status.primary = fields["role"] == "master";
+  status.replicas = number(fields["connected_slaves"]);
+  status.offset = number(fields[status.primary ? "master_repl_offset" : "slave_repl_offset"]);
+  if (!status.primary) {
+    status.source = {fields["master_host"],
+                     static_cast<std::uint16_t>(number(fields["master_port"]))};
+    status.link_up =
+        fields["master_link_status"] == "up" && fields["master_sync_in_progress"] == "0";
+  }
+  return status;
+}
+
+Status Redis::follow(const Endpoint& source) {
+  auto now = status();
+  if (!now) return fail(std::move(now.error()));
+  if (!now->primary && now->source == source) return {};
+  if (!impl_->options.password.empty())
+    if (auto set = impl_->command({"CONFIG", "SET", "masterauth", impl_->options.password}); !set)
+      return fail(std::move(set.error()));
+  auto done = impl_->command({"REPLICAOF", source.host, std::to_string(source.port)});
+  if (!done) return fail(std::move(done.error()));
+  return {};
+}
+
+Status Redis::promote() {
+  auto done = impl_->command({"REPLICAOF", "NO", "ONE"});
+  if (!done) return fail(std::move(done.error()));
+  return {};
+}
+
+}  // namespace leeward::database
