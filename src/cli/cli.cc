@@ -1,0 +1,299 @@
+#include "cli/cli.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "cli/internal/commands.h"
+
+namespace leeward::cli {
+namespace {
+
+constexpr char kExitCodes[] =
+    "Exit status: 0 done, 1 failure, 2 usage or configuration, 4 unhealthy,\n"
+    "5 refused by a safety rule, 6 no quorum or timed out.";
+
+// All that the arguments can set, and the command that they chose.
+struct Arguments {
+  Globals globals;
+  std::string output = "table";
+  bool no_color = false;
+  RoleOptions role;
+  std::string log_level = "info";
+  std::string log_format = "text";
+  InitOptions init;
+  EventOptions events;
+  MoveOptions move;
+  std::string timeout = "60s";
+  LedgerOptions ledger;
+  std::string validate_file;
+  std::string maintenance;
+  bool check = false;
+  bool markdown = false;
+  std::function<int(Io&)> command;
+};
+
+std::string footer(std::string_view examples) {
+  return fmt::format("Examples:\n{}\n\n{}", examples, kExitCodes);
+}
+
+CLI::App* add(CLI::App& app, Arguments& a, const std::string& name, const std::string& description,
+              std::string_view examples, std::function<int(Io&)> command) {
+  CLI::App* sub = app.add_subcommand(name, description);
+  sub->fallthrough();  // the global options may stand after the command too
+  sub->footer(footer(examples));
+  if (command) sub->callback([&a, command = std::move(command)] { a.command = command; });
+  return sub;
+}
+
+void add_role(CLI::App& app, Arguments& a, const std::string& name, const std::string& description,
+              const std::function<int(const RoleOptions&)>& role) {
+  CLI::App* sub =
+      add(app, a, name, description,
+          fmt::format("  leeward {} --site gcp\n  leeward {} --site gcp --config "
+                      "/etc/leeward/leeward.yaml --log-format json",
+                      name, name),
+          [&a, &role](Io& io) {
+            if (!role) return report(io, Error{Code::kInternal, "this executable lacks the role"});
+            RoleOptions options = a.role;
+            options.config_path = a.globals.config_path;
+            options.log_level = a.log_level == "debug"   ? LogLevel::kDebug
+                                : a.log_level == "warn"  ? LogLevel::kWarn
+                                : a.log_level == "error" ? LogLevel::kError
+                                                         : LogLevel::kInfo;
+            options.log_format = a.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+            return role(options);
+          });
+  sub->add_option("--site", a.role.site, "The site that this machine is part of")
+      ->envname("LEEWARD_SITE")
+      ->required();
+  sub->add_option("--log-level", a.log_level, "Least important log entries to write")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
+  add_role(app, a, "up",
+           "Runs everything that belongs to one site as child processes: the databases that have a "
+           "'run' section, agent, dns, and control on the site that control.site names. For "
+           "development, demos and small sites; it ends them all when it is told to stop.",
+           roles.up);
+  add_role(app, a, "control",
+           "Runs the control node: it decides who may write, keeps the state, and serves the API "
+           "and the console on control.listen.",
+           roles.control);
+  add_role(app, a, "agent",
+           "Runs the agent of a workload site: it holds or loses the writer lease, drives the "
+           "database and the application processes, and is the applications' gateway to the "
+           "database.",
+           roles.agent);
+  add_role(app, a, "dns",
+           "Runs the name server of a site: it answers for the configured zone and sends clients "
+           "to the active site, also while the control node is away.",
+           roles.dns);
+}
+
+void add_file_commands(CLI::App& app, Arguments& a) {
+  CLI::App* sub =
+      add(app, a, "init",
+          "Writes a commented leeward.yaml for two sites and a witness, and fresh random "
+          "secrets (mode 0600) in the folder 'secrets' beside it. Overwrites nothing "
+          "without --force.",
+          "  leeward init --name shop\n  leeward init --name shop /etc/leeward/leeward.yaml",
+          [&a](Io& io) { return init(a.init, io); });
+  sub->add_option("file", a.init.file, "The file to write")->capture_default_str();
+  sub->add_option("--name", a.init.name, "Name of the platform")->capture_default_str();
+  sub->add_flag("--force", a.init.force, "Overwrite the file and the secrets");
+
+  sub =
+      add(app, a, "validate",
+          "Checks a configuration and prints every mistake with line and column. Needs no running "
+          "platform, so it can run wherever the file is reviewed.",
+          "  leeward validate\n  leeward validate staging.yaml -o json",
+          [&a](Io& io) { return validate(a.globals, a.validate_file, io); });
+  sub->add_option("file", a.validate_file, "The file to check; default: --config");
+
+  sub =
+      add(app, a, "schema",
+          "Prints the JSON Schema of leeward.yaml for editors, or with --markdown the reference of "
+          "every setting: type, default, bounds, meaning.",
+          "  leeward schema > leeward.schema.json\n  leeward schema --markdown",
+          [&a](Io& io) { return schema(a.markdown, io); });
+  sub->add_flag("--markdown", a.markdown, "Print the reference instead");
+}
+
+void add_observing_commands(CLI::App& app, Arguments& a) {
+  CLI::App* sub =
+      add(app, a, "status",
+          "Shows who serves and since when, the health of each site as the vantage points "
+          "see it, the standby's lag, and whether a failover would be possible now and "
+          "what it would cost.",
+          "  leeward status\n  leeward status --check || page-someone",
+          [&a](Io& io) { return status(a.globals, a.check, io); });
+  sub->add_flag("--check", a.check, "Exit with 4 when unhealthy or no failover would be possible");
+
+  sub =
+      add(app, a, "events",
+          "Shows the newest entries of the audit trail: verdicts, decisions, steps, lease grants.",
+          "  leeward events --limit 20\n  leeward events --follow",
+          [&a](Io& io) { return events(a.globals, a.events, io); });
+  sub->add_option("--after", a.events.after, "Only events with a greater sequence number");
+  sub->add_option("--limit", a.events.limit, "At most so many, the newest ones")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  sub->add_flag("--follow", a.events.follow, "Go on and print new events as they come");
+
+  sub = add(app, a, "maintenance",
+            "Switches automatic failover off while you work on the platform, and on again. What an "
+            "operator asks for still works.",
+            "  leeward maintenance on\n  leeward maintenance off",
+            [&a](Io& io) { return maintenance(a.globals, a.maintenance == "on", io); });
+  sub->add_option("state", a.maintenance, "on or off")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->required();
+}
+
+void add_move(CLI::App& app, Arguments& a, Move kind, const std::string& name,
+              const std::string& description, std::string_view examples) {
+  CLI::App* sub = add(app, a, name, description, examples, [&a, kind](Io& io) {
+    auto timeout = parse_duration(a.timeout);
+    if (!timeout) return report(io, std::move(timeout.error()).wrap("--timeout"));
+    a.move.timeout = *timeout;
+    return move(a.globals, kind, a.move, io);
+  });
+  if (kind != Move::kFailback) {
+    sub->add_option("--to", a.move.to, "The site to move to; default: the best standby");
+    sub->add_option("--reason", a.move.reason, "Kept in the audit trail");
+  }
+  if (kind == Move::kFailover) {
+    sub->add_flag("--accept-loss", a.move.accept_loss,
+                  "Go on although the estimated loss is above failover.rpo");
+    sub->add_flag("--override-block", a.move.override_block,
+                  "Go on although there was a failover within failover.block_window");
+  }
+  sub->add_flag("--yes", a.move.yes, "Do not ask");
+  sub->add_flag("--wait,!--no-wait", a.move.wait,
+                "Follow the plan to its end (default), or return when it has started");
+  sub->add_option("--timeout", a.timeout, "How long to follow the plan")->capture_default_str();
+}
+
+void add_moves(CLI::App& app, Arguments& a) {
+  add_move(
+      app, a, Move::kFailover, "failover",
+      "Moves the writer away from a site that has failed, without its help. Writes that it had "
+      "acknowledged and the standby never received end in the ledger. Refused when the safety "
+      "rules say no: what they say is printed. For a site that still works use switchover.",
+      "  leeward failover\n  leeward failover --to aws --accept-loss --reason \"gcp is gone\" "
+      "--yes");
+  add_move(app, a, Move::kSwitchover, "switchover",
+           "Moves the writer to another site while both work: requests are held for a moment, "
+           "nothing fails and nothing is lost. Undone when it cannot be finished in time.",
+           "  leeward switchover\n  leeward switchover --to aws --reason \"kernel update\" --yes");
+  add_move(
+      app, a, Move::kFailback, "failback",
+      "A switchover back to the preferred site (failover.preferred, else the primary), once it "
+      "has rejoined and caught up.",
+      "  leeward failback\n  leeward failback --yes --timeout 2m");
+}
+
+void add_ledger(CLI::App& app, Arguments& a) {
+  CLI::App* ledger =
+      add(app, a, "ledger",
+          "The ledger holds the writes that a failed primary had acknowledged and the new primary "
+          "never received. Each can be looked at, written to the serving database, or given up.",
+          "  leeward ledger list\n  leeward ledger show 0-1-105\n  leeward ledger replay 0-1-105",
+          nullptr);
+  ledger->require_subcommand(1);
+  auto entry = [&a](CLI::App* sub) {
+    sub->add_option("id", a.ledger.id, "The entry, as shown by list")->required();
+    return sub;
+  };
+  CLI::App* list = add(*ledger, a, "list", "Lists the lost writes of every workload site.",
+                       "  leeward ledger list -o json",
+                       [&a](Io& io) { return ledger_list(a.globals, a.ledger, io); });
+  CLI::App* show = entry(add(*ledger, a, "show",
+                             "Shows one entry: each changed row before and after, and whether the "
+                             "row has changed since.",
+                             "  leeward ledger show 0-1-105",
+                             [&a](Io& io) { return ledger_show(a.globals, a.ledger, io); }));
+  CLI::App* replay = entry(
+      add(*ledger, a, "replay",
+          "Writes an entry's changes to the serving database, if the rows have not changed since.",
+          "  leeward ledger replay 0-1-105",
+          [&a](Io& io) { return ledger_act(a.globals, LedgerAction::kReplay, a.ledger, io); }));
+  CLI::App* discard =
+      entry(add(*ledger, a, "discard", "Gives an entry up. It stays on disk, marked as discarded.",
+                "  leeward ledger discard 0-1-105", [&a](Io& io) {
+                  return ledger_act(a.globals, LedgerAction::kDiscard, a.ledger, io);
+                }));
+  replay->add_flag("--force", a.ledger.force, "Also overwrite rows that have changed since");
+  for (CLI::App* sub : {list, show, replay, discard})
+    sub->add_option("--site", a.ledger.site, "Only the ledger of this site");
+  for (CLI::App* sub : {replay, discard}) sub->add_flag("--yes", a.ledger.yes, "Do not ask");
+}
+
+void add_globals(CLI::App& app, Arguments& a) {
+  app.add_option("-c,--config", a.globals.config_path, "The platform's configuration")
+      ->envname("LEEWARD_CONFIG")
+      ->capture_default_str();
+  app.add_option("--address", a.globals.address,
+                 "HOST:PORT of the control API; else LEEWARD_ADDRESS, else control.listen");
+  app.add_option("-o,--output", a.output, "table for people, json for programs")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  app.add_flag("--no-color", a.no_color, "No colours (also: NO_COLOR)");
+}
+
+void print_version(const Arguments& a, Io& io) {
+  io.out << (a.output == "json" ? to_text({{"version", LEEWARD_VERSION}})
+                                : "leeward " LEEWARD_VERSION "\n");
+}
+
+}  // namespace
+
+int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
+  Arguments a;
+  CLI::App app(
+      "Leeward keeps one service alive on two clouds: it moves the right to write, then the "
+      "traffic, to the other site when one fails, without ever having two writers.",
+      "leeward");
+  app.require_subcommand(1);
+  app.footer(
+      fmt::format("Start with `leeward init`; `leeward COMMAND --help` explains a command.\n"
+                  "The token for the control API comes from LEEWARD_TOKEN or from the\n"
+                  "configuration's access.operator_token.\n\n{}",
+                  kExitCodes));
+  add_globals(app, a);
+  add_roles(app, a, roles);
+  add_file_commands(app, a);
+  add_observing_commands(app, a);
+  add_moves(app, a);
+  add_ledger(app, a);
+  add(app, a, "version", "Prints the version of this executable.", "  leeward version",
+      [&a](Io& out) {
+        print_version(a, out);
+        return 0;
+      });
+  try {
+    std::reverse(args.begin(), args.end());  // as CLI11 wants it
+    app.parse(std::move(args));
+  } catch (const CLI::ParseError& e) {
+    // CLI11 has exit codes of its own; ours are 0 after --help and 2 for any misuse.
+    return app.exit(e, io.out, io.err) == 0 ? 0 : exit_status(Code::kInvalid);
+  }
+  a.globals.json = a.output == "json";
+  a.globals.color = io.color_allowed && !a.no_color;
+  return a.command(io);
+}
+
+int run(int argc, char** argv, const Roles& roles) {
+  Io io = process_io();
+  return run_with(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), roles, io);
+}
+
+}  // namespace leeward::cli

@@ -1,0 +1,38 @@
+// The `leeward` command line: parses arguments, talks to the control API and to the agents, prints.
+//
+// Data goes to stdout, progress and errors to stderr. Exit status: 0 done, 1 failure, 2 usage or
+// configuration, 4 unhealthy, 5 refused by a safety rule, 6 no quorum or timed out (base/error.h).
+// Settings come from flags, then environment (LEEWARD_CONFIG, LEEWARD_ADDRESS, LEEWARD_TOKEN,
+// LEEWARD_SITE, NO_COLOR), then the configuration file. No secret is taken from the arguments.
+//
+// Single-threaded; blocks until the command is done.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/log.h"
+
+namespace leeward::cli {
+
+// What each daemon gets from its command line.
+struct RoleOptions {
+  std::string config_path = "leeward.yaml";
+  std::string site;
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+};
+
+// The daemons, provided by the executable; each runs until told to stop and returns the exit
+// status.
+struct Roles {
+  std::function<int(const RoleOptions&)> up;
+  std::function<int(const RoleOptions&)> control;
+  std::function<int(const RoleOptions&)> agent;
+  std::function<int(const RoleOptions&)> dns;
+};
+
+// Runs the command in `argv` with the process's own streams and returns the exit status.
+int run(int argc, char** argv, const Roles& roles);
+
+}  // namespace leeward::cli

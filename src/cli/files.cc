@@ -1,0 +1,102 @@
+// init, validate, schema: what needs no running platform.
+#include <sys/random.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "base/file.h"
+#include "cli/internal/commands.h"
+#include "config/config.h"
+
+namespace leeward::cli {
+namespace {
+
+// 32 bytes of the kernel's randomness in hexadecimal digits.
+Result<std::string> random_token() {
+  unsigned char bytes[32];
+  // Up to 256 bytes come whole or not at all (getrandom(2)).
+  if (getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes))
+    return fail(os_error(errno, "getrandom"));
+  std::string text;
+  for (unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+struct NewFile {
+  std::string path;
+  std::string text;
+  int mode;
+};
+
+Result<std::vector<NewFile>> files_of(const InitOptions& options) {
+  std::vector<NewFile> files;
+  auto directory = std::filesystem::path(options.file).parent_path() / "secrets";
+  for (const char* name : {"agent.token", "operator.token", "db-admin", "db-replication"}) {
+    auto token = random_token();
+    if (!token) return fail(std::move(token.error()));
+    files.push_back({(directory / name).string(), *token + "\n", 0600});
+  }
+  files.push_back({options.file, config::starting_file(options.name), 0644});
+  return files;
+}
+
+Status write_files(const InitOptions& options, const std::vector<NewFile>& files) {
+  if (!options.force)
+    for (const NewFile& file : files)
+      if (std::error_code ignored; std::filesystem::exists(file.path, ignored))
+        return fail(Code::kConflict,
+                    "{} exists already; nothing was written (--force overwrites it "
+                    "and every secret beside it)",
+                    file.path);
+  auto directory = std::filesystem::path(files.front().path).parent_path().string();
+  if (auto made = make_directories(directory); !made) return made;
+  for (const NewFile& file : files)
+    if (auto written = write_file_durably(file.path, file.text, file.mode); !written)
+      return written;
+  return {};
+}
+
+}  // namespace
+
+int init(const InitOptions& options, Io& io) {
+  if (!config::valid_platform_name(options.name))
+    return report(io, Error{Code::kInvalid,
+                            fmt::format("'{}' cannot be the name of a platform; write a lower-case "
+                                        "letter, then letters, digits and hyphens, 32 at most",
+                                        options.name)});
+  auto files = files_of(options);
+  if (!files) return report(io, files.error());
+  if (auto written = write_files(options, *files); !written) return report(io, written.error());
+  for (const NewFile& file : *files) io.out << file.path << "\n";
+  io.err << "Next: put your sites' addresses and commands into " << options.file
+         << ", then run: leeward validate " << options.file << std::endl;
+  return 0;
+}
+
+int validate(const Globals& globals, const std::string& file, Io& io) {
+  config::Loaded loaded = config::load_file(file.empty() ? globals.config_path : file);
+  if (globals.json) {
+    Json problems = Json::array();
+    for (const config::Problem& p : loaded.problems)
+      problems.push_back(
+          {{"file", p.file}, {"line", p.line}, {"column", p.column}, {"message", p.message}});
+    io.out << to_text({{"ok", loaded.problems.empty()}, {"problems", std::move(problems)}});
+  } else {
+    for (const config::Problem& p : loaded.problems) io.err << printable(to_string(p)) << "\n";
+  }
+  if (!loaded.platform) return exit_status(Code::kInvalid);
+  const Platform& p = *loaded.platform;
+  if (!globals.json)
+    io.out << fmt::format(
+        "{} is good: platform {}, {} sites, {} databases, {} tiers, {} DNS records\n",
+        file.empty() ? globals.config_path : file, p.name, p.sites.size(), p.databases.size(),
+        p.tiers.size(), p.dns.records.size());
+  return 0;
+}
+
+int schema(bool markdown, Io& io) {
+  io.out << (markdown ? config::markdown_reference() : config::json_schema());
+  return 0;
+}
+
+}  // namespace leeward::cli

@@ -1,0 +1,61 @@
+// One function a command: does it, prints, returns the exit status. cli.cc parses the arguments.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/cli.h"
+#include "cli/internal/api.h"
+
+namespace leeward::cli {
+
+// cli::run with streams of the caller's choice; `args` does not hold the program's name.
+int run_with(std::vector<std::string> args, const Roles& roles, Io& io);
+
+// files.cc
+struct InitOptions {
+  std::string file = "leeward.yaml";
+  std::string name = "shop";
+  bool force = false;
+};
+int init(const InitOptions& options, Io& io);
+int validate(const Globals& globals, const std::string& file, Io& io);
+int schema(bool markdown, Io& io);
+
+// observe.cc
+struct EventOptions {
+  std::uint64_t after = 0;
+  std::uint64_t limit = 50;  // newest ones
+  bool follow = false;
+};
+int status(const Globals& globals, bool check, Io& io);
+int events(const Globals& globals, const EventOptions& options, Io& io);
+int maintenance(const Globals& globals, bool on, Io& io);
+
+// moves.cc
+struct MoveOptions {
+  std::string to;
+  std::string reason;
+  bool accept_loss = false;
+  bool override_block = false;
+  bool yes = false;
+  bool wait = true;
+  Duration timeout = 60s;
+};
+enum class Move { kFailover, kSwitchover, kFailback };
+int move(const Globals& globals, Move kind, const MoveOptions& options, Io& io);
+
+// ledger.cc
+struct LedgerOptions {
+  std::string id;
+  std::string site;  // empty: all workload sites
+  bool force = false;
+  bool yes = false;
+};
+enum class LedgerAction { kReplay, kDiscard };
+int ledger_list(const Globals& globals, const LedgerOptions& options, Io& io);
+int ledger_show(const Globals& globals, const LedgerOptions& options, Io& io);
+int ledger_act(const Globals& globals, LedgerAction action, const LedgerOptions& options, Io& io);
+
+}  // namespace leeward::cli
