@@ -1,6 +1,7 @@
 // The gateway's thread, its modes and its lease.
 #include "gateway/internal/loop.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -91,6 +92,7 @@ Status Loop::start() {
   watch(listener_watch_, listener_.get(), EPOLLIN);
   watch(wake_watch_, wake_.get(), EPOLLIN);
   watch(timer_watch_, timer_.get(), EPOLLIN);
+  spare_ = UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
   metrics_ = std::make_unique<Metrics>(*options_.registry, options_.name);
   thread_ = std::thread([this] { main(); });
   return {};
@@ -169,10 +171,20 @@ void Loop::accept_clients(int listener, bool peer) {
       admit(std::move(fd), peer);
       continue;
     }
-    if (error == EMFILE || error == ENFILE)
-      options_.logger.error("no descriptor left for a new client");
+    if (error == EMFILE || error == ENFILE) shed_client(listener);
     return;
   }
+}
+
+// No descriptor is left. Unanswered, the waiting client would wake the loop without end, so the one
+// descriptor kept for this takes it and closes it.
+void Loop::shed_client(int listener) {
+  int error = 0;
+  spare_.reset();
+  accept_from(listener, error);
+  spare_ = UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  ++totals_.refused;
+  metrics_->refused.add();
 }
 
 void Loop::admit(UniqueFd fd, bool peer) {
@@ -374,7 +386,7 @@ void Loop::fence() {
   if (expired)
     options_.logger.error("the writer lease ended, the gateway fences itself",
                           {{"gateway", options_.name}});
-  ++target_;
+  if (target_local_) ++target_;
   const bool holding = mode_ == GatewayMode::kHold;
   if (mode_ == GatewayMode::kLocal) {
     mode_ = GatewayMode::kRefuse;

@@ -108,6 +108,7 @@ class Loop {
   void dispatch(Watch& watch, std::uint32_t events);
   void run_posted();
   void accept_clients(int listener, bool peer);
+  void shed_client(int listener);
   void admit(UniqueFd fd, bool peer);
   void retarget(GatewayMode mode, const Endpoint& endpoint);
   void retarget_session(Session& s);
@@ -157,7 +158,7 @@ class Loop {
   std::unique_ptr<SecretVault> vault_;
   std::size_t clients_max_ = 0;
 
-  UniqueFd epoll_, wake_, timer_, listener_, peer_listener_;
+  UniqueFd epoll_, wake_, timer_, listener_, peer_listener_, spare_;
   Watch wake_watch_{Watch::Kind::kWake}, timer_watch_{Watch::Kind::kLeaseTimer},
       listener_watch_{Watch::Kind::kListener}, peer_watch_{Watch::Kind::kPeerListener};
   Endpoint listen_endpoint_, peer_endpoint_;
