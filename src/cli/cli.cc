@@ -5,6 +5,7 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <memory>
+#include <sstream>
 
 #include "cli/internal/commands.h"
 
@@ -14,6 +15,45 @@ namespace {
 constexpr char kExitCodes[] =
     "Exit status: 0 done, 1 failure, 2 usage or configuration, 4 unhealthy,\n"
     "5 refused by a safety rule, 6 no quorum or timed out.";
+
+constexpr std::size_t kHelpWidth = 88;
+constexpr std::size_t kHelpIndent = 14;
+
+// Breaks `text` at blanks into lines of at most kHelpWidth; all but the first start with `indent`
+// blanks, and the first is taken to stand behind as many.
+std::string wrap(const std::string& text, std::size_t indent) {
+  std::string out;
+  std::size_t column = indent;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    if (column > indent && column + 1 + word.size() > kHelpWidth) {
+      out += "\n" + std::string(indent, ' ');
+      column = indent;
+    } else if (column > indent) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+  }
+  return out;
+}
+
+// The list of commands shows the first sentence of each; a command's own help shows all of it.
+class HelpFormatter final : public CLI::Formatter {
+ public:
+  std::string make_description(const CLI::App* app) const override {
+    return wrap(app->get_description(), 0) + "\n\n";
+  }
+  std::string make_subcommand(const CLI::App* sub) const override {
+    std::string description = sub->get_description();
+    std::string sentence =
+        description.substr(0, std::min(description.find(". "), description.find(": ")));
+    if (sentence.ends_with('.')) sentence.pop_back();
+    return fmt::format("  {:<{}}{}\n", sub->get_name(), kHelpIndent - 2,
+                       wrap(sentence, kHelpIndent));
+  }
+};
 
 // All that the arguments can set, and the command that they chose.
 struct Arguments {
@@ -249,6 +289,12 @@ void add_globals(CLI::App& app, Arguments& a) {
   app.add_flag("--no-color", a.no_color, "No colours (also: NO_COLOR)");
 }
 
+// Prints help or what was wrong. CLI11 has exit codes of its own; ours are 0 after --help and 2 for
+// any misuse.
+int misused(const CLI::App& app, const CLI::ParseError& e, Io& io) {
+  return app.exit(e, io.out, io.err) == 0 ? 0 : exit_status(Code::kInvalid);
+}
+
 void print_version(const Arguments& a, Io& io) {
   io.out << (a.output == "json" ? to_text({{"version", LEEWARD_VERSION}})
                                 : "leeward " LEEWARD_VERSION "\n");
@@ -262,6 +308,7 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
       "Leeward keeps one service alive on two clouds: it moves the right to write, then the "
       "traffic, to the other site when one fails, without ever having two writers.",
       "leeward");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(1);
   app.footer(
       fmt::format("Start with `leeward init`; `leeward COMMAND --help` explains a command.\n"
@@ -282,9 +329,14 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   try {
     std::reverse(args.begin(), args.end());  // as CLI11 wants it
     app.parse(std::move(args));
+  } catch (const CLI::RequiredError& e) {
+    std::vector<std::string> unknown = app.remaining();
+    if (unknown.empty() || !app.get_subcommands().empty()) return misused(app, e, io);
+    return report(io, Error{Code::kInvalid,
+                            fmt::format("there is no command '{}'; `leeward --help` lists them",
+                                        unknown.front())});
   } catch (const CLI::ParseError& e) {
-    // CLI11 has exit codes of its own; ours are 0 after --help and 2 for any misuse.
-    return app.exit(e, io.out, io.err) == 0 ? 0 : exit_status(Code::kInvalid);
+    return misused(app, e, io);
   }
   a.globals.json = a.output == "json";
   a.globals.color = io.color_allowed && !a.no_color;

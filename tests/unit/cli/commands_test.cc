@@ -150,6 +150,7 @@ TEST_F(Command, HelpTeachesOnStdout) {
 TEST_F(Command, MisuseIsUsage) {
   EXPECT_EQ(run({}), 2);
   EXPECT_EQ(run({"fly"}), 2);
+  EXPECT_THAT(err_, HasSubstr("there is no command 'fly'"));
   EXPECT_EQ(run({"status", "--nonsense"}), 2);
   EXPECT_EQ(run({"maintenance", "maybe"}), 2);
   EXPECT_EQ(run({"ledger"}), 2);
