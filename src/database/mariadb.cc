@@ -111,7 +111,8 @@ struct Mariadb::Impl {
   std::optional<SqlConnection> status_sql;
   std::string heartbeat_row;  // epoch and counter last seen; empty: none yet
   bool heartbeat_moved = false;
-  BootTime heartbeat_seen;
+  BootTime heartbeat_seen;  // when it was last still the row before
+  BootTime heartbeat_look;
   std::atomic<std::uint64_t> status_id{0};
   std::atomic<bool> diverged{false};
 };
@@ -136,11 +137,14 @@ SiteId Mariadb::Impl::site_at(const Endpoint& endpoint) const {
 void Mariadb::Impl::note_heartbeat(DatabaseStatus& status, const std::string& row,
                                    double written_at) {
   BootTime now = BootClock::now();
+  // A row that is new may have arrived right after the last look, and the one found at the first
+  // look may be of any age: only a change tells, and it is dated back to the look before.
   if (row != heartbeat_row) {
     heartbeat_moved = !heartbeat_row.empty();
     heartbeat_row = row;
-    heartbeat_seen = now;
+    heartbeat_seen = heartbeat_look;
   }
+  heartbeat_look = now;
   if (heartbeat_moved) status.heartbeat_age = now - heartbeat_seen;
   auto wall = std::chrono::duration<double>(SystemClock().now().wall.time_since_epoch()).count();
   status.lag = std::chrono::duration_cast<Duration>(
@@ -295,13 +299,15 @@ Result<Position> Mariadb::fence() {
   return position->position();
 }
 
-// Lets the SQL thread work off the relay log, with the receiving thread stopped.
+// Stops receiving and lets the applying thread work off the relay log. It must be running before
+// the other one stops: when it is started while neither runs, the server drops the relay log (GTID
+// mode).
 Status Mariadb::Impl::apply_received(SqlConnection& sql, BootTime deadline) {
-  if (auto stopped = sql.execute("STOP SLAVE IO_THREAD", deadline); !stopped) return stopped;
+  for (const char* statement : {"START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD"})
+    if (auto done = sql.execute(statement, deadline); !done) return done;
   auto link = internal::read_link(sql, deadline);
   if (!link) return fail(std::move(link.error()));
   if (link->apply_failed) return fail(Code::kUnhealthy, "replication is broken: {}", link->error);
-  if (auto started = sql.execute("START SLAVE SQL_THREAD", deadline); !started) return started;
   double left = seconds(std::max<Duration>(deadline - BootClock::now(), 0ns));
   auto waited = sql.query(
       fmt::format("SELECT MASTER_GTID_WAIT('{}', {:.3f})", to_string(link->received), left),
