@@ -1,0 +1,102 @@
+#include "app/agent_api.h"
+
+#include <nlohmann/json.hpp>
+
+namespace leeward::app {
+namespace {
+
+using Json = nlohmann::json;
+
+net::HttpResponse ok(std::string body) {
+  net::HttpResponse response;
+  response.body = std::move(body);
+  return response;
+}
+
+Result<std::string> list_entries(database::Ledger& ledger, const database::ReplayTarget& target,
+                                 const std::string& site) {
+  Json entries = Json::array();
+  for (const database::LedgerEntry& entry : ledger.list()) {
+    // The list is worth showing even when the writer cannot be asked what changed since.
+    auto checked = entry.state == database::LedgerState::kOpen ? database::check_entry(entry, target)
+                                                               : Result<database::LedgerEntry>(entry);
+    entries.push_back(Json::parse(database::to_json(checked ? *checked : entry)));
+  }
+  return Json{{"site", site}, {"entries", std::move(entries)}}.dump();
+}
+
+}  // namespace
+
+void AgentApi::handle(const net::HttpRequest& request, net::Responder respond) {
+  auto refuse = [&](const Error& error) { respond(net::error_response(error)); };
+  if (request.method == "GET" && request.path == "/healthz") return respond(ok("{\"ok\":true}"));
+  if (request.method == "GET" && request.path == "/metrics") {
+    net::HttpResponse response = ok(registry_.prometheus_text());
+    response.content_type = "text/plain; version=0.0.4";
+    return respond(std::move(response));
+  }
+  bool promise = request.path == "/v1/promise";
+  auto needed = promise ? console::Role::kAgent : console::Role::kOperator;
+  if (auto allowed = console::authorize(request, context_.tokens, needed); !allowed)
+    return refuse(allowed.error());
+  if (promise && request.method == "POST") return post_promise(request, std::move(respond));
+  if (request.path == "/v1/ledger" || request.path.starts_with("/v1/ledger/"))
+    return ledger(request, std::move(respond));
+  refuse({Code::kNotFound, fmt::format("there is no {} {}", request.method, request.path)});
+}
+
+void AgentApi::post_promise(const net::HttpRequest& request, net::Responder respond) {
+  Json json = Json::parse(request.body, nullptr, false);
+  auto invalid = [&](std::string_view what) {
+    respond(net::error_response({Code::kInvalid, fmt::format("/v1/promise: {}", what)}));
+  };
+  if (!json.is_object() || !json["from"].is_string() || !json["epoch"].is_number_unsigned())
+    return invalid("needs from and epoch");
+  auto from = context_.platform.find_site(json["from"].get<std::string>());
+  if (!from || *from == context_.self) return invalid("'from' is not another site");
+  promise_(*from, Epoch{json["epoch"].get<std::uint64_t>()}, [respond = std::move(respond)](bool granted) {
+    respond(ok(granted ? R"({"granted":true})" : R"({"granted":false})"));
+  });
+}
+
+void AgentApi::ledger(const net::HttpRequest& request, net::Responder respond) {
+  auto done = [respond](Result<std::string> result) {
+    respond(result ? ok(*result) : net::error_response(result.error()));
+  };
+  std::string site = context_.site().name;
+  if (request.path == "/v1/ledger") {
+    if (request.method != "GET") return done(fail(Code::kNotFound, "there is no {} /v1/ledger", request.method));
+    return databases_.with_ledger(
+        [site](database::Ledger& ledger, const database::ReplayTarget& target) {
+          return list_entries(ledger, target, site);
+        },
+        done);
+  }
+  std::string id = request.path.substr(std::string_view("/v1/ledger/").size());
+  std::string action;
+  if (auto slash = id.find('/'); slash != std::string::npos) {
+    action = id.substr(slash + 1);
+    id.resize(slash);
+  }
+  bool show = request.method == "GET" && action.empty();
+  bool change = request.method == "POST" && (action == "replay" || action == "discard");
+  if (!show && !change)
+    return done(fail(Code::kNotFound, "there is no {} {}", request.method, request.path));
+  Json body = request.body.empty() ? Json::object() : Json::parse(request.body, nullptr, false);
+  if (!body.is_object()) return done(fail(Code::kInvalid, "the body of {} is not a JSON object", request.path));
+  bool force = body.contains("force") && body["force"] == true;
+  databases_.with_ledger(
+      [=](database::Ledger& ledger, const database::ReplayTarget& target) -> Result<std::string> {
+        Status changed;
+        if (action == "replay") changed = database::replay_entry(ledger, id, target, force);
+        if (action == "discard") changed = ledger.mark(id, database::LedgerState::kDiscarded);
+        if (!changed) return fail(changed.error());
+        auto entry = ledger.show(id);
+        if (!entry) return fail(entry.error());
+        auto checked = action.empty() ? database::check_entry(*entry, target) : entry;
+        return database::to_json(checked ? *checked : *entry);
+      },
+      done);
+}
+
+}  // namespace leeward::app

@@ -1,0 +1,314 @@
+// leeward agent: the agent core of one site, with its databases, gateways, application processes and
+// probes around it.
+#include <nlohmann/json.hpp>
+#include <tuple>
+
+#include "app/agent_api.h"
+#include "app/agent_databases.h"
+#include "app/agent_memory.h"
+#include "app/context.h"
+#include "app/roles.h"
+#include "app/state_feed.h"
+#include "base/file.h"
+#include "compute/supervisor.h"
+#include "control/agent_core.h"
+#include "health/prober.h"
+#include "model/json.h"
+
+namespace leeward::app {
+namespace {
+
+constexpr Duration kReportEvery = 400ms;
+constexpr Duration kReportTimeout = 1s;
+
+class AgentNode {
+ public:
+  AgentNode(Context& context, net::EventLoop& loop)
+      : context_(context), loop_(loop), logger_(context.logger), http_(loop), core_(config_of(context)),
+        memory_path_(context.state + "/agent.json") {}
+
+  Status start();
+  void stop(std::function<void()> done);
+
+ private:
+  static control::AgentConfig config_of(const Context& context);
+
+  template <typename Input>
+  void step(Input&& input) {
+    control::AgentEffects effects;
+    input(effects);
+    carry_out(effects);
+  }
+  void carry_out(const control::AgentEffects& effects);
+  void send(const control::SendLease& effect);
+  void send(const control::SendPromiseRequest& effect);
+  void persist(const control::AgentMemory& memory);
+  void answer_promise(SiteId from, Epoch epoch, std::function<void(bool)> answer);
+  void wake();
+  void report();
+  void report_if_changed();
+  Status start_tiers();
+  net::HttpRequest post(std::string path, std::string body) const;
+
+  Context& context_;
+  net::EventLoop& loop_;
+  Logger logger_;
+  net::HttpClient http_;
+  SystemClock clock_;
+  Registry registry_;
+  control::AgentCore core_;
+  std::string memory_path_;
+  std::unique_ptr<AgentDatabases> databases_;
+  std::unique_ptr<AgentApi> api_;
+  std::unique_ptr<net::HttpServer> server_;
+  std::unique_ptr<StateFeed> feed_;
+  std::unique_ptr<health::Prober> prober_;
+  std::unique_ptr<compute::Supervisor> tiers_;
+  net::TimerId wake_timer_{};
+  std::uint64_t next_promise_ = 1;
+  std::map<std::uint64_t, std::function<void(bool)>> promise_answers_;
+  using Signature = std::tuple<GatewayMode, Epoch, Epoch, PlanId, bool, bool, Epoch, ReplicationState, bool,
+                               std::uint32_t, Position>;
+  Signature reported_{};
+  bool report_running_ = false;
+  bool report_again_ = false;
+};
+
+control::AgentConfig AgentNode::config_of(const Context& context) {
+  control::AgentConfig config;
+  config.self = context.self;
+  for (SiteId site : context.platform.workload_sites())
+    if (site != context.self) config.peers.push_back(site);
+  config.lease = context.platform.lease;
+  config.drain_patience = context.platform.failover.drain_timeout / 2;
+  return config;
+}
+
+Status AgentNode::start() {
+  auto memory = load_memory(context_.platform, memory_path_, clock_.now());
+  if (!memory) return fail(memory.error());
+  AgentDatabases::Events events;
+  events.status = [this](const DatabaseStatus& status) {
+    step([&](auto& out) { core_.on_database(clock_.now(), status, out); });
+  };
+  events.done = [this](control::RequestId request, bool ok, Position position) {
+    step([&](auto& out) { core_.on_database_done(clock_.now(), request, ok, position, out); });
+  };
+  events.drained = [this] { step([&](auto& out) { core_.on_gateway(clock_.now(), true, out); }); };
+  auto databases = AgentDatabases::start(loop_, context_, registry_, std::move(events));
+  if (!databases) return fail(databases.error());
+  databases_ = std::move(*databases);
+
+  health::ProberOptions probes;
+  probes.vantage = context_.self;
+  probes.policy = context_.platform.probes;
+  probes.targets = health::probe_targets(context_.platform);
+  probes.logger = logger_;
+  probes.registry = &registry_;
+  probes.on_change = [this](SiteId, Health) { report(); };
+  auto prober = health::Prober::start(loop_, std::move(probes));
+  if (!prober) return fail(prober.error());
+  prober_ = std::move(*prober);
+
+  api_ = std::make_unique<AgentApi>(context_, *databases_, registry_,
+                                    [this](SiteId from, Epoch epoch, std::function<void(bool)> answer) {
+                                      answer_promise(from, epoch, std::move(answer));
+                                    });
+  auto server = net::HttpServer::start(
+      loop_, {context_.site().address, context_.platform.agent_port},
+      [this](net::HttpRequest request, net::Responder respond) { api_->handle(request, std::move(respond)); });
+  if (!server) return fail(server.error());
+  server_ = std::move(*server);
+  if (auto tiers = start_tiers(); !tiers) return tiers;
+
+  step([&](auto& out) { core_.start(clock_.now(), *memory, out); });
+  feed_ = std::make_unique<StateFeed>(loop_, http_, context_, [this](const ServiceRecord& record) {
+    step([&](auto& out) { core_.on_record(clock_.now(), record, out); });
+  });
+  report();
+  logger_.info("agent is ready", {{"listen", to_string(server_->local())}});
+  return {};
+}
+
+Status AgentNode::start_tiers() {
+  compute::PlaceholderValues values{{"site", context_.site().name}, {"address", context_.site().address},
+                                    {"state", context_.state}};
+  for (const auto& [name, endpoint] : databases_->gateways()) values["gateway." + name] = to_string(endpoint);
+  compute::SupervisorOptions options;
+  for (const Tier& tier : context_.platform.tiers) {
+    if (tier.process.command.empty()) continue;
+    auto expanded = compute::expand_tier(tier, values, context_.platform.directory);
+    if (!expanded) return fail(expanded.error());
+    options.tiers.push_back(std::move(*expanded));
+  }
+  options.log_directory = context_.state + "/log";
+  options.logger = logger_;
+  options.registry = &registry_;
+  auto supervisor = compute::Supervisor::create(loop_, std::move(options));
+  if (!supervisor) return fail(supervisor.error());
+  tiers_ = std::move(*supervisor);
+  tiers_->set_active(false);
+  return {};
+}
+
+void AgentNode::stop(std::function<void()> done) {
+  logger_.info("agent stops");
+  feed_.reset();
+  databases_.reset();  // closes the gateways first
+  tiers_->stop_all(8s, [done](Status) { done(); });
+}
+
+// ----------------------------------------------------------------------------------- effects
+
+void AgentNode::carry_out(const control::AgentEffects& effects) {
+  if (!databases_) return;  // stopping
+  for (const control::AgentEffect& effect : effects) {
+    if (auto* lease = std::get_if<control::SendLease>(&effect)) {
+      send(*lease);
+    } else if (auto* ask = std::get_if<control::SendPromiseRequest>(&effect)) {
+      send(*ask);
+    } else if (auto* reply = std::get_if<control::SendPromiseReply>(&effect)) {
+      if (auto waiting = promise_answers_.extract(reply->request.value)) waiting.mapped()(reply->granted);
+    } else if (auto* memory = std::get_if<control::Persist>(&effect)) {
+      persist(memory->memory);
+    } else if (auto* gateway = std::get_if<control::SetGateway>(&effect)) {
+      databases_->carry_out(*gateway);
+    } else if (auto* extend = std::get_if<control::ExtendLease>(&effect)) {
+      databases_->carry_out(*extend);
+    } else if (auto* op = std::get_if<control::StartDatabase>(&effect)) {
+      databases_->carry_out(*op);
+    } else if (auto* end = std::get_if<control::EndTransactions>(&effect)) {
+      databases_->carry_out(*end);
+    }
+  }
+  if (tiers_) tiers_->set_active(core_.should_serve());
+  report_if_changed();
+  wake();
+}
+
+void AgentNode::wake() {
+  loop_.cancel(wake_timer_);
+  Now now = clock_.now();
+  wake_timer_ = loop_.call_after(core_.next_tick(now) - now.boot,
+                                 [this] { step([&](auto& out) { core_.tick(clock_.now(), out); }); });
+}
+
+net::HttpRequest AgentNode::post(std::string path, std::string body) const {
+  net::HttpRequest request;
+  request.method = "POST";
+  request.path = std::move(path);
+  request.body = std::move(body);
+  request.headers["Authorization"] = "Bearer " + context_.tokens.agent;
+  request.headers["Content-Type"] = "application/json";
+  return request;
+}
+
+void AgentNode::send(const control::SendLease& effect) {
+  constexpr std::string_view kOps[] = {"acquire", "renew", "release"};
+  std::string_view op = kOps[static_cast<int>(effect.op)];
+  auto body = nlohmann::json{{"site", context_.site().name}, {"op", op}, {"epoch", effect.epoch.value}};
+  http_.send(context_.platform.control.listen, post("/v1/lease", body.dump()), control::AgentConfig{}.request_timeout,
+             [this, effect, op](Result<net::HttpResponse> response) {
+               auto outcome = control::LeaseOutcome::kUnreachable;
+               if (response && response->status == 200) {
+                 auto json = nlohmann::json::parse(response->body, nullptr, false);
+                 std::string text = json.is_object() ? json.value("outcome", "") : "";
+                 if (text == "granted") outcome = control::LeaseOutcome::kGranted;
+                 if (text == "superseded") outcome = control::LeaseOutcome::kSuperseded;
+                 if (text == "not_yet") outcome = control::LeaseOutcome::kNotYet;
+               }
+               if (outcome == control::LeaseOutcome::kSuperseded)
+                 logger_.warn("the lease is superseded", {{"op", op}, {"epoch", effect.epoch.value}});
+               registry_.counter("leeward_lease_requests_total", "Lease requests by operation and outcome",
+                                 {{"op", std::string(op)}, {"outcome", fmt::format("{}", static_cast<int>(outcome))}}).add();
+               step([&](auto& out) { core_.on_lease_reply(clock_.now(), effect.request, outcome, out); });
+             });
+}
+
+void AgentNode::send(const control::SendPromiseRequest& effect) {
+  auto body = nlohmann::json{{"from", context_.site().name}, {"epoch", effect.epoch.value}};
+  Endpoint peer{context_.platform.site(effect.to).address, context_.platform.agent_port};
+  http_.send(peer, post("/v1/promise", body.dump()), control::AgentConfig{}.request_timeout,
+             [this, effect](Result<net::HttpResponse> response) {
+               if (!response || response->status != 200) return;
+               auto json = nlohmann::json::parse(response->body, nullptr, false);
+               bool granted = json.is_object() && json.contains("granted") && json["granted"] == true;
+               step([&](auto& out) {
+                 core_.on_promise_reply(clock_.now(), effect.to, effect.request, granted, out);
+               });
+             });
+}
+
+void AgentNode::answer_promise(SiteId from, Epoch epoch, std::function<void(bool)> answer) {
+  std::uint64_t id = next_promise_++;
+  promise_answers_[id] = std::move(answer);
+  step([&](auto& out) { core_.on_promise_request(clock_.now(), from, epoch, control::RequestId{id}, out); });
+}
+
+void AgentNode::persist(const control::AgentMemory& memory) {
+  auto saved = save_memory(context_.platform, memory_path_, memory);
+  if (saved) return;
+  // Going on could break a promise after a crash. Dead, this site has no way to write.
+  logger_.error("the agent's memory cannot be saved; stopping", {{"why", saved.error().message}});
+  std::_Exit(1);
+}
+
+// ------------------------------------------------------------------------------------ reports
+
+void AgentNode::report_if_changed() {
+  AgentReport r = core_.report(clock_.now());
+  // While the writer moves, how far this database has applied is what control waits for.
+  bool moving = core_.memory().intent.draining();
+  Signature now{r.gateway, r.lease_epoch, r.writing_epoch, r.drained_plan, r.rejoining, r.by_promise,
+                r.database.epoch, r.database.replication, r.database.read_only, databases_->ledger_open(),
+                moving ? r.database.applied : Position{}};
+  if (now == reported_) return;
+  reported_ = now;
+  report();
+}
+
+void AgentNode::report() {
+  if (report_running_) {
+    report_again_ = true;
+    return;
+  }
+  if (!databases_ || !prober_ || !tiers_) return;
+  AgentReport r = core_.report(clock_.now());
+  r.tiers_ready = static_cast<std::uint16_t>(tiers_->ready_count());
+  r.tiers_wanted = static_cast<std::uint16_t>(tiers_->wanted_count());
+  r.ledger_open = databases_->ledger_open();
+  nlohmann::json body{{"agent", encode_json(context_.platform, r)},
+                      {"vantage", encode_json(context_.platform, prober_->report())}};
+  report_running_ = true;
+  report_again_ = false;
+  http_.send(context_.platform.control.listen, post("/v1/reports", body.dump()), kReportTimeout,
+             [this](Result<net::HttpResponse> response) {
+               report_running_ = false;
+               if (response && response->status != 200)
+                 logger_.warn("control did not take a report", {{"why", net::error_from_response(*response).message}});
+               if (report_again_ && response) return report();
+               loop_.call_after(response ? kReportEvery : 100ms, [this] {
+                 if (!report_running_) report();
+               });
+             });
+}
+
+}  // namespace
+
+int run_agent(const cli::RoleOptions& options) {
+  auto context = make_context(options, "agent", true);
+  if (!context) return report_failure(context.error());
+  if (context->site().role == SiteRole::kWitness)
+    return report_failure({Code::kInvalid, "a witness runs no workload and needs no agent"});
+  auto lock = lock_file(context->state + "/lock");
+  if (!lock) return report_failure(lock.error());
+  net::EventLoop loop;
+  AgentNode node(*context, loop);
+  if (auto started = node.start(); !started) return report_failure(started.error());
+  auto signals = stop_on_signals(loop, [&](std::function<void()> stop) { node.stop(std::move(stop)); });
+  if (!signals) return report_failure(signals.error());
+  loop.run();
+  return 0;
+}
+
+}  // namespace leeward::app

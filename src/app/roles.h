@@ -1,0 +1,15 @@
+// The daemons: each wires the rooms of one role together and runs until SIGINT or SIGTERM. They
+// return the exit status of the process; what went wrong is on stderr.
+#pragma once
+
+#include "cli/cli.h"
+
+namespace leeward::app {
+
+int run_control(const cli::RoleOptions& options);
+int run_agent(const cli::RoleOptions& options);
+int run_dns(const cli::RoleOptions& options);
+// All roles of one site and the database processes that the configuration starts, as children.
+int run_up(const cli::RoleOptions& options);
+
+}  // namespace leeward::app
