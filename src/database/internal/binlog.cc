@@ -64,19 +64,20 @@ bool starts_with_word(std::string_view sql, std::string_view word) {
                     [](char a, char b) { return a == (b >= 'a' && b <= 'z' ? b - 32 : b); });
 }
 
-// One row image with the columns that `present` names. False when a value cannot be read.
-bool read_row(Bytes& bytes, const Table& table, std::string_view present, Row& row) {
+// One row image with the columns that `present` names. Returns the column whose value cannot be
+// read, null when all could.
+const Column* read_row(Bytes& bytes, const Table& table, std::string_view present, Row& row) {
   std::size_t width = table.columns.size();
   std::string_view nulls = bytes.take((count_bits(present, width) + 7) / 8);
-  if (!bytes.ok()) return false;
+  if (!bytes.ok()) return &table.columns.front();
   row.assign(width, std::nullopt);
   std::size_t position = 0;
   for (std::size_t i = 0; i < width; ++i) {
     if (!bit(present, i)) continue;
     if (bit(nulls, position++)) continue;
-    if (!decode_value(bytes, table.columns[i], row[i].emplace())) return false;
+    if (!decode_value(bytes, table.columns[i], row[i].emplace())) return &table.columns[i];
   }
-  return true;
+  return nullptr;
 }
 
 }  // namespace
@@ -270,15 +271,16 @@ Status BinlogDecoder::rows(const Header& header, std::string_view event) {
     RowChange change{type.kind, table, {}, {}};
     std::string_view start = bytes.rest();
     Row& leading = type.kind == ChangeKind::kInsert ? change.after : change.before;
-    bool read = read_row(bytes, *table, first, leading);
+    const Column* unread = read_row(bytes, *table, first, leading);
     raw.images.emplace_back(start.substr(0, start.size() - bytes.left()));
-    if (read && type.kind == ChangeKind::kUpdate) {
+    if (!unread && type.kind == ChangeKind::kUpdate) {
       start = bytes.rest();
-      read = read_row(bytes, *table, second, change.after);
+      unread = read_row(bytes, *table, second, change.after);
       raw.images.emplace_back(start.substr(0, start.size() - bytes.left()));
     }
-    if (!read || start.size() == bytes.left()) {
-      obstruct(fmt::format("a value of table {}.{} cannot be read", table->schema, table->name));
+    if (unread || start.size() == bytes.left()) {
+      obstruct(fmt::format("column {} of table {}.{} cannot be read", unread ? unread->name : "1",
+                           table->schema, table->name));
       return {};
     }
     open_->changes.push_back(std::move(change));

@@ -204,7 +204,7 @@ bool compressed_column(std::string_view raw, const Column& column, std::string& 
   }
   Bytes head(raw.substr(1));
   std::uint64_t size = head.big(first & 7);
-  auto inflated = head.ok() ? inflate(head.rest(), size, !(first & 8)) : std::nullopt;
+  auto inflated = head.ok() ? inflate(head.rest(), size, first & 8) : std::nullopt;
   if (!inflated) return false;
   text = readable(*inflated, column.text);
   return true;

@@ -45,6 +45,7 @@ bool is_numeric(const Column& column) {
   }
 }
 
+// As the server counts them: geometry is one, with the binary character set.
 bool is_character(const Column& column) {
   switch (type_of(column)) {
     case ColumnType::kString:
@@ -53,6 +54,7 @@ bool is_character(const Column& column) {
     case ColumnType::kVarcharCompressed:
     case ColumnType::kBlob:
     case ColumnType::kBlobCompressed:
+    case ColumnType::kGeometry:
       return true;
     default:
       return false;

@@ -165,13 +165,13 @@ TEST_F(LostWrites, KeepTheirValuesInEveryType) {
   EXPECT_EQ(value(book.list()[0].changes.at(0).key, "id"), "18446744073709551615");
   EXPECT_EQ(value(*book.list()[1].changes.at(0).after, "e"), "b'c");
 
+  gcp_server.run("STOP SLAVE");
   // Replaying all of it on the writer, transaction by transaction, gives what the old primary had.
   ReplayTarget target{aws_server.endpoint(), MariadbServer::kUser, MariadbServer::kPassword};
   for (int i = 0; i < 2; ++i) {
     auto replayed = replay_entry(book, book.list()[i].id, target, false);
     ASSERT_TRUE(replayed) << replayed.error().message;
   }
-  gcp_server.run("STOP SLAVE");
   gcp_server.run("SET sql_log_bin = 0");
   gcp_server.run(kTypesRow);
   gcp_server.run("UPDATE app.types SET nothing = -5, e = 'b''c', f = 3.4e38");
@@ -247,7 +247,7 @@ TEST_F(LostWrites, StatementsAreListedAndTheDataIsLoadedAfresh) {
 TEST_F(LostWrites, InterruptedReloadIsStartedAgain) {
   lose({"CREATE TABLE app.extra (id INT PRIMARY KEY)"});
   aws_server.run("CREATE TABLE app.big (id INT PRIMARY KEY, filler VARBINARY(60000))");
-  aws_server.run("INSERT INTO app.big SELECT seq, REPEAT(x'5a', 60000) FROM seq_1_to_60");
+  aws_server.run("INSERT INTO app.big SELECT seq, REPEAT(x'5a', 60000) FROM app.seq_1_to_60");
   Ledger book = ledger(kGcp);
   auto outcome = driver(kGcp).follow(
       kAws, Epoch{2}, book, [](const FollowProgress& progress) { return progress.bytes == 0; });

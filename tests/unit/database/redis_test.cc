@@ -1,0 +1,67 @@
+#include "database/redis.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "servers.h"
+
+namespace leeward::database {
+namespace {
+
+struct RedisServer {
+  explicit RedisServer(const std::string& password = "")
+      : endpoint{"127.0.0.1", free_port()},
+        process({"redis-server", "--port", std::to_string(endpoint.port), "--bind", "127.0.0.1",
+                 "--dir", directory.path(), "--save", "", "--repl-diskless-sync-delay", "0",
+                 "--requirepass", password}),
+        driver({endpoint, password, 3s}) {
+    EXPECT_TRUE(eventually(30s, [&] { return driver.status().has_value(); }));
+  }
+
+  TempDirectory directory;
+  Endpoint endpoint;
+  Process process;
+  Redis driver;
+};
+
+TEST(Redis, PairFollowsIsPromotedAndTurnsRound) {
+  RedisServer gcp("pass word"), aws("pass word");
+  ASSERT_TRUE(aws.driver.follow(gcp.endpoint));
+  ASSERT_TRUE(eventually(30s, [&] { return aws.driver.status()->link_up; }));
+  auto standby = aws.driver.status();
+  EXPECT_FALSE(standby->primary);
+  EXPECT_EQ(standby->source, gcp.endpoint);
+  EXPECT_EQ(gcp.driver.status()->replicas, 1u);
+  EXPECT_TRUE(
+      eventually(10s, [&] { return aws.driver.status()->offset == gcp.driver.status()->offset; }));
+  ASSERT_TRUE(aws.driver.follow(gcp.endpoint));
+  EXPECT_TRUE(aws.driver.status()->link_up);  // no new copy
+
+  gcp.process.end(SIGKILL);
+  EXPECT_TRUE(eventually(20s, [&] { return !aws.driver.status()->link_up; }));
+  ASSERT_TRUE(aws.driver.promote());
+  ASSERT_TRUE(aws.driver.promote());
+  EXPECT_TRUE(aws.driver.status()->primary);
+  auto dead = gcp.driver.status();
+  ASSERT_FALSE(dead);
+  EXPECT_EQ(dead.error().code, Code::kUnavailable);
+}
+
+TEST(Redis, StoppedServerCostsTheTimeoutAndAWrongPasswordIsSaid) {
+  RedisServer server("right");
+  Redis stranger({server.endpoint, "wrong", 1s});
+  auto refused = stranger.status();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnauthorized);
+  server.process.signal(SIGSTOP);
+  BootTime begun = BootClock::now();
+  auto late = server.driver.status();
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::kTimeout);
+  EXPECT_LT(BootClock::now() - begun, 8s);
+  server.process.signal(SIGCONT);
+  EXPECT_TRUE(eventually(10s, [&] { return server.driver.status().has_value(); }));
+}
+
+}  // namespace
+}  // namespace leeward::database
