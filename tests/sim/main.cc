@@ -36,8 +36,8 @@ struct Totals {
 
 // Runs seeds [first, first + count) on `threads` threads; stops at the first violation (the lowest
 // seed among those found). Progress goes to stderr.
-std::vector<Outcome> search(std::uint64_t first, std::uint64_t count, unsigned threads, bool progress,
-                            Totals& totals) {
+std::vector<Outcome> search(std::uint64_t first, std::uint64_t count, unsigned threads,
+                            bool progress, Totals& totals) {
   std::atomic<std::uint64_t> next{first};
   std::atomic<bool> found{false};
   std::mutex mutex;
@@ -55,11 +55,13 @@ std::vector<Outcome> search(std::uint64_t first, std::uint64_t count, unsigned t
         found = true;
       }
       if (progress && totals.worlds % 10'000 == 0) {
-        double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-        std::fprintf(stderr, "\r%llu of %llu worlds, %.0f/s, about %.0f s left   ",
-                     static_cast<unsigned long long>(totals.worlds), static_cast<unsigned long long>(count),
-                     static_cast<double>(totals.worlds) / s,
-                     static_cast<double>(count - totals.worlds) * s / static_cast<double>(totals.worlds));
+        double s =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+        std::fprintf(
+            stderr, "\r%llu of %llu worlds, %.0f/s, about %.0f s left   ",
+            static_cast<unsigned long long>(totals.worlds), static_cast<unsigned long long>(count),
+            static_cast<double>(totals.worlds) / s,
+            static_cast<double>(count - totals.worlds) * s / static_cast<double>(totals.worlds));
       }
     }
   };
@@ -81,18 +83,40 @@ std::vector<Outcome> search(std::uint64_t first, std::uint64_t count, unsigned t
 
 // Each guard that safety rests on; see the LEEWARD_GUARD lines of src/control.
 constexpr const char* kGuards[] = {
-    "answer-outstanding", "count-from-sending", "promise-not-below-known-epoch", "promise-not-while-asking",
-    "promise-durable", "promise-binds", "every-peer-promises", "no-older-record", "gateway-checks-epoch",
-    "fence-without-lease", "grant-only-to-intent", "epochs-grow", "takeover-wait", "opinions-age", "quorum",
-    "standby-follows-epoch", "rpo-gate", "block-window", "heartbeat-veto", "drained-for-this-plan",
-    "catch-up-first", "required-position", "promise-not-while-holding", "distrust-after-pause",
+    "answer-outstanding",
+    "count-from-sending",
+    "promise-not-below-known-epoch",
+    "promise-not-while-asking",
+    "promise-durable",
+    "promise-binds",
+    "every-peer-promises",
+    "no-older-record",
+    "gateway-checks-epoch",
+    "fence-without-lease",
+    "grant-only-to-intent",
+    "epochs-grow",
+    "takeover-wait",
+    "opinions-age",
+    "quorum",
+    "standby-follows-epoch",
+    "rpo-gate",
+    "block-window",
+    "heartbeat-veto",
+    "drained-for-this-plan",
+    "catch-up-first",
+    "required-position",
+    "promise-not-while-holding",
+    "distrust-after-pause",
 };
 
 int main(int argc, char** argv) {
-  CLI::App app{"Removes one guard of the cores at a time and demands that some seed then violates an invariant."};
+  CLI::App app{
+      "Removes one guard of the cores at a time and demands that some seed then violates an "
+      "invariant."};
   std::uint64_t seeds = 200'000;
   std::string only;
-  app.add_option("--seeds", seeds, "give up on a guard after this many worlds")->capture_default_str();
+  app.add_option("--seeds", seeds, "give up on a guard after this many worlds")
+      ->capture_default_str();
   app.add_option("--only", only, "only this guard");
   CLI11_PARSE(app, argc, argv);
   int passed = 0;
@@ -104,11 +128,13 @@ int main(int argc, char** argv) {
     auto violations = search(1, seeds, std::thread::hardware_concurrency(), false, totals);
     if (violations.empty()) {
       ++failed;
-      std::printf("NOT CAUGHT %-32s in %llu worlds\n", guard, static_cast<unsigned long long>(totals.worlds));
+      std::printf("NOT CAUGHT %-32s in %llu worlds\n", guard,
+                  static_cast<unsigned long long>(totals.worlds));
     } else {
       ++passed;
       std::printf("caught     %-32s seed %llu: %s\n", guard,
-                  static_cast<unsigned long long>(violations[0].seed), violations[0].violation.c_str());
+                  static_cast<unsigned long long>(violations[0].seed),
+                  violations[0].violation.c_str());
     }
     std::fflush(stdout);
   }
@@ -119,8 +145,9 @@ int main(int argc, char** argv) {
 #else
 
 int main(int argc, char** argv) {
-  CLI::App app{"Searches seeded worlds for a violated invariant.\n\nExamples:\n  leeward-sim --seeds 10000\n"
-               "  leeward-sim --seed 4711 --trace\nExit status: 0 no violation, 1 violation found, 2 usage"};
+  CLI::App app{
+      "Searches seeded worlds for a violated invariant.\n\nExamples:\n  leeward-sim --seeds 10000\n"
+      "  leeward-sim --seed 4711 --trace\nExit status: 0 no violation, 1 violation found, 2 usage"};
   std::uint64_t seeds = 10'000, first = 1, seed = 0;
   unsigned threads = std::thread::hardware_concurrency();
   bool trace = false;
@@ -138,10 +165,12 @@ int main(int argc, char** argv) {
     Options options{.seed = seed, .trace = {}};
     if (trace) options.trace = [](const std::string& line) { std::puts(line.c_str()); };
     Outcome o = run_world(options);
-    std::printf("%llu events, %llu writes acknowledged, %llu in the ledger, %d failovers, %d planned moves, hash %016llx\n",
-                static_cast<unsigned long long>(o.events), static_cast<unsigned long long>(o.acknowledged),
-                static_cast<unsigned long long>(o.in_ledger), o.failovers, o.planned_moves,
-                static_cast<unsigned long long>(o.hash));
+    std::printf(
+        "%llu events, %llu writes acknowledged, %llu in the ledger, %d failovers, %d planned "
+        "moves, hash %016llx\n",
+        static_cast<unsigned long long>(o.events), static_cast<unsigned long long>(o.acknowledged),
+        static_cast<unsigned long long>(o.in_ledger), o.failovers, o.planned_moves,
+        static_cast<unsigned long long>(o.hash));
     if (o.violation.empty()) return 0;
     report(o);
     return 1;
@@ -150,12 +179,14 @@ int main(int argc, char** argv) {
   auto started = std::chrono::steady_clock::now();
   auto violations = search(first, seeds, threads, true, t);
   double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  std::printf("%llu worlds in %.1f s: %llu events, %llu writes acknowledged, %llu in the ledger, %llu failovers, "
-              "%llu planned moves, %llu worlds with a lease by promise, %llu ended waiting for a person\n",
-              static_cast<unsigned long long>(t.worlds), s, static_cast<unsigned long long>(t.events),
-              static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(t.in_ledger),
-              static_cast<unsigned long long>(t.failovers), static_cast<unsigned long long>(t.planned),
-              static_cast<unsigned long long>(t.promised), static_cast<unsigned long long>(t.waiting));
+  std::printf(
+      "%llu worlds in %.1f s: %llu events, %llu writes acknowledged, %llu in the ledger, %llu "
+      "failovers, "
+      "%llu planned moves, %llu worlds with a lease by promise, %llu ended waiting for a person\n",
+      static_cast<unsigned long long>(t.worlds), s, static_cast<unsigned long long>(t.events),
+      static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(t.in_ledger),
+      static_cast<unsigned long long>(t.failovers), static_cast<unsigned long long>(t.planned),
+      static_cast<unsigned long long>(t.promised), static_cast<unsigned long long>(t.waiting));
   if (violations.empty()) {
     std::puts("no violation");
     return 0;

@@ -3,9 +3,9 @@
 // delays, loss, duplication, one-way partitions, clock rates and jumps, process pauses, crashes
 // between any two effects, database crashes and freezes. Time is virtual; one thread.
 //
-// What is real: control::ControlCore and control::AgentCore, with all their effects. What is a model:
-// the database (a log of transaction ids, asynchronous replication, a read_only flag), the gateway
-// (mode, epoch and deadline, checked at each forward), probes and DNS servers.
+// What is real: control::ControlCore and control::AgentCore, with all their effects. What is a
+// model: the database (a log of transaction ids, asynchronous replication, a read_only flag), the
+// gateway (mode, epoch and deadline, checked at each forward), probes and DNS servers.
 //
 // The invariants I1–I10 of docs/architecture.md are checked while it runs and at its end.
 #pragma once
@@ -42,7 +42,7 @@ struct Outcome {
   std::uint64_t in_ledger = 0;
   int failovers = 0;
   int planned_moves = 0;
-  int promised = 0;        // times that a lease was held by promise
+  int promised = 0;            // times that a lease was held by promise
   bool ended_waiting = false;  // I10 met by a stated reason instead of a writer
 };
 

@@ -1,0 +1,152 @@
+#include "sim/checker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace leeward::sim {
+namespace {
+
+bool holds(const Database& db, std::uint64_t id) {
+  return std::any_of(db.log.begin(), db.log.end(), [&](const Commit& c) { return c.id == id; });
+}
+
+}  // namespace
+
+void Checker::violate(std::string what) {
+  if (!outcome_.violation.empty()) return;
+  say_("VIOLATION " + what);
+  outcome_.violation = std::move(what);
+}
+
+void Checker::on_acknowledged(std::uint64_t id, Epoch epoch, int site) {
+  acked_[id] = Acked{state_.time, epoch, site};
+  if (newest_acked_ > epoch)
+    violate(fmt::format("I1: epoch {} acknowledged a write after epoch {} did", epoch.value,
+                        newest_acked_.value));
+  newest_acked_ = std::max(newest_acked_, epoch);
+}
+
+void Checker::on_lease_saved(const LeaseValue& after) {
+  if (after.epoch < state_.store.lease.epoch) violate("I2: the lease's epoch went back");
+}
+
+void Checker::on_report_arrived(int site, const AgentReport& report) {
+  if (report.writing_epoch.value != 0) last_writer_report_[site] = state_.time;
+}
+
+// I2, and I3's promise for planned moves: nothing acknowledged is missing where the writer opens.
+void Checker::on_writer_open(int site, Epoch epoch) {
+  if (epoch < newest_open_)
+    violate(
+        fmt::format("I2: a gateway opened at epoch {} after {}", epoch.value, newest_open_.value));
+  if (epoch == newest_open_) return;
+  newest_open_ = epoch;
+  if (state_.databases[site].epoch != epoch)
+    violate(fmt::format("I2: a gateway opened at epoch {} to a database of epoch {}", epoch.value,
+                        state_.databases[site].epoch.value));
+  const auto& plan = state_.store.record.plan;
+  bool planned = plan && !plan->ended() &&
+                 (plan->kind == PlanKind::kSwitchover || plan->kind == PlanKind::kFailback);
+  std::set<std::uint64_t> there;
+  for (const Commit& c : state_.databases[site].log) there.insert(c.id);
+  for (const auto& [id, acked] : acked_) {
+    if (there.count(id) || known_lost_.count(id)) continue;
+    if (planned) violate(fmt::format("I3: a planned move lost acknowledged write {}", id));
+    known_lost_.insert(id);
+  }
+}
+
+void Checker::on_record_saved(const ServiceRecord& before, const ServiceRecord& after) {
+  if (after.intent.epoch < before.intent.epoch) violate("I2: the intent's epoch went back");
+  if (after.intent.writer != before.intent.writer && after.intent.epoch <= before.intent.epoch)
+    violate("I2: the writer changed without a new epoch");
+  bool new_plan = after.plan && (!before.plan || before.plan->id != after.plan->id);
+  if (!new_plan) return;
+  const Plan& plan = *after.plan;
+  if (plan.kind == PlanKind::kSwitchover || plan.kind == PlanKind::kFailback) {
+    ++outcome_.planned_moves;
+    if (plan.automatic) violate("I7: a failback began without being asked for");
+  }
+  if (plan.kind != PlanKind::kFailover) return;
+  ++outcome_.failovers;
+  if (plan.automatic) check_automatic_failover(before, plan);
+}
+
+void Checker::check_automatic_failover(const ServiceRecord& before, const Plan& plan) {
+  int from = plan.from.value;
+  int to = plan.to.value;
+  TrueTime window = state_.platform.failover.block_window.count();
+  if (!automatic_failovers_.empty() &&
+      static_cast<double>(state_.time - automatic_failovers_.back()) <
+          static_cast<double>(window) * 0.98)
+    violate("I7: two automatic failovers within the block window");
+  automatic_failovers_.push_back(state_.time);
+  int down = 0;
+  for (int v = 0; v < state_.nodes; ++v)
+    down += state_.vantages[v].last_down[from] != 0 &&
+            state_.time - state_.vantages[v].last_down[from] < 6 * kSecond;
+  if (down < state_.platform.probes.quorum)
+    violate("I9: a failover without a quorum of vantage points that saw the site down");
+  // I4: of what control could know (up to the writer's last report), not more than the RPO is
+  // missing.
+  if (last_writer_report_.count(from)) {
+    TrueTime horizon = last_writer_report_[from] - 3 * kSecond;
+    for (const auto& [id, acked] : acked_) {
+      if (acked.at >= horizon - state_.platform.failover.rpo.count() || known_lost_.count(id))
+        continue;
+      if (acked.epoch == before.intent.epoch && acked.site == from &&
+          !holds(state_.databases[to], id)) {
+        violate(fmt::format(
+            "I4: an automatic failover would lose write {}, {:.1f} s older than the RPO allows", id,
+            static_cast<double>(horizon - acked.at) / 1e9));
+        break;
+      }
+    }
+  }
+}
+
+void Checker::at_end() {
+  const ServiceRecord& r = state_.store.record;
+  int writing = 0;
+  int writer = -1;
+  for (int s = 0; s < state_.sites; ++s)
+    if (state_.writes(s)) {
+      ++writing;
+      writer = s;
+    }
+  if (writing > 1) return violate("I1: two sites are open for writes");
+  if (writing == 0 || !state_.databases[writer].answers()) {
+    std::string reason;
+    if (r.proposal) reason = r.proposal->why_not_automatic;
+    if (reason.empty()) return violate("I10: no writer, and no reason stated");
+    outcome_.ended_waiting = true;
+  }
+  // I3: on the survivor, in the ledger, or still untouched on a site that has not rejoined.
+  for (const auto& [id, acked] : acked_) {
+    bool kept = state_.ledger.count(id) > 0;
+    for (int s = 0; s < state_.sites && !kept; ++s) {
+      bool survivor = s == writer;
+      bool untouched = state_.databases[s].replication != ReplicationState::kStreaming;
+      if (survivor || untouched) kept = holds(state_.databases[s], id);
+    }
+    if (!kept)
+      return violate(fmt::format(
+          "I3: acknowledged write {} is neither on the survivor nor in the ledger", id));
+  }
+  if (writing == 0) return;
+  for (int s = 0; s < state_.sites; ++s) {
+    if (state_.dns_active[s].value != static_cast<std::uint8_t>(writer) ||
+        state_.dns_epoch[s] != r.active_epoch)
+      return violate("I5: a DNS server does not name the writer after the faults ended");
+    if (s == writer) continue;
+    if (!state_.databases[s].read_only)
+      return violate("I5: a database without the lease accepts writes");
+    if (state_.databases[s].replication != ReplicationState::kStreaming ||
+        state_.databases[s].source != writer)
+      return violate(fmt::format("I10: site {} did not become a standby again", s));
+  }
+  if (r.plan && !r.plan->ended()) violate("I6: a plan never ended");
+}
+
+}  // namespace leeward::sim

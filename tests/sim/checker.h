@@ -1,0 +1,54 @@
+// The invariants of docs/architecture.md, watched from outside with true time. World tells what
+// happened, in the order in which it happened; the first violation is kept.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/state.h"
+
+namespace leeward::sim {
+
+class Checker {
+ public:
+  using Say = std::function<void(const std::string&)>;
+  Checker(const State& state, Outcome& outcome, Say say)
+      : state_(state), outcome_(outcome), say_(std::move(say)) {}
+
+  bool violated() const { return !outcome_.violation.empty(); }
+  std::size_t acknowledged() const { return acked_.size(); }
+
+  // A client at `site` got its commit confirmed under the gateway's epoch.
+  void on_acknowledged(std::uint64_t id, Epoch epoch, int site);
+  void on_writer_open(int site, Epoch epoch);
+  void on_lease_saved(const LeaseValue& after);
+  // Before the store takes it over.
+  void on_record_saved(const ServiceRecord& before, const ServiceRecord& after);
+  void on_report_arrived(int site, const AgentReport& report);
+  void at_end();
+
+ private:
+  struct Acked {
+    TrueTime at;
+    Epoch epoch;
+    int site;
+  };
+
+  void check_automatic_failover(const ServiceRecord& before, const Plan& plan);
+  void violate(std::string what);
+
+  const State& state_;
+  Outcome& outcome_;
+  Say say_;
+  std::map<std::uint64_t, Acked> acked_;
+  std::set<std::uint64_t> known_lost_;
+  Epoch newest_acked_;
+  Epoch newest_open_;
+  std::vector<TrueTime> automatic_failovers_;
+  std::map<int, TrueTime> last_writer_report_;
+};
+
+}  // namespace leeward::sim

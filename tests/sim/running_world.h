@@ -1,0 +1,135 @@
+// The machinery of a world: an event queue, and what each event does to the State. The parts are in
+//   world.cc            set-up, the network, the loop, who gets which event
+//   world_processes.cc  agents and control: the cores' effects carried out, crashes and restarts
+//   world_database.cc   the model database
+//   world_clients.cc    probes, and clients that write
+//   world_faults.cc     faults, healing, and the operator
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/checker.h"
+#include "sim/random.h"
+#include "sim/state.h"
+
+namespace leeward::sim {
+
+enum class Kind : std::uint8_t {
+  kAgentTick,
+  kControlTick,
+  kAgentReport,
+  kVantage,
+  kProbe,
+  kRecordPoll,
+  kRecord,
+  kLeaseRequest,
+  kLeaseReply,
+  kPromiseRequest,
+  kPromiseReply,
+  kDatabaseStatus,
+  kDatabaseOp,
+  kDatabaseDone,
+  kReplicate,
+  kHeartbeat,
+  kClientWrite,
+  kPeerWrite,
+  kCommit,
+  kAck,
+  kAckWritten,
+  kDnsPoll,
+  kDnsRecord,
+  kDnsSeen,
+  kRestartAgent,
+  kRestartControl,
+  kRestartDatabase,
+  kThawDatabase,
+  kFault,
+  kHeal,
+  kOperator,
+  kReportArrives,
+  kVantageArrives,
+};
+
+struct Event {
+  TrueTime at;
+  std::uint32_t order;
+  Kind kind;
+  std::uint8_t node;  // whom it concerns
+  std::uint8_t from;
+  std::uint32_t life;  // of the process it belongs to; 0: any
+  std::uint64_t a = 0, b = 0, c = 0;
+  std::shared_ptr<const void> body;
+  bool operator>(const Event& other) const {
+    return at != other.at ? at > other.at : order > other.order;
+  }
+};
+
+class World {
+ public:
+  explicit World(const Options& options)
+      : options_(options),
+        random_(options.seed),
+        checker_(state_, outcome_, [this](const std::string& line) { say(line); }) {}
+  Outcome run();
+
+ private:
+  void set_up();
+  void schedule(TrueTime at, Kind kind, int node, std::uint32_t life = 0, std::uint64_t a = 0,
+                std::uint64_t b = 0, std::uint64_t c = 0, std::shared_ptr<const void> body = {},
+                int from = 0);
+  void send(int from, int to, Kind kind, std::uint32_t life, std::uint64_t a, std::uint64_t b,
+            std::uint64_t c = 0, std::shared_ptr<const void> body = {});
+  void handle(Event& e);
+  bool defer(Event& e);
+
+  void agent_effects(int site, control::AgentEffects& effects);
+  void crash_agent(int site);
+  void restart_agent(int site);
+  void wake_agent(int site);
+  void set_gateway(int site, const control::SetGateway& g);
+  void maybe_drained(int site);
+  void control_effects(control::ControlEffects& effects);
+  void crash_control();
+  void restart_control();
+
+  DatabaseStatus database_status(int site);
+  void execute(int site, control::DatabaseOp op, Epoch epoch, int source, std::uint64_t request,
+               std::uint32_t life);
+  void done(int site, std::uint64_t request, std::uint32_t life, bool ok, Position position);
+  bool follow(int site, int source, Epoch epoch);
+  void replicate(int site);
+
+  bool service_answers(int site) const;
+  void probe(int vantage);
+  void client_write(Event& e);
+  void commit(Event& e);
+  void acknowledge(Event& e);
+  void acknowledged(const Event& e);
+
+  void fault();
+  void heal();
+  void operate();
+
+  void say(const std::string& line);
+  void mix(std::uint64_t value) { hash_ = (hash_ ^ value) * 0x100000001b3u; }
+
+  Options options_;
+  Random random_;
+  Outcome outcome_;
+  State state_;
+  Checker checker_;
+  std::uint64_t hash_ = 0xcbf29ce484222325u;
+  TrueTime faults_end_ = 0;
+  TrueTime end_ = 0;
+  std::uint32_t order_ = 0;
+  std::vector<Event> queue_;
+  control::ControlConfig control_config_;
+  double loss_ = 0, duplicate_ = 0, slow_ = 0, crash_ = 0;
+  bool quiet_ = false;  // faults are over
+  std::uint64_t next_transaction_ = 1;
+};
+
+}  // namespace leeward::sim

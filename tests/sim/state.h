@@ -1,0 +1,130 @@
+// All that exists in a simulated world, as plain data: processes with the real cores inside, model
+// databases and gateways, the store, the links and the clocks. World moves it; Checker reads it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "control/agent_core.h"
+#include "control/control_core.h"
+#include "sim/world.h"
+
+namespace leeward::sim {
+
+inline constexpr TrueTime kMs = 1'000'000;
+inline constexpr TrueTime kSecond = 1'000 * kMs;
+
+struct Commit {
+  std::uint64_t id;  // 0: an epoch row
+  Epoch epoch;
+  bool operator==(const Commit&) const = default;
+};
+
+struct Database {
+  bool up = true;
+  bool frozen = false;
+  bool read_only = true;
+  std::vector<Commit> log;
+  Epoch epoch;
+  int source = -1;
+  ReplicationState replication = ReplicationState::kNone;
+  std::uint64_t heartbeat = 0;  // newest heartbeat row
+  TrueTime stalled_until = 0;   // replication is slow
+  bool answers() const { return up && !frozen; }
+};
+
+struct Gateway {
+  GatewayMode mode = GatewayMode::kRefuse;
+  Epoch epoch;
+  BootTime deadline{};
+  int remote = -1;
+  std::uint32_t generation = 0;  // grows whenever clients are dropped
+  int in_flight = 0;
+};
+
+struct Agent {
+  std::optional<control::AgentCore> core;  // none: the process is dead
+  std::uint32_t life = 1;
+  TrueTime paused_until = 0;
+  control::AgentMemory durable;
+  Gateway gateway;
+  std::uint64_t heartbeat_seen = 0;
+  BootTime heartbeat_seen_at{};
+  BootTime heartbeat_look{};
+  bool heartbeat_known = false;
+  bool heartbeat_looked = false;
+  TrueTime next_tick = -1;
+};
+
+struct Vantage {
+  std::array<int, kSitesMax> failures{};
+  std::array<int, kSitesMax> successes{};
+  std::array<Health, kSitesMax> health{};
+  std::array<TrueTime, kSitesMax> last_down{};
+};
+
+struct ControlNode {
+  std::optional<control::ControlCore> core;
+  std::uint32_t life = 1;
+  TrueTime paused_until = 0;
+  std::uint64_t operator_requests = 0;
+};
+
+struct Store {  // durable; each change is atomic
+  ServiceRecord record;
+  LeaseValue lease;
+  std::uint64_t lease_version = 0;
+};
+
+struct NodeClock {
+  double rate = 1;
+  std::int64_t offset = 0;
+  std::int64_t wall_jump = 0;
+};
+
+struct State {
+  TrueTime time = 0;
+  int sites = 2;    // workload sites, nodes 0 … sites-1
+  int witness = 2;  // node of control and witness
+  int nodes = 3;
+  Platform platform;
+  std::array<std::array<bool, 4>, 4> blocked{};  // [from][to]
+  std::array<NodeClock, 4> clocks{};
+  Store store;
+  ControlNode control;
+  std::array<Agent, 3> agents;
+  std::array<Database, 3> databases;
+  std::array<Vantage, 4> vantages;
+  std::array<Epoch, 3> dns_epoch{};
+  std::array<SiteId, 3> dns_active{};
+  std::set<std::uint64_t> ledger;  // transactions that a rejoining site wrote down before dropping
+
+  bool linked(int from, int to) const { return !blocked[from][to]; }
+
+  Now now(int node) const {
+    const NodeClock& c = clocks[node];
+    auto local = static_cast<std::int64_t>(static_cast<double>(time) * c.rate) + c.offset;
+    return Now{BootTime(Duration(local)), WallTime(Duration(local + c.wall_jump))};
+  }
+
+  // How long `d` of this node's clock lasts in true time.
+  TrueTime local_delay(int node, Duration d) const {
+    return static_cast<TrueTime>(static_cast<double>(d.count()) / clocks[node].rate) + 1;
+  }
+
+  // A hold while draining keeps epoch and deadline for what is still in flight.
+  bool gateway_passes(int site) const {
+    const Agent& a = agents[site];
+    return a.core && a.gateway.epoch.value != 0 && now(site).boot < a.gateway.deadline;
+  }
+
+  bool writes(int site) const {
+    return agents[site].core && agents[site].gateway.mode == GatewayMode::kLocal &&
+           gateway_passes(site);
+  }
+};
+
+}  // namespace leeward::sim

@@ -1,0 +1,113 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/running_world.h"
+
+namespace leeward::sim {
+
+using control::DatabaseOp;
+
+// ---------------------------------------------------------------------------------- databases
+
+DatabaseStatus World::database_status(int site) {
+  Agent& a = state_.agents[site];
+  const Database& db = state_.databases[site];
+  DatabaseStatus s;
+  s.reachable = db.answers();
+  if (!s.reachable) return s;
+  s.read_only = db.read_only;
+  s.epoch = db.epoch;
+  s.source = db.source < 0 ? kNoSite : SiteId{static_cast<std::uint8_t>(db.source)};
+  s.replication = db.replication;
+  s.written = s.received = s.applied = Position{db.log.size()};
+  s.diverged = false;
+  BootTime local = state_.now(site).boot;
+  // A row that is new may have arrived right after the last look, and at the first look it may be
+  // of any age: only a change tells, and it is dated back to the look before.
+  if (a.heartbeat_looked && db.heartbeat != a.heartbeat_seen) {
+    a.heartbeat_seen_at = a.heartbeat_look;
+    a.heartbeat_known = true;
+  }
+  a.heartbeat_seen = db.heartbeat;
+  a.heartbeat_look = local;
+  a.heartbeat_looked = true;
+  if (a.heartbeat_known) s.heartbeat_age = local - a.heartbeat_seen_at;
+  return s;
+}
+
+void World::done(int site, std::uint64_t request, std::uint32_t life, bool ok, Position position) {
+  schedule(state_.time + random_.between(10, 300) * 1000, Kind::kDatabaseDone, site, life, request,
+           ok, position.value);
+}
+
+void World::execute(int site, DatabaseOp op, Epoch epoch, int source, std::uint64_t request,
+                    std::uint32_t life) {
+  Database& db = state_.databases[site];
+  // An operation of a dead agent may still reach the database, or not.
+  bool orphan = state_.agents[site].life != life;
+  if (orphan && random_.chance(0.5)) return;
+  bool ok = db.answers();
+  if (ok && op == DatabaseOp::kFence) {
+    db.read_only = true;
+  } else if (ok && op == DatabaseOp::kPromote) {
+    if (db.epoch > epoch) {
+      ok = false;
+    } else {
+      db.source = -1;
+      db.replication = ReplicationState::kNone;
+      if (db.epoch < epoch) db.log.push_back({0, epoch});
+      db.epoch = epoch;
+      db.read_only = false;
+    }
+  } else if (ok && op == DatabaseOp::kFollow) {
+    ok = follow(site, source, epoch);
+  }
+  say(fmt::format("database {} op {} epoch {}: {}", site, static_cast<int>(op), epoch.value,
+                  ok ? "done" : "failed"));
+  done(site, request, life, ok, Position{db.log.size()});
+}
+
+bool World::follow(int site, int source, Epoch epoch) {
+  Database& db = state_.databases[site];
+  const Database& up = state_.databases[source];
+  if (!up.answers() || !state_.linked(site, source) || !state_.linked(source, site) ||
+      up.epoch != epoch)
+    return false;
+  db.read_only = true;
+  std::size_t common = 0;
+  while (common < db.log.size() && common < up.log.size() &&
+         db.log[common].id == up.log[common].id && db.log[common].epoch == up.log[common].epoch)
+    ++common;
+  for (std::size_t i = common; i < db.log.size(); ++i)
+    if (db.log[i].id != 0) state_.ledger.insert(db.log[i].id);
+  db.log.resize(common);
+  db.epoch = Epoch{};
+  for (const Commit& c : db.log)
+    if (c.id == 0) db.epoch = std::max(db.epoch, c.epoch);
+  db.source = source;
+  db.replication = ReplicationState::kStreaming;
+  return true;
+}
+
+void World::replicate(int site) {
+  Database& db = state_.databases[site];
+  if (db.source < 0 || db.replication == ReplicationState::kBroken || !db.answers()) return;
+  const Database& up = state_.databases[db.source];
+  bool reachable = up.answers() && state_.linked(site, db.source) && state_.linked(db.source, site);
+  db.replication = reachable ? ReplicationState::kStreaming : ReplicationState::kConnecting;
+  if (!reachable || state_.time < db.stalled_until) return;
+  if (db.log.size() > up.log.size() ||
+      (!db.log.empty() && (db.log.back().id != up.log[db.log.size() - 1].id ||
+                           db.log.back().epoch != up.log[db.log.size() - 1].epoch))) {
+    db.replication = ReplicationState::kBroken;  // as gtid_strict_mode would
+    return;
+  }
+  for (std::size_t i = db.log.size(); i < up.log.size(); ++i) {
+    db.log.push_back(up.log[i]);
+    if (up.log[i].id == 0) db.epoch = std::max(db.epoch, up.log[i].epoch);
+  }
+  db.heartbeat = up.heartbeat;
+}
+
+}  // namespace leeward::sim
