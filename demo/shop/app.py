@@ -223,7 +223,7 @@ def main():
             read_timeout=seconds, write_timeout=seconds)
 
     # The gateway may hold a statement while the writer moves, so an order waits longer than a probe.
-    transactions = pool.Pool(lambda: connect(4), size=8, wait_seconds=0.5)
+    transactions = pool.Pool(lambda: connect(4), size=8, wait_seconds=4)
     health = pool.HealthCheck(lambda: connect(0.5), reuse_seconds=0.1)
     api = create(Shop(transactions, Cache(redis_host, redis_port)), health)
     print(f"shop app listens on {host}:{port}", file=sys.stderr, flush=True)

@@ -139,6 +139,8 @@ class HealthCheck:
         try:
             if self._connection is None:
                 self._connection = self._connect()
+                # Each look is whole in itself: an open read transaction would pin an old snapshot.
+                self._connection.autocommit(True)
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT COUNT(*) FROM product WHERE id = 1")
                 cursor.fetchone()

@@ -128,7 +128,7 @@ void AgentDatabases::carry_out(const control::SetGateway& effect) {
       case GatewayMode::kHold:
         g.gateway->hold();
         // Without a lease nothing in flight may be acknowledged any more.
-        if (effect.epoch.value == 0) g.gateway->end_transactions("the writer moves to another site");
+        if (effect.epoch.value == 0 && !effect.finish) g.gateway->end_transactions("the writer moves to another site");
         break;
       case GatewayMode::kLocal:
         g.gateway->serve_local(effect.epoch, effect.deadline);

@@ -19,9 +19,10 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
   };
   Json json = Json::parse(*text, nullptr, false);
   if (!json.is_object()) return corrupt("not JSON");
-  for (const char* key : {"highest", "held", "active_epoch", "promise_until_ns"})
+  for (const char* key : {"life", "highest", "held", "active_epoch", "promise_until_ns"})
     if (!json[key].is_number_unsigned()) return corrupt(fmt::format("'{}' is not a number", key));
   control::AgentMemory memory;
+  memory.life = json["life"].get<std::uint64_t>();
   memory.highest = Epoch{json["highest"].get<std::uint64_t>()};
   memory.held = Epoch{json["held"].get<std::uint64_t>()};
   memory.active_epoch = Epoch{json["active_epoch"].get<std::uint64_t>()};
@@ -42,6 +43,7 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
 
 Status save_memory(const Platform& platform, const std::string& path, const control::AgentMemory& memory) {
   Json json{{"boot_id", boot_id()},
+            {"life", memory.life},
             {"highest", memory.highest.value},
             {"held", memory.held.value},
             {"active", memory.active == kNoSite ? Json() : Json(platform.site(memory.active).name)},

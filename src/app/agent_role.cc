@@ -277,8 +277,11 @@ void AgentNode::report() {
   r.tiers_ready = static_cast<std::uint16_t>(tiers_->ready_count());
   r.tiers_wanted = static_cast<std::uint16_t>(tiers_->wanted_count());
   r.ledger_open = databases_->ledger_open();
+  VantageReport vantage = prober_->report();
+  vantage.life = r.life;
+  vantage.sequence = r.sequence;
   nlohmann::json body{{"agent", encode_json(context_.platform, r)},
-                      {"vantage", encode_json(context_.platform, prober_->report())}};
+                      {"vantage", encode_json(context_.platform, vantage)}};
   report_running_ = true;
   report_again_ = false;
   http_.send(context_.platform.control.listen, post("/v1/reports", body.dump()), kReportTimeout,

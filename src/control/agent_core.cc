@@ -12,6 +12,9 @@ AgentCore::AgentCore(AgentConfig config) : config_(std::move(config)) {
 
 void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
   memory_ = persisted_ = memory;
+  // Greater than before even where the memory was lost: wall clocks differ by less than a reinstallation.
+  auto wall = static_cast<std::uint64_t>(now.wall.time_since_epoch().count());
+  memory_.life = std::max(memory.life + 1, wall);
   last_store_grant_ = now.boot;  // gives the store its time before peers are asked
   // A request of an earlier life must not be taken for one of this life.
   next_request_ = static_cast<std::uint64_t>(now.boot.time_since_epoch().count());
@@ -60,6 +63,9 @@ void AgentCore::on_lease_reply(Now now, RequestId request, LeaseOutcome outcome,
       next_lease_request_ = now.boot + (release_due_.value != 0 ? 0ms : config_.retry_after);
       break;
     case LeaseOutcome::kNotYet:
+      next_lease_request_ =
+          now.boot + (asked.op == LeaseOp::kAcquire ? config_.acquire_every : config_.retry_after);
+      break;
     case LeaseOutcome::kUnreachable:
       next_lease_request_ = std::max(next_lease_request_, now.boot + config_.retry_after);
       break;
@@ -198,7 +204,7 @@ bool AgentCore::may_hold_by_promise() const {
 }
 
 void AgentCore::ask_for_lease(Now now, AgentEffects& out) {
-  if (lease_request_ || now.boot < next_lease_request_) return;
+  if (lease_request_) return;
   const Intent& intent = memory_.intent;
   auto send = [&](LeaseOp op, Epoch epoch) {
     lease_request_ = Outstanding{RequestId{next_request_++}, op, epoch, now.boot};
@@ -208,14 +214,17 @@ void AgentCore::ask_for_lease(Now now, AgentEffects& out) {
   bool ours = intent.writer == config_.self && intent.epoch == held_;
   // Given back, the other side need not wait for it to run out. The gateway was closed in this same
   // step, before this request (see converge).
-  if (held_.value != 0 && !ours) give_up(held_);
+  if (held_.value != 0 && !ours) {
+    give_up(held_);
+    next_lease_request_ = now.boot;  // the other side waits for it
+  }
+  if (now.boot < next_lease_request_) return;
   if (release_due_.value != 0) {
     send(LeaseOp::kRelease, release_due_);
   } else if (held_.value != 0) {
     send(LeaseOp::kRenew, held_);
   } else if (may_acquire(now)) {
     send(LeaseOp::kAcquire, intent.epoch);
-    next_lease_request_ = now.boot + config_.retry_after;
   }
 }
 
@@ -238,6 +247,8 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
   bool contact = contacted_ && now.boot - last_contact_ < config_.contact_fresh;
   SetGateway hold{GatewayMode::kHold, {}, {}, kNoSite};
   SetGateway refuse{GatewayMode::kRefuse, {}, {}, kNoSite};
+  SetGateway hold_and_finish = hold;  // the writer at the other site drains
+  hold_and_finish.finish = true;
   if (intent.writer == config_.self) {
     if (!holds_lease(now) || held_ != intent.epoch) return contact ? hold : refuse;
     if (intent.draining()) return {GatewayMode::kHold, held_, deadline_, kNoSite};
@@ -253,6 +264,7 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
     return gateway_.value_or(refuse);
   if (intent.writer == kNoSite) return refuse;
   bool open_there = memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
+  if (open_there && intent.draining() && contact) return hold_and_finish;
   if (open_there) return {GatewayMode::kRemote, {}, {}, intent.writer};
   return contact ? hold : refuse;
 }
@@ -260,7 +272,7 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
 void AgentCore::steer_gateway(Now now, AgentEffects& out) {
   SetGateway wanted = wanted_gateway(now);
   bool same = gateway_ && gateway_->mode == wanted.mode && gateway_->epoch == wanted.epoch &&
-              gateway_->site == wanted.site;
+              gateway_->site == wanted.site && gateway_->finish == wanted.finish;
   if (same && wanted.deadline == gateway_->deadline) return;
   if (same) {
     out.push_back(ExtendLease{wanted.epoch, wanted.deadline});
@@ -329,9 +341,11 @@ void AgentCore::persist(AgentEffects& out) {
   out.push_back(Persist{memory_});
 }
 
-AgentReport AgentCore::report(Now now) const {
+AgentReport AgentCore::report(Now now) {
   AgentReport r;
   r.site = config_.self;
+  r.life = memory_.life;
+  r.sequence = ++reports_;
   r.highest_epoch = memory_.highest;
   bool lease = holds_lease(now);
   r.lease_epoch = lease ? held_ : Epoch{};

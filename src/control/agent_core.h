@@ -47,6 +47,7 @@ using RequestId = Strong<struct RequestTag, std::uint64_t>;
 // What an agent must remember across a crash. BootTime: the shell replaces promise_until by
 // "a whole takeover time from now" when the machine was rebooted in between.
 struct AgentMemory {
+  std::uint64_t life = 0;   // number of this start; later starts have greater ones
   Epoch highest;            // highest epoch ever acted on or told of
   Epoch held;               // last epoch at which this site held the lease
   Intent intent;            // last known
@@ -64,7 +65,8 @@ struct AgentConfig {
   Duration promise_after = 1s;       // the store silent this long: ask the peers as well
   Duration contact_fresh = 3s;       // the record heard of within this: "control is there"
   Duration database_stale = 2s;
-  Duration retry_after = 200ms;      // after a failed database operation or a refused acquire
+  Duration retry_after = 200ms;      // after a failed database operation or lease request
+  Duration acquire_every = 50ms;     // named as writer, waiting for the lease: part of every RTO
   Duration drain_patience = 3s;      // transactions running longer are ended in a planned move
 };
 
@@ -92,6 +94,7 @@ struct SetGateway {
                       // epoch drops what is in flight, because nothing may be acknowledged any more
   BootTime deadline;  // of that epoch: nothing passes after it
   SiteId site;        // kRemote
+  bool finish = false;  // kHold: work that runs at the other site may end there; it answers for it
 };
 struct ExtendLease {  // the gateway's epoch goes on until a later deadline
   Epoch epoch;
@@ -138,7 +141,7 @@ class AgentCore {
   bool should_serve() const { return memory_.intent.writer == config_.self; }
 
   // The decision-relevant part of the report; the shell adds tiers and ledger.
-  AgentReport report(Now now) const;
+  AgentReport report(Now now);
 
  private:
   void converge(Now now, AgentEffects& out);
@@ -206,6 +209,7 @@ class AgentCore {
   bool transactions_ended_ = false;
 
   std::uint64_t next_request_ = 1;
+  std::uint64_t reports_ = 0;
 };
 
 }  // namespace leeward::control

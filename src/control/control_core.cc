@@ -125,13 +125,24 @@ void ControlCore::watch_own_pause(Now now) {
   last_step_ = now.boot;
 }
 
+// A network, or the kernel of a machine whose agent died, may deliver a report long after newer ones.
+bool ControlCore::ReportOrder::accept(std::uint64_t life_now, std::uint64_t sequence_now) {
+  bool older = life_now < life || (life_now == life && sequence_now < sequence);
+  if (!LEEWARD_GUARD("no-older-report", !older)) return false;
+  life = life_now;
+  sequence = sequence_now;
+  return true;
+}
+
 void ControlCore::on_vantage(Now now, const VantageReport& report, ControlEffects& out) {
   watch_own_pause(now);
   if (now.boot < settled_at_) return;
+  if (!vantages_[report.vantage.value].order.accept(report.life, report.sequence)) return;
   SeenVantage& seen = vantages_[report.vantage.value];
   for (SiteId site : config_.workloads) {
     bool failing = report.failures[site.value] > 0 && report.health[site.value] != Health::kDown;
-    if (failing && !failing_noted_[site.value] && last_verdict_[site.value] == Health::kUp) {
+    if (failing && site == record_.intent.writer && !failing_noted_[site.value] &&
+        last_verdict_[site.value] == Health::kUp) {
       failing_noted_[site.value] = true;
       note(NoteKind::kProbeFailing, site, {}, report.vantage, 0, report.detail);
     }
@@ -145,6 +156,7 @@ void ControlCore::on_vantage(Now now, const VantageReport& report, ControlEffect
 void ControlCore::on_agent(Now now, const AgentReport& report, ControlEffects& out) {
   watch_own_pause(now);
   if (now.boot < settled_at_) return;
+  if (!agents_[report.site.value].order.accept(report.life, report.sequence)) return;
   SeenAgent& seen = agents_[report.site.value];
   if (seen.seen) note_report_changes(seen.report, report);
   if (seen.lost) note(NoteKind::kAgentBack, report.site);
@@ -241,7 +253,7 @@ void ControlCore::watch_verdicts(Now now) {
     if (h != last_verdict_[site.value] || d != last_degraded_[site.value]) {
       if (d && !last_degraded_[site.value])
         note(NoteKind::kVerdictDegraded, site);
-      else if (h == Health::kDown && !d)
+      else if (h == Health::kDown && !d && site == record_.intent.writer)
         note(NoteKind::kVerdictDown, site, record_.intent.epoch);
       else if (h == Health::kUp && last_verdict_[site.value] != Health::kUp)
         note(NoteKind::kVerdictUp, site);
@@ -386,6 +398,7 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
   bool dead = verdict(now, writer) == Health::kDown &&
               LEEWARD_GUARD("heartbeat-veto", !heartbeat_fresh(now, writer));
   if (!dead) {
+    down_since_ = BootTime{};
     if (record_.proposal && verdict(now, writer) == Health::kUp) {
       ServiceRecord r = next_record();
       r.proposal.reset();
@@ -394,6 +407,7 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
     }
     return;
   }
+  if (down_since_ == BootTime{}) down_since_ = now.boot;
   SiteId to = other_site(writer);
   Readiness ready = readiness(now, to);
   if (ready.why_not.empty()) {
@@ -406,7 +420,7 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
     r.plan->estimated_loss = ready.estimated_loss;
     return save(std::move(r), out);
   }
-  if (!record_.proposal && to != kNoSite) {
+  if (!record_.proposal && to != kNoSite && now.boot - down_since_ >= config_.proposal_after) {
     ServiceRecord r = next_record();
     std::string why;
     for (const std::string& reason : ready.why_not) why += (why.empty() ? "" : "; ") + reason;

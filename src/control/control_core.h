@@ -41,6 +41,7 @@ struct ControlConfig {
   Duration report_stale = 2500ms;    // an observation older than this counts as unknown
   Duration heartbeat_fresh = 1500ms; // a heartbeat seen at the standby within this vetoes "down"
   Duration pause_limit = 1s;         // a longer gap between own steps: we were stopped
+  Duration proposal_after = 5s;      // "down" this long before a person is asked
   Duration prepare_timeout = 15s;
   Duration transfer_timeout = 20s;
   Duration traffic_timeout = 5s;
@@ -143,13 +144,20 @@ class ControlCore {
   SiteId other_site(SiteId site) const;  // first workload site that is not `site`
 
  private:
+  struct ReportOrder {  // greatest seen; anything less is from the past
+    std::uint64_t life = 0;
+    std::uint64_t sequence = 0;
+    bool accept(std::uint64_t life_now, std::uint64_t sequence_now);
+  };
   struct SeenAgent {
+    ReportOrder order;
     bool seen = false;
     bool lost = false;
     BootTime when{};
     AgentReport report;
   };
   struct SeenVantage {
+    ReportOrder order;
     bool seen = false;
     BootTime when{};
     VantageReport report;
@@ -207,6 +215,7 @@ class ControlCore {
   std::array<Epoch, kSitesMax> dns_epoch_{};
   BootTime step_since_{};     // this process saw the plan enter its step
   BootTime blocked_since_{};  // this process first saw `blocked`
+  BootTime down_since_{};     // the writer, by this process; zero: it is not
   BootTime last_step_{};      // of this core
   BootTime settled_at_{};     // reports before this are old ones from a queue
   std::vector<Note> notes_;

@@ -105,6 +105,8 @@ void fields(Visitor& visit, T& status) {
 template <typename Visitor, Is<VantageReport> T>
 void fields(Visitor& visit, T& report) {
   visit("vantage", report.vantage);
+  visit("life", report.life);
+  visit("sequence", report.sequence);
   visit("health", report.health);
   visit("failures", report.failures);
   visit("detail", report.detail);
@@ -113,6 +115,8 @@ void fields(Visitor& visit, T& report) {
 template <typename Visitor, Is<AgentReport> T>
 void fields(Visitor& visit, T& report) {
   visit("site", report.site);
+  visit("life", report.life);
+  visit("sequence", report.sequence);
   visit("highest_epoch", report.highest_epoch);
   visit("lease_epoch", report.lease_epoch);
   visit("by_promise", report.by_promise);

@@ -43,6 +43,8 @@ std::string_view name(Health h);
 
 struct VantageReport {
   SiteId vantage;
+  std::uint64_t life = 0;  // as in AgentReport
+  std::uint64_t sequence = 0;
   std::array<Health, kSitesMax> health{};  // by site; kUnknown until enough probes
   std::array<std::uint8_t, kSitesMax> failures{};  // consecutive failed probes, saturating
   std::string detail;                      // last probe error, for people
@@ -59,6 +61,8 @@ std::string_view name(GatewayMode m);
 // What a site's agent tells control, every report interval and at every change.
 struct AgentReport {
   SiteId site;
+  std::uint64_t life = 0;      // of the process, greater with each start
+  std::uint64_t sequence = 0;  // of this report in it; a kernel may deliver one long after its sender died
   Epoch highest_epoch;        // highest epoch this agent ever acted on or was told of
   Epoch lease_epoch;          // 0: holds no lease
   bool by_promise = false;    // the lease is kept alive by promises, not by the store
