@@ -34,7 +34,6 @@ constexpr Requirement kRequirements[] = {
     {"gtid_strict_mode", "1", "SET GLOBAL gtid_strict_mode = 1"},
     {"gtid_domain_id", "0", "SET GLOBAL gtid_domain_id = 0"},
     {"mysql56_temporal_format", "1", "SET GLOBAL mysql56_temporal_format = 1"},
-    {"log_bin_compress", "0", "SET GLOBAL log_bin_compress = 0"},
 };
 
 std::string failed_requirements(const internal::SqlRows& rows) {
@@ -100,6 +99,7 @@ struct Mariadb::Impl {
   SiteId site_at(const Endpoint& endpoint) const;
   Result<DatabaseStatus> read_status(SqlConnection& sql, BootTime deadline);
   void note_heartbeat(DatabaseStatus& status, const std::string& row, double written_at);
+  Status refuse_half_rejoined(SqlConnection& sql, BootTime deadline);
   Status insert_epoch(SqlConnection& sql, Epoch epoch, BootTime deadline);
   Status apply_received(SqlConnection& sql, BootTime deadline);
   Status open_for_writes(SqlConnection& sql, BootTime deadline);
@@ -299,6 +299,17 @@ Result<Position> Mariadb::fence() {
   return position->position();
 }
 
+// Between the two halves of a rewind, or in the middle of a reload, the data is no point of any
+// history.
+Status Mariadb::Impl::refuse_half_rejoined(SqlConnection& sql, BootTime deadline) {
+  auto rows = sql.query("SELECT COUNT(*) FROM leeward.rejoin", deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  if (rows->scalar() == "0" && !std::filesystem::exists(options.state_dir + "/rejoin.json"))
+    return {};
+  return fail(Code::kRefused,
+              "a rejoin was interrupted here; it has to be finished by following first");
+}
+
 // Stops receiving and lets the applying thread work off the relay log. It must be running before
 // the other one stops: when it is started while neither runs, the server drops the relay log (GTID
 // mode).
@@ -371,6 +382,8 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout) {
   if (newest > epoch)
     return fail(Code::kRefused, "promote to epoch {}: the data is at epoch {} already", epoch.value,
                 newest.value);
+  if (auto whole = impl_->refuse_half_rejoined(sql, deadline); !whole)
+    return fail(std::move(whole.error()).wrap("promote"));
 
   auto link = internal::read_link(sql, deadline);
   if (!link) return fail(std::move(link.error()));

@@ -182,6 +182,35 @@ TEST_F(LostWrites, KeepTheirValuesInEveryType) {
   EXPECT_EQ(book.open_count(), 0u);
 }
 
+TEST_F(LostWrites, AreUndoneInTablesWithoutAKeyAndFromACompressedLog) {
+  bootstrap();
+  gcp_server.run("CREATE TABLE app.keyless (v VARCHAR(200), n INT)");
+  gcp_server.run("INSERT INTO app.keyless VALUES ('same', 1), ('same', 1), ('other', 2)");
+  catch_up(kAws, kGcp);
+  aws_server.run("STOP SLAVE IO_THREAD");
+  gcp_server.run("SET GLOBAL log_bin_compress = 1, GLOBAL log_bin_compress_min_len = 10");
+  auto writer = gcp_server.connect();  // the setting counts for new sessions
+  for (const char* statement :
+       {"START TRANSACTION", "UPDATE app.keyless SET v = REPEAT('x', 150), n = NULL WHERE n = 1",
+        "DELETE FROM app.keyless WHERE n = 2", "SAVEPOINT half",
+        "INSERT INTO app.keyless VALUES ('gone', 3)", "ROLLBACK TO half",
+        "INSERT INTO app.keyless VALUES (REPEAT('y', 150), 4)", "COMMIT"})
+    ASSERT_TRUE(writer.execute(statement, BootClock::now() + 10s)) << statement;
+  gcp_server.kill();
+  promote(kAws, 2);
+  gcp_server.start();
+  auto outcome = follow(kGcp, kAws, 2);
+  EXPECT_EQ(outcome.kind, Kind::kRewound) << outcome.why_reseeded;
+  catch_up(kGcp, kAws);
+  EXPECT_EQ(gcp_server.scalar("SELECT GROUP_CONCAT(v ORDER BY n, v) FROM app.keyless"),
+            "same,same,other");
+  Ledger book = ledger(kGcp);
+  ASSERT_EQ(book.list().size(), 1u);
+  ASSERT_EQ(book.list()[0].changes.size(), 4u);
+  EXPECT_EQ(value(book.list()[0].changes[0].key, "v"), "same");  // the whole row stands for the key
+  EXPECT_EQ(value(*book.list()[0].changes[3].after, "n"), "4");
+}
+
 TEST_F(LostWrites, RejoinCanBeInterruptedBeforeEveryPhase) {
   lose(kSomeWrites);
   for (FollowPhase stop : {FollowPhase::kCompare, FollowPhase::kExtract, FollowPhase::kLedger,
@@ -196,6 +225,7 @@ TEST_F(LostWrites, RejoinCanBeInterruptedBeforeEveryPhase) {
     EXPECT_EQ(gcp.status()->read_only, true);
     if (stop == FollowPhase::kReset) {
       EXPECT_EQ(driver(kGcp).status()->diverged, true);
+      EXPECT_EQ(driver(kGcp).promote(Epoch{3}, 1s).error().code, Code::kRefused);
     }
   }
   follow(kGcp, kAws, 2);
