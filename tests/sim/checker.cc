@@ -106,47 +106,53 @@ void Checker::check_automatic_failover(const ServiceRecord& before, const Plan& 
   }
 }
 
+int Checker::the_writer() const {
+  int writer = -1;
+  for (int s = 0; s < state_.sites; ++s) {
+    if (!state_.writes(s)) continue;
+    if (writer >= 0) return kTwoWriters;
+    writer = s;
+  }
+  return writer;
+}
+
+std::string Checker::unsettled() const {
+  const ServiceRecord& r = state_.store.record;
+  int writer = the_writer();
+  if (writer == kTwoWriters) return "I1: two sites are open for writes";
+  if (writer < 0 || !state_.databases[writer].answers()) return "I10: no writer, and no reason stated";
+  for (int s = 0; s < state_.sites; ++s) {
+    const Database& db = state_.databases[s];
+    if (state_.dns_active[s] != SiteId{static_cast<std::uint8_t>(writer)} ||
+        state_.dns_epoch[s] != r.active_epoch)
+      return "I5: a DNS server does not name the writer after the faults ended";
+    if (s == writer) continue;
+    if (!db.read_only) return "I5: a database without the lease accepts writes";
+    if (db.replication != ReplicationState::kStreaming || db.source != writer)
+      return fmt::format("I10: site {} did not become a standby again", s);
+  }
+  if (r.plan && !r.plan->ended()) return "I6: a plan never ended";
+  return {};
+}
+
 void Checker::at_end() {
   const ServiceRecord& r = state_.store.record;
-  int writing = 0;
-  int writer = -1;
-  for (int s = 0; s < state_.sites; ++s)
-    if (state_.writes(s)) {
-      ++writing;
-      writer = s;
-    }
-  if (writing > 1) return violate("I1: two sites are open for writes");
-  if (writing == 0 || !state_.databases[writer].answers()) {
-    std::string reason;
-    if (r.proposal) reason = r.proposal->why_not_automatic;
-    if (reason.empty()) return violate("I10: no writer, and no reason stated");
-    outcome_.ended_waiting = true;
-  }
+  int writer = the_writer();
+  std::string why = unsettled();
+  bool waits = writer < 0 && r.proposal && !r.proposal->why_not_automatic.empty();
+  if (waits) outcome_.ended_waiting = true;
+  if (!why.empty() && !waits) return violate(std::move(why));
   // I3: on the survivor, in the ledger, or still untouched on a site that has not rejoined.
-  for (const auto& [id, acked] : acked_) {
-    bool kept = state_.ledger.count(id) > 0;
-    for (int s = 0; s < state_.sites && !kept; ++s) {
-      bool survivor = s == writer;
-      bool untouched = state_.databases[s].replication != ReplicationState::kStreaming;
-      if (survivor || untouched) kept = holds(state_.databases[s], id);
-    }
-    if (!kept)
+  std::set<std::uint64_t> kept = state_.ledger;
+  for (int s = 0; s < state_.sites; ++s) {
+    bool untouched = state_.databases[s].replication != ReplicationState::kStreaming;
+    if (s != writer && !untouched) continue;
+    for (const Commit& c : state_.databases[s].log) kept.insert(kept.end(), c.id);
+  }
+  for (const auto& [id, acked] : acked_)
+    if (kept.count(id) == 0)
       return violate(fmt::format(
           "I3: acknowledged write {} is neither on the survivor nor in the ledger", id));
-  }
-  if (writing == 0) return;
-  for (int s = 0; s < state_.sites; ++s) {
-    if (state_.dns_active[s].value != static_cast<std::uint8_t>(writer) ||
-        state_.dns_epoch[s] != r.active_epoch)
-      return violate("I5: a DNS server does not name the writer after the faults ended");
-    if (s == writer) continue;
-    if (!state_.databases[s].read_only)
-      return violate("I5: a database without the lease accepts writes");
-    if (state_.databases[s].replication != ReplicationState::kStreaming ||
-        state_.databases[s].source != writer)
-      return violate(fmt::format("I10: site {} did not become a standby again", s));
-  }
-  if (r.plan && !r.plan->ended()) violate("I6: a plan never ended");
 }
 
 }  // namespace leeward::sim

@@ -28,9 +28,14 @@ class Checker {
   // Before the store takes it over.
   void on_record_saved(const ServiceRecord& before, const ServiceRecord& after);
   void on_report_arrived(int site, const AgentReport& report);
+  // What at_end() would find amiss in the present state of the service; empty: all is well.
+  std::string unsettled() const;
   void at_end();
 
  private:
+  static constexpr int kTwoWriters = -2;
+  int the_writer() const;  // -1: none
+
   struct Acked {
     TrueTime at;
     Epoch epoch;

@@ -51,20 +51,40 @@ enum class Kind : std::uint8_t {
   kOperator,
   kReportArrives,
   kVantageArrives,
+  kSettled,
 };
 
 struct Event {
-  TrueTime at;
-  std::uint32_t order;
   Kind kind;
   std::uint8_t node;  // whom it concerns
   std::uint8_t from;
   std::uint32_t life;  // of the process it belongs to; 0: any
   std::uint64_t a = 0, b = 0, c = 0;
   std::shared_ptr<const void> body;
-  bool operator>(const Event& other) const {
-    return at != other.at ? at > other.at : order > other.order;
-  }
+};
+
+// Events in the order of their time, and of scheduling within the same instant. The heap holds small
+// keys; the events lie still in slots that are used again.
+class EventQueue {
+ public:
+  void push(TrueTime at, Event event);
+  bool empty() const { return heap_.empty(); }
+  TrueTime next_at() const { return heap_.front().at; }
+  Event pop();
+
+ private:
+  struct Key {
+    TrueTime at;
+    std::uint32_t order;
+    std::uint32_t slot;
+    bool operator>(const Key& other) const {
+      return at != other.at ? at > other.at : order > other.order;
+    }
+  };
+  std::vector<Key> heap_;
+  std::vector<Event> slots_;
+  std::vector<std::uint32_t> free_;
+  std::uint32_t order_ = 0;
 };
 
 class World {
@@ -84,6 +104,7 @@ class World {
             std::uint64_t c = 0, std::shared_ptr<const void> body = {});
   void handle(Event& e);
   bool defer(Event& e);
+  void look_whether_settled();
 
   void agent_effects(int site, control::AgentEffects& effects);
   void crash_agent(int site);
@@ -124,8 +145,8 @@ class World {
   std::uint64_t hash_ = 0xcbf29ce484222325u;
   TrueTime faults_end_ = 0;
   TrueTime end_ = 0;
-  std::uint32_t order_ = 0;
-  std::vector<Event> queue_;
+  EventQueue queue_;
+  TrueTime settled_since_ = -1;
   control::ControlConfig control_config_;
   double loss_ = 0, duplicate_ = 0, slow_ = 0, crash_ = 0;
   bool quiet_ = false;  // faults are over

@@ -68,11 +68,32 @@ void World::set_up() {
 
 // ------------------------------------------------------------------------------------ the loop
 
+void EventQueue::push(TrueTime at, Event event) {
+  std::uint32_t slot;
+  if (free_.empty()) {
+    slot = static_cast<std::uint32_t>(slots_.size());
+    slots_.push_back(std::move(event));
+  } else {
+    slot = free_.back();
+    free_.pop_back();
+    slots_[slot] = std::move(event);
+  }
+  heap_.push_back(Key{at, order_++, slot});
+  std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+}
+
+Event EventQueue::pop() {
+  std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+  std::uint32_t slot = heap_.back().slot;
+  heap_.pop_back();
+  free_.push_back(slot);
+  return std::move(slots_[slot]);
+}
+
 void World::schedule(TrueTime at, Kind kind, int node, std::uint32_t life, std::uint64_t a,
                      std::uint64_t b, std::uint64_t c, std::shared_ptr<const void> body, int from) {
-  queue_.push_back(Event{at, order_++, kind, static_cast<std::uint8_t>(node),
-                         static_cast<std::uint8_t>(from), life, a, b, c, std::move(body)});
-  std::push_heap(queue_.begin(), queue_.end(), std::greater<>());
+  queue_.push(at, Event{kind, static_cast<std::uint8_t>(node), static_cast<std::uint8_t>(from), life,
+                        a, b, c, std::move(body)});
 }
 
 void World::send(int from, int to, Kind kind, std::uint32_t life, std::uint64_t a, std::uint64_t b,
@@ -107,22 +128,30 @@ bool World::defer(Event& e) {
       e.kind != Kind::kHeartbeat && e.kind != Kind::kClientWrite)
     e.life = of_control ? state_.control.life
                         : state_.agents[e.node].life;  // what waits dies with the process
-  e.at = until + 1;
-  e.order = order_++;
-  queue_.push_back(std::move(e));
-  std::push_heap(queue_.begin(), queue_.end(), std::greater<>());
+  queue_.push(until + 1, std::move(e));
   return true;
+}
+
+// Once the faults are over, a world that has been healthy for five seconds on end has nothing more to
+// show, and need not run until the bound of I10.
+void World::look_whether_settled() {
+  if (!checker_.unsettled().empty()) {
+    settled_since_ = -1;
+  } else if (settled_since_ < 0) {
+    settled_since_ = state_.time;
+  } else if (state_.time - settled_since_ >= 5 * kSecond) {
+    end_ = state_.time;
+    return;
+  }
+  schedule(state_.time + 500 * kMs, Kind::kSettled, 0);
 }
 
 Outcome World::run() {
   outcome_.seed = options_.seed;
   set_up();
-  while (!queue_.empty() && !checker_.violated()) {
-    std::pop_heap(queue_.begin(), queue_.end(), std::greater<>());
-    Event e = std::move(queue_.back());
-    queue_.pop_back();
-    if (e.at > end_) break;
-    state_.time = e.at;
+  while (!queue_.empty() && !checker_.violated() && queue_.next_at() <= end_) {
+    state_.time = queue_.next_at();
+    Event e = queue_.pop();
     if (defer(e)) continue;
     ++outcome_.events;
     mix(static_cast<std::uint64_t>(state_.time));
@@ -307,6 +336,8 @@ void World::handle(Event& e) {
       return heal();
     case Kind::kOperator:
       return operate();
+    case Kind::kSettled:
+      return look_whether_settled();
   }
 }
 

@@ -76,6 +76,7 @@ void World::fault() {
 void World::heal() {
   say("faults end");
   quiet_ = true;
+  schedule(state_.time + 500 * kMs, Kind::kSettled, 0);
   for (auto& row : state_.blocked) row.fill(false);
   loss_ = duplicate_ = slow_ = 0;
   for (int s = 0; s < state_.sites; ++s) {
