@@ -89,6 +89,10 @@ void AgentApi::ledger(const net::HttpRequest& request, net::Responder respond) {
       [=](database::Ledger& ledger, const database::ReplayTarget& target) -> Result<std::string> {
         Status changed;
         if (action == "replay") changed = database::replay_entry(ledger, id, target, force);
+        auto before = ledger.show(id);
+        if (!before) return fail(before.error());
+        if (action == "discard" && before->state != database::LedgerState::kOpen)
+          return fail(Code::kRefused, "{} is {} already", id, database::name(before->state));
         if (action == "discard") changed = ledger.mark(id, database::LedgerState::kDiscarded);
         if (!changed) return fail(changed.error());
         auto entry = ledger.show(id);

@@ -84,6 +84,7 @@ Status AgentDatabases::open() {
   status_worker_ = std::make_unique<net::WorkerPool>(1, 4);
   op_worker_ = std::make_unique<net::WorkerPool>(1, 64);
   redis_worker_ = std::make_unique<net::WorkerPool>(1, 4);
+  ledger_worker_ = std::make_unique<net::WorkerPool>(1, 16);
   return {};
 }
 
@@ -139,7 +140,7 @@ void AgentDatabases::carry_out(const control::SetGateway& effect) {
     }
   }
   status_again_ = true;
-  if (!status_running_) read_status();
+  read_status();
   steer_redis();
 }
 
@@ -217,7 +218,9 @@ void AgentDatabases::read_status() {
       status_read(seen);
     });
   });
-  if (!submitted) status_running_ = false;
+  if (submitted) return;
+  status_running_ = false;
+  read_status_after(kStatusEvery);
 }
 
 void AgentDatabases::status_read(DatabaseStatus status) {
@@ -225,8 +228,12 @@ void AgentDatabases::status_read(DatabaseStatus status) {
   events_.status(status);
   if (status.reachable) refresh_accounts();
   bool moving = mode_.mode == GatewayMode::kHold;
-  Duration next = status_again_ ? 0ms : moving ? kStatusEveryMoving : kStatusEvery;
-  loop_.call_after(next, [this, alive = alive_] {
+  read_status_after(status_again_ ? 0ms : moving ? kStatusEveryMoving : kStatusEvery);
+}
+
+void AgentDatabases::read_status_after(Duration delay) {
+  loop_.cancel(status_timer_);
+  status_timer_ = loop_.call_after(delay, [this, alive = alive_] {
     if (*alive) read_status();
   });
 }
@@ -299,13 +306,18 @@ AgentDatabases::OpResult AgentDatabases::run_op(const control::StartDatabase& op
       break;
     }
     case control::DatabaseOp::kFollow:
-      follow(op, result);
+      // A standby that could not be the writer is none; what is wrong is said all at once.
+      if (auto fit = mariadb_->precheck(); !fit && fit.error().code == Code::kInvalid)
+        keep(fail(fit.error()));
+      else
+        follow(op, result);
       break;
   }
   return result;
 }
 
 void AgentDatabases::follow(const control::StartDatabase& op, OpResult& result) {
+  std::lock_guard lock(ledger_mutex_);
   auto outcome = mariadb_->follow(op.site, op.epoch, *ledger_, [&](const database::FollowProgress& p) {
     logger_.info("rejoining", {{"phase", database::name(p.phase)}, {"bytes", p.bytes},
                                {"lost_transactions", p.transactions}});
@@ -340,16 +352,12 @@ void AgentDatabases::steer_redis() {
       loop_.post([this, alive] {
         if (!*alive) return;
         redis_running_ = false;
-        loop_.call_after(kRedisEvery, [this, alive] {
-          if (*alive) steer_redis();
-        });
       });
     });
-    if (submitted) return;
-    redis_running_ = false;
+    if (!submitted) redis_running_ = false;
   }
-  if (redis_running_) return;
-  loop_.call_after(kRedisEvery, [this, alive = alive_] {
+  loop_.cancel(redis_timer_);
+  redis_timer_ = loop_.call_after(kRedisEvery, [this, alive = alive_] {
     if (*alive) steer_redis();
   });
 }
@@ -362,20 +370,15 @@ void AgentDatabases::with_ledger(
   SiteId writer = mode_.mode == GatewayMode::kRemote ? mode_.site : context_.self;
   database::ReplayTarget target{mariadb_spec_->sites.at(writer).address, mariadb_spec_->admin_user,
                                 admin_password_};
-  ++ops_running_;
-  auto submitted = op_worker_->submit([this, alive = alive_, work, done, target] {
+  auto submitted = ledger_worker_->submit([this, alive = alive_, work, done, target] {
+    std::lock_guard lock(ledger_mutex_);
     Result<std::string> result = work(*ledger_, target);
     ledger_open_ = static_cast<std::uint32_t>(ledger_->open_count());
-    loop_.post([this, alive, done, result] {
-      if (!*alive) return;
-      --ops_running_;
-      done(result);
+    loop_.post([alive, done, result] {
+      if (*alive) done(result);
     });
   });
-  if (!submitted) {
-    --ops_running_;
-    done(fail(Code::kUnavailable, "the agent is busy with the database; try again"));
-  }
+  if (!submitted) done(fail(Code::kUnavailable, "the agent is busy with the ledger; try again"));
 }
 
 }  // namespace leeward::app

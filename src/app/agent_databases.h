@@ -3,7 +3,7 @@
 // core as effects, and what was seen goes back to it.
 //
 // Loop thread only; blocking work runs on workers (one for operations, one for status, one for
-// Redis) and posts its result back.
+// Redis, one for people looking at the ledger) and posts its result back.
 #pragma once
 
 #include <atomic>
@@ -59,6 +59,7 @@ class AgentDatabases {
   Status open();
   Status open_gateway(const Database& database);
   void read_status();
+  void read_status_after(Duration delay);
   void status_read(DatabaseStatus status);
   void beat();
   void watch_drain();
@@ -80,6 +81,7 @@ class AgentDatabases {
   const Database* mariadb_spec_ = nullptr;
   std::optional<database::Mariadb> mariadb_;
   std::optional<database::Ledger> ledger_;
+  std::mutex ledger_mutex_;  // a rejoin writes it, people read it
   std::atomic<std::uint32_t> ledger_open_{0};
   std::vector<RedisNode> redis_;
   struct NamedGateway {
@@ -95,6 +97,8 @@ class AgentDatabases {
   std::atomic<bool> accounts_wanted_{true};
   BootTime accounts_read_{};
 
+  net::TimerId status_timer_{};
+  net::TimerId redis_timer_{};
   bool status_running_ = false;
   bool status_again_ = false;
   bool said_unreachable_ = false;
@@ -103,7 +107,7 @@ class AgentDatabases {
   std::atomic<bool> stopping_{false};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   // Last, so that they are joined before what they use is gone.
-  std::unique_ptr<net::WorkerPool> status_worker_, op_worker_, redis_worker_;
+  std::unique_ptr<net::WorkerPool> status_worker_, op_worker_, redis_worker_, ledger_worker_;
 };
 
 }  // namespace leeward::app

@@ -65,6 +65,7 @@ class AgentNode {
   std::unique_ptr<health::Prober> prober_;
   std::unique_ptr<compute::Supervisor> tiers_;
   net::TimerId wake_timer_{};
+  net::TimerId report_timer_{};
   std::uint64_t next_promise_ = 1;
   std::map<std::uint64_t, std::function<void(bool)>> promise_answers_;
   using Signature = std::tuple<GatewayMode, Epoch, Epoch, PlanId, bool, bool, Epoch, ReplicationState, bool,
@@ -290,9 +291,8 @@ void AgentNode::report() {
                if (response && response->status != 200)
                  logger_.warn("control did not take a report", {{"why", net::error_from_response(*response).message}});
                if (report_again_ && response) return report();
-               loop_.call_after(response ? kReportEvery : 100ms, [this] {
-                 if (!report_running_) report();
-               });
+               loop_.cancel(report_timer_);
+               report_timer_ = loop_.call_after(response ? kReportEvery : 100ms, [this] { report(); });
              });
 }
 

@@ -25,7 +25,7 @@ struct Context {
 };
 
 // Loads and checks; problems of the configuration go to stderr, one a line. `role` names the state
-// directory and the log component. Agents and DNS need no operator token and do not read it.
+// directory and the log component. `operator_token`: whether this role serves operators.
 Result<Context> make_context(const cli::RoleOptions& options, const std::string& role,
                              bool operator_token);
 

@@ -125,7 +125,7 @@ void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
            roles.up);
   add_role(app, a, "control",
            "Runs the control node: it decides who may write, keeps the state, and serves the API "
-           "and the console on control.listen.",
+           "on control.listen.",
            roles.control);
   add_role(app, a, "agent",
            "Runs the agent of a workload site: it holds or loses the writer lease, drives the "

@@ -54,7 +54,7 @@ Table<Platform> control_table() {
       .required();
   t.endpoint(
        "listen", [](Platform & p) -> auto& { return p.control.listen; }, kEndpointRule,
-       "Address of the control API and console; agents of all sites must reach it.")
+       "Address of the control API; agents of all sites must reach it.")
       .required();
   return t;
 }
@@ -78,7 +78,7 @@ Table<LeaseTimings> lease_table() {
 
 Table<HttpCheck> ready_table() {
   Table<HttpCheck> t;
-  t.text("path", &HttpCheck::path, kPathRule, "Answers 2xx when the instance can serve.");
+  t.text("path", &HttpCheck::path, kPathRule, "Answers 200 when the instance can serve.");
   t.port("port", &HttpCheck::port, "Port that is asked.").default_text("the tier's port");
   return t;
 }
@@ -324,7 +324,7 @@ Table<ProbePolicy> probe_table() {
             "So many vantage points must agree; more than half of all sites, witness included.");
   t.port("port", &ProbePolicy::port, "Port of the service on each site's address.").required();
   t.text("path", &ProbePolicy::path, kPathRule,
-         "Answers 2xx when the site can serve users, down to its database.");
+         "Answers 200 when the site can serve users, down to its database.");
   return t;
 }
 
@@ -345,7 +345,7 @@ Table<FailoverPolicy> failover_table() {
              "Planned move: time for transactions in flight; after it the move is undone.");
   t.duration("catch_up_timeout", &FailoverPolicy::catch_up_timeout, {100ms, 1h},
              "Planned move: time for the standby to apply the rest; after it the move is undone.");
-  t.duration("hold_timeout", &FailoverPolicy::hold_timeout, {0s, 2min},
+  t.duration("hold_timeout", &FailoverPolicy::hold_timeout, {100ms, 2min},
              "Planned move: how long the gateway holds a request before it refuses it.");
   t.site(
        "preferred", [](FailoverPolicy & f) -> auto& { return f.preferred; },

@@ -4,10 +4,11 @@ namespace leeward::console {
 namespace {
 
 bool same(std::string_view a, std::string_view b) {
+  if (a.empty() || b.empty()) return false;
   unsigned char difference = a.size() == b.size() ? 0 : 1;
   for (std::size_t i = 0; i < a.size(); ++i)
-    difference |= static_cast<unsigned char>(a[i] ^ b[b.empty() ? 0 : i % b.size()]);
-  return difference == 0 && !a.empty();
+    difference |= static_cast<unsigned char>(a[i] ^ b[i % b.size()]);
+  return difference == 0;
 }
 
 }  // namespace

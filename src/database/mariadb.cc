@@ -25,6 +25,8 @@ struct Requirement {
   const char* wanted;
   const char* cure;
 };
+constexpr int kApplyFailuresMax = 3;
+
 constexpr Requirement kRequirements[] = {
     {"log_bin", "1", "start the server with --log-bin"},
     {"log_slave_updates", "1", "start the server with --log-slave-updates=1"},
@@ -113,6 +115,8 @@ struct Mariadb::Impl {
   bool heartbeat_moved = false;
   BootTime heartbeat_seen;  // when it was last still the row before
   BootTime heartbeat_look;
+  std::string link_error;  // last logged
+  int apply_failures = 0;  // follow() calls in a row that found the link stopped by an apply error
   std::atomic<std::uint64_t> status_id{0};
   std::atomic<bool> diverged{false};
 };
@@ -185,6 +189,10 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
   auto link = internal::read_link(sql, deadline);
   if (!link) return fail(std::move(link.error()));
   status.replication = link->state;
+  if (link->error != link_error) {  // once for each new error
+    link_error = link->error;
+    if (!link_error.empty()) options.logger.warn("replication", {{"error", link_error}});
+  }
   if (link->configured) {
     status.source = site_at(link->source);
     status.received = std::max(status.applied, link->received.position());
@@ -422,7 +430,18 @@ Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger
   if (!sql) return fail(std::move(sql.error()));
   internal::Rejoin rejoin{impl_->options, address->second, epoch,          ledger,
                           **sql,          progress,        impl_->diverged};
-  return rejoin.run();
+  // Starting the link again mends what was passing. What stays is a standby that cannot apply the
+  // writer's history, and only a fresh copy makes it one again.
+  std::string reload_because;
+  auto link = internal::read_link(**sql, BootClock::now() + impl_->options.control_timeout);
+  if (!link) return fail(std::move(link.error()));
+  bool stuck = link->apply_failed && link->source == address->second;
+  impl_->apply_failures = stuck ? impl_->apply_failures + 1 : 0;
+  if (impl_->apply_failures > kApplyFailuresMax)
+    reload_because = "replication cannot apply: " + link->error;
+  auto outcome = rejoin.run(reload_because);
+  if (outcome && outcome->kind != FollowOutcome::Kind::kStreaming) impl_->apply_failures = 0;
+  return outcome;
 }
 
 Result<std::map<std::string, Mariadb::NativePasswordHash>> Mariadb::native_password_hashes() {

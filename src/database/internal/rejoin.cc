@@ -78,7 +78,7 @@ Status Rejoin::enter(FollowPhase phase) {
   return {};
 }
 
-Result<FollowOutcome> Rejoin::run() {
+Result<FollowOutcome> Rejoin::run(const std::string& reload_because) {
   if (auto entered = enter(FollowPhase::kCompare); !entered)
     return fail(std::move(entered.error()));
   auto source = SqlConnection::open(remote(), soon());
@@ -100,7 +100,7 @@ Result<FollowOutcome> Rejoin::run() {
     auto parting = compare(*own, *theirs, epoch_);
     if (!parting) return fail(std::move(parting.error()).wrap("follow"));
     diverged_ = parting->kind == Parting::Kind::kAhead || parting->kind == Parting::Kind::kErrant;
-    auto recovered = recover(*parting, *own);
+    auto recovered = recover(*parting, *own, reload_because);
     if (!recovered) return fail(std::move(recovered.error()).wrap("follow"));
   }
   diverged_ = false;
@@ -110,8 +110,10 @@ Result<FollowOutcome> Rejoin::run() {
 }
 
 // Brings the data to a prefix of the source's history.
-Status Rejoin::recover(const Parting& parting, const History& own) {
-  if (parting.kind == Parting::Kind::kNone) return {};
+Status Rejoin::recover(const Parting& parting, const History& own,
+                       const std::string& reload_because) {
+  if (parting.kind == Parting::Kind::kNone)
+    return reload_because.empty() ? Status{} : reload(reload_because);
   if (parting.kind == Parting::Kind::kFresh) {
     auto tables = holds_tables();
     if (!tables) return fail(std::move(tables.error()));

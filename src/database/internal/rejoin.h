@@ -42,7 +42,9 @@ class Rejoin {
         progress_(progress),
         diverged_(diverged) {}
 
-  Result<FollowOutcome> run();
+  // With `reload_because` the data is copied afresh even if nothing was lost (what was, is kept in the
+  // ledger as ever); empty: only where it must be.
+  Result<FollowOutcome> run(const std::string& reload_because);
 
  private:
   // rejoin.cc
@@ -58,7 +60,7 @@ class Rejoin {
   Status reset_to(const std::string& shared);
   Status undo(const std::vector<std::string>& statements, const GtidPosition& shared);
   Status connect();
-  Status recover(const Parting& parting, const History& own);
+  Status recover(const Parting& parting, const History& own, const std::string& reload_because);
   std::string journal_path() const { return options_.state_dir + "/rejoin.json"; }
 
   // reload.cc

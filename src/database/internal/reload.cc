@@ -115,10 +115,18 @@ Status Rejoin::copy_schemas(SqlConnection& source) {
   // The environment of a process is as private as its memory; its arguments are not.
   dump.environment["MYSQL_PWD"] = options_.admin_password;
   load.environment["MYSQL_PWD"] = options_.admin_password;
-  return run_pipeline(dump, load, kCopyStall, [this](std::uint64_t bytes) {
+  auto copied = run_pipeline(dump, load, kCopyStall, [this](std::uint64_t bytes) {
     at_.bytes = bytes;
     return !progress_ || progress_(at_);
   });
+  if (!copied) return copied;
+  // The list is older than the snapshot: a schema made in between would be in its position, but not
+  // in the copy. rejoin.json makes the next call copy again.
+  auto still = user_schemas(source);
+  if (!still) return fail(std::move(still.error()));
+  if (*still != *schemas)
+    return fail(Code::kConflict, "schemas were created or dropped at the source during the copy");
+  return {};
 }
 
 // Accounts lie in the schema `mysql`, which is each server's own; so they are carried over by
