@@ -146,6 +146,8 @@ void AgentCore::on_promise_reply(Now now, SiteId from, RequestId request, bool g
 }
 
 void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects& out) {
+  bool interrupted = !status.reachable || now.boot - database_seen_ >= config_.look_fresh;
+  if (interrupted) looks_since_ = now.boot;
   database_ = status;
   database_seen_ = now.boot;
   database_fresh_ = true;
@@ -357,11 +359,15 @@ AgentReport AgentCore::report(Now now) {
   r.drained_position = drained_position_;
   r.rejoining = database_op_ && database_op_->op == DatabaseOp::kFollow;
   r.database = database_;
-  r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.database_stale;
+  r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.look_fresh;
   if (r.database.heartbeat_age != kNever)
     r.database.heartbeat_age += now.boot - database_seen_;
   if (!r.database.reachable) {
     r.problem = "db unreachable";
+  } else if (now.boot - looks_since_ < config_.looks_settle) {
+    // After a pause of this process or of the database, the age of the heartbeat spans the pause:
+    // that reads like a writer fallen silent, until heartbeats had the time to be seen again.
+    r.problem = "db seen again only just now";
   } else if (r.rejoining) {
     r.problem = "rejoining";
   } else if (database_.diverged) {

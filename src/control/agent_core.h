@@ -64,7 +64,9 @@ struct AgentConfig {
   Duration request_timeout = 700ms;  // a lease or promise request unanswered this long is given up
   Duration promise_after = 1s;       // the store silent this long: ask the peers as well
   Duration contact_fresh = 3s;       // the record heard of within this: "control is there"
-  Duration database_stale = 2s;
+  Duration database_stale = 2s;      // no operation is begun on a status older than this
+  Duration look_fresh = 800ms;       // an older status is reported as "not reachable"
+  Duration looks_settle = 1s;        // after an interruption, before this data could take over
   Duration retry_after = 200ms;      // after a failed database operation or lease request
   Duration acquire_every = 50ms;     // named as writer, waiting for the lease: part of every RTO
   Duration drain_patience = 3s;      // transactions running longer are ended in a planned move
@@ -196,6 +198,7 @@ class AgentCore {
   // Database.
   DatabaseStatus database_;
   BootTime database_seen_{};
+  BootTime looks_since_{};        // looks went on without interruption since then
   bool database_fresh_ = false;  // seen since the last operation ended
   std::optional<StartDatabase> database_op_;
   BootTime next_database_op_{};

@@ -100,7 +100,9 @@ void ControlCore::on_lease_request(Now now, SiteId from, LeaseOp op, Epoch epoch
     } else {
       if (op == LeaseOp::kRenew && lease_.epoch >= epoch) return answer(LeaseOutcome::kSuperseded);
       if (!LEEWARD_GUARD("epochs-grow", epoch > lease_.epoch)) return answer(LeaseOutcome::kSuperseded);
-      bool free = lease_.holder == kNoSite || now.boot - lease_changed_ >= config_.lease.takeover;
+      // An empty store may be a lost one: somebody may hold a lease that it does not know of.
+      bool known_free = lease_.holder == kNoSite && lease_version_ != 0;
+      bool free = known_free || now.boot - lease_changed_ >= config_.lease.takeover;
       if (!LEEWARD_GUARD("takeover-wait", free)) return answer(LeaseOutcome::kNotYet);
       next = LeaseValue{from, epoch, 0};
       note(NoteKind::kLeaseGranted, from, epoch, lease_.holder);
@@ -216,13 +218,14 @@ bool ControlCore::fresh_agent(Now now, SiteId site) const {
   return seen.seen && now.boot - seen.when <= config_.report_stale;
 }
 
+// Silence must have been seen at the standby. A report that is late proves nothing: it may be we who
+// are cut off, so its age is not added to the heartbeat's here.
 bool ControlCore::heartbeat_fresh(Now now, SiteId writer) const {
   for (SiteId site : config_.workloads) {
     if (site == writer || !fresh_agent(now, site)) continue;
     const DatabaseStatus& db = agents_[site.value].report.database;
     if (db.source != writer || db.heartbeat_age == kNever) continue;
-    if (db.heartbeat_age + (now.boot - agents_[site.value].when) < config_.heartbeat_fresh)
-      return true;
+    if (db.heartbeat_age < config_.heartbeat_fresh) return true;
   }
   return false;
 }
@@ -375,10 +378,13 @@ void ControlCore::decide(Now now, ControlEffects& out) {
 // seen is given out again, and begin where the data is newest.
 void ControlCore::decide_bootstrap(Now now, ControlEffects& out) {
   SiteId writer = config_.preferred;
+  auto standing = [&](SiteId site) {  // who writes now, then whose data is newest
+    const AgentReport& r = agents_[site.value].report;
+    return std::pair(r.lease_epoch, r.database.epoch);
+  };
   for (SiteId site : config_.workloads) {
     if (!fresh_agent(now, site) || !agents_[site.value].report.database.reachable) return;
-    if (agents_[site.value].report.database.epoch > agents_[writer.value].report.database.epoch)
-      writer = site;
+    if (standing(site) > standing(writer)) writer = site;
   }
   ServiceRecord r = next_record();
   r.intent = Intent{writer, next_epoch(), {}, {}};

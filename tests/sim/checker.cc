@@ -21,14 +21,57 @@ void Checker::violate(std::string what) {
 
 void Checker::on_acknowledged(std::uint64_t id, Epoch epoch, int site) {
   acked_[id] = Acked{state_.time, epoch, site};
-  if (newest_acked_ > epoch)
-    violate(fmt::format("I1: epoch {} acknowledged a write after epoch {} did", epoch.value,
-                        newest_acked_.value));
-  newest_acked_ = std::max(newest_acked_, epoch);
+  if (newest_open_ > epoch)
+    violate(fmt::format("I1: epoch {} acknowledged a write after epoch {} was open", epoch.value,
+                        newest_open_.value));
+}
+
+// The lease is exclusive, with its grace: when a site begins to hold it, whatever another site
+// still believes to hold ended a grace ago. This is stricter than to wait for two acknowledged
+// writes.
+void Checker::on_agent_step(int site) {
+  Now here = state_.now(site);
+  const control::AgentCore& core = *state_.agents[site].core;
+  Epoch held = core.holds_lease(here) ? core.memory().held : Epoch{};
+  bool begins = held.value != 0 && held_[site] != held;
+  held_[site] = held;
+  if (!begins) return;
+  for (int s = 0; s < state_.sites; ++s) {
+    if (s == site || !state_.agents[s].core) continue;
+    BootTime deadline = state_.agents[s].core->deadline();
+    if (deadline == BootTime{}) continue;
+    if (state_.now(s).boot < deadline + state_.platform.lease.grace)
+      violate(fmt::format("I1: site {} takes the lease while site {} may still write", site, s));
+  }
 }
 
 void Checker::on_lease_saved(const LeaseValue& after) {
-  if (after.epoch < state_.store.lease.epoch) violate("I2: the lease's epoch went back");
+  const LeaseValue& before = state_.store.lease;
+  const Intent& intent = state_.store.record.intent;
+  if (after.epoch < before.epoch) violate("I2: the lease's epoch went back");
+  bool given = after.holder != kNoSite;
+  if (given && (after.holder != intent.writer || after.epoch != intent.epoch))
+    violate(fmt::format(
+        "I2: the lease was given to site {} at epoch {}, which the record does not name",
+        after.holder.value, after.epoch.value));
+}
+
+// I2: a database whose agent lives and holds no lease is read-only, as soon as an operation can do
+// it.
+void Checker::watch() {
+  constexpr TrueTime kOperation = 5 * kSecond;  // noticed, the operation before it, and itself
+  for (int s = 0; s < state_.sites; ++s) {
+    const Database& db = state_.databases[s];
+    const Agent& a = state_.agents[s];
+    bool amiss = db.answers() && !db.read_only && a.core && a.paused_until <= state_.time &&
+                 !a.core->holds_lease(state_.now(s));
+    if (!amiss) {
+      open_without_lease_since_[s] = state_.time;
+    } else if (state_.time - open_without_lease_since_[s] >
+               state_.platform.lease.grace.count() + kOperation) {
+      violate(fmt::format("I2: database {} accepts writes though its site has no lease", s));
+    }
+  }
 }
 
 void Checker::on_report_arrived(int site, const AgentReport& report) {
@@ -88,6 +131,14 @@ void Checker::check_automatic_failover(const ServiceRecord& before, const Plan& 
             state_.time - state_.vantages[v].last_down[from] < 6 * kSecond;
   if (down < state_.platform.probes.quorum)
     violate("I9: a failover without a quorum of vantage points that saw the site down");
+  const Database& target = state_.databases[to];
+  if (target.epoch < before.active_epoch)
+    violate(fmt::format("I2: a failover to site {}, which has not followed epoch {}", to,
+                        before.active_epoch.value));
+  // For longer than a report may be on its way.
+  bool steady = state_.time - target.heartbeat_came < kSecond / 2 && target.source == from &&
+                target.heartbeat_came - target.steady_since > 5 * kSecond;
+  if (steady) violate("I9: a failover away from a writer whose heartbeats kept arriving");
   // I4: of what control could know (up to the writer's last report), not more than the RPO is
   // missing.
   if (last_writer_report_.count(from)) {
@@ -120,7 +171,8 @@ std::string Checker::unsettled() const {
   const ServiceRecord& r = state_.store.record;
   int writer = the_writer();
   if (writer == kTwoWriters) return "I1: two sites are open for writes";
-  if (writer < 0 || !state_.databases[writer].answers()) return "I10: no writer, and no reason stated";
+  if (writer < 0 || !state_.databases[writer].answers())
+    return "I10: no writer, and no reason stated";
   for (int s = 0; s < state_.sites; ++s) {
     const Database& db = state_.databases[s];
     if (state_.dns_active[s] != SiteId{static_cast<std::uint8_t>(writer)} ||

@@ -24,9 +24,14 @@ class Checker {
   // A client at `site` got its commit confirmed under the gateway's epoch.
   void on_acknowledged(std::uint64_t id, Epoch epoch, int site);
   void on_writer_open(int site, Epoch epoch);
+  // After each step of a living agent's core.
+  void on_agent_step(int site);
+  // Before the store takes it over.
   void on_lease_saved(const LeaseValue& after);
   // Before the store takes it over.
   void on_record_saved(const ServiceRecord& before, const ServiceRecord& after);
+  // Four times a second: what must not last.
+  void watch();
   void on_report_arrived(int site, const AgentReport& report);
   // What at_end() would find amiss in the present state of the service; empty: all is well.
   std::string unsettled() const;
@@ -50,10 +55,11 @@ class Checker {
   Say say_;
   std::map<std::uint64_t, Acked> acked_;
   std::set<std::uint64_t> known_lost_;
-  Epoch newest_acked_;
   Epoch newest_open_;
   std::vector<TrueTime> automatic_failovers_;
   std::map<int, TrueTime> last_writer_report_;
+  std::array<Epoch, 3> held_{};
+  std::array<TrueTime, 3> open_without_lease_since_{};
 };
 
 }  // namespace leeward::sim

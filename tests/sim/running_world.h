@@ -52,6 +52,8 @@ enum class Kind : std::uint8_t {
   kReportArrives,
   kVantageArrives,
   kSettled,
+  kLinkHeals,
+  kWatch,
 };
 
 struct Event {
@@ -63,8 +65,45 @@ struct Event {
   std::shared_ptr<const void> body;
 };
 
-// Events in the order of their time, and of scheduling within the same instant. The heap holds small
-// keys; the events lie still in slots that are used again.
+enum class Fault : std::uint8_t {
+  kOneWayCut,
+  kCut,
+  kSiteCutOff,
+  kControlCutOff,
+  kLinksHeal,
+  kAgentCrash,
+  kAgentBlinks,  // dies and is back at once
+  kDatabaseCrash,
+  kDatabaseFreeze,
+  kControlCrash,
+  kControlPause,
+  kAgentPause,
+  kSlowReplication,
+  kWallJump,
+  kOverload,  // too slow for probes, but commits go on
+  kSiteDies,
+  kCount,
+};
+
+// Whom a fault hits, found when it happens.
+enum class Role : std::uint8_t { kWriter, kStandby, kThird, kWitness, kAnySite, kAnyNode };
+
+enum class Story : std::uint8_t {
+  kNone,
+  kStoreLost,
+  kOnePeerLeft,
+  kSwitchovers,
+  kOverload,
+  kBothDie,
+  kStallThenDie,
+  kControlStops,
+  kStaleOpinion,
+  kYoungEpoch,
+  kCount,
+};
+
+// Events in the order of their time, and of scheduling within the same instant. The heap holds
+// small keys; the events lie still in slots that are used again.
 class EventQueue {
  public:
   void push(TrueTime at, Event event);
@@ -107,7 +146,7 @@ class World {
   void look_whether_settled();
 
   void agent_effects(int site, control::AgentEffects& effects);
-  void crash_agent(int site);
+  void crash_agent(int site, TrueTime down = 0);  // 0: by chance
   void restart_agent(int site);
   void wake_agent(int site);
   void set_gateway(int site, const control::SetGateway& g);
@@ -130,9 +169,16 @@ class World {
   void acknowledge(Event& e);
   void acknowledged(const Event& e);
 
-  void fault();
+  int who(Role role);
+  void cut(int from, int to, TrueTime lasts);
+  void inflict(Fault fault, int a, int b, TrueTime lasts);
+  void random_fault();
+  void fault(const Event& e);
+  void fault_at(TrueTime at, Fault fault, Role a, Role b, TrueTime lasts);
+  void operator_at(TrueTime at, bool forced);
+  void tell(Story story);
   void heal();
-  void operate();
+  void operate(bool forced);
 
   void say(const std::string& line);
   void mix(std::uint64_t value) { hash_ = (hash_ ^ value) * 0x100000001b3u; }
@@ -148,7 +194,7 @@ class World {
   EventQueue queue_;
   TrueTime settled_since_ = -1;
   control::ControlConfig control_config_;
-  double loss_ = 0, duplicate_ = 0, slow_ = 0, crash_ = 0;
+  double loss_ = 0, duplicate_ = 0, slow_ = 0, late_ = 0, crash_ = 0, crash_after_promise_ = 0;
   bool quiet_ = false;  // faults are over
   std::uint64_t next_transaction_ = 1;
 };

@@ -31,8 +31,11 @@ struct Database {
   Epoch epoch;
   int source = -1;
   ReplicationState replication = ReplicationState::kNone;
-  std::uint64_t heartbeat = 0;  // newest heartbeat row
-  TrueTime stalled_until = 0;   // replication is slow
+  std::uint64_t heartbeat = 0;    // newest heartbeat row
+  TrueTime heartbeat_came = 0;    // when that row arrived here
+  TrueTime steady_since = 0;      // since then heartbeats came without a gap of half a second
+  TrueTime stalled_until = 0;     // replication is slow
+  TrueTime overloaded_until = 0;  // commits, but answers no probe in time
   bool answers() const { return up && !frozen; }
 };
 

@@ -12,10 +12,16 @@ using control::DatabaseOp;
 using control::LeaseOp;
 using control::LeaseOutcome;
 using control::RequestId;
+
 // ------------------------------------------------------------------------------------- set-up
 
 void World::set_up() {
-  state_.sites = random_.chance(0.15) ? 3 : 2;
+  auto story = random_.chance(0.4)
+                   ? Story::kNone
+                   : static_cast<Story>(random_.between(1, static_cast<int>(Story::kCount) - 1));
+  bool needs_third =
+      story == Story::kOnePeerLeft || story == Story::kStaleOpinion || story == Story::kYoungEpoch;
+  state_.sites = needs_third || random_.chance(0.15) ? 3 : 2;
   state_.witness = state_.sites;
   state_.nodes = state_.sites + 1;
   state_.platform.name = "sim";
@@ -25,11 +31,15 @@ void World::set_up() {
         {names[i], i == 0 ? SiteRole::kPrimary : SiteRole::kStandby, ""});
   state_.platform.sites.push_back({"witness", SiteRole::kWitness, ""});
   LeaseTimings& lease = state_.platform.lease;
-  lease.duration = Duration(random_.between(1500, 3000) * kMs);
+  lease.duration = Duration(random_.between(1500, random_.chance(0.5) ? 3000 : 6000) * kMs);
   lease.grace = Duration(random_.between(200, 1000) * kMs);
   lease.takeover = lease.takeover_min();  // exactly the inequality, no reserve
   state_.platform.failover.rpo = Duration(random_.between(1, 5) * kSecond);
   state_.platform.failover.block_window = Duration(random_.between(8, 30) * kSecond);
+  if (random_.chance(0.5)) {
+    state_.platform.probes.interval = Duration(random_.between(300, 1000) * kMs);
+    state_.platform.probes.fall = 2;
+  }
   control_config_ = control::control_config(state_.platform);
   for (int i = 0; i < state_.nodes; ++i) {
     double drift = lease.clock_drift;
@@ -42,8 +52,10 @@ void World::set_up() {
   loss_ = random_.chance(0.5) ? 0 : static_cast<double>(random_.between(1, 10)) / 100;
   duplicate_ = random_.chance(0.5) ? 0 : 0.05;
   slow_ = random_.chance(0.5) ? 0 : 0.05;
+  late_ = random_.chance(0.5) ? 0 : 0.1;
   crash_ = random_.chance(0.7) ? 0 : 0.0005;
-  faults_end_ = random_.between(8, 22) * kSecond;
+  crash_after_promise_ = random_.chance(0.5) ? 0 : 0.2;
+  faults_end_ = random_.between(story == Story::kNone ? 8 : 18, 24) * kSecond;
   end_ = faults_end_ + 45 * kSecond;
   for (int s = 0; s < state_.sites; ++s) {
     restart_agent(s);
@@ -57,13 +69,16 @@ void World::set_up() {
   }
   for (int n = 0; n < state_.nodes; ++n) schedule(random_.between(0, 1000) * kMs, Kind::kProbe, n);
   restart_control();
-  int faults = static_cast<int>(random_.between(0, 6));
+  tell(story);
+  int faults = static_cast<int>(random_.between(0, story == Story::kNone ? 7 : 2));
   for (int i = 0; i < faults; ++i)
     schedule(random_.between(3 * kSecond, faults_end_), Kind::kFault, 0);
-  int operations = random_.chance(0.5) ? static_cast<int>(random_.between(1, 4)) : 0;
+  int operations =
+      story == Story::kNone && random_.chance(0.5) ? static_cast<int>(random_.between(1, 4)) : 0;
   for (int i = 0; i < operations; ++i)
     schedule(random_.between(3 * kSecond, faults_end_), Kind::kOperator, 0);
   schedule(faults_end_, Kind::kHeal, 0);
+  schedule(250 * kMs, Kind::kWatch, 0);
 }
 
 // ------------------------------------------------------------------------------------ the loop
@@ -92,8 +107,8 @@ Event EventQueue::pop() {
 
 void World::schedule(TrueTime at, Kind kind, int node, std::uint32_t life, std::uint64_t a,
                      std::uint64_t b, std::uint64_t c, std::shared_ptr<const void> body, int from) {
-  queue_.push(at, Event{kind, static_cast<std::uint8_t>(node), static_cast<std::uint8_t>(from), life,
-                        a, b, c, std::move(body)});
+  queue_.push(at, Event{kind, static_cast<std::uint8_t>(node), static_cast<std::uint8_t>(from),
+                        life, a, b, c, std::move(body)});
 }
 
 void World::send(int from, int to, Kind kind, std::uint32_t life, std::uint64_t a, std::uint64_t b,
@@ -103,6 +118,9 @@ void World::send(int from, int to, Kind kind, std::uint32_t life, std::uint64_t 
   for (int i = 0; i < copies; ++i) {
     TrueTime delay = from == to ? random_.between(10, 300) * 1000 : random_.between(1, 30) * kMs;
     if (from != to && random_.chance(slow_)) delay = random_.between(50, 2500) * kMs;
+    // Around the time-out of a lease or promise request.
+    bool answer = kind == Kind::kLeaseReply || kind == Kind::kPromiseReply;
+    if (answer && random_.chance(late_)) delay = random_.between(300, 900) * kMs;
     schedule(state_.time + delay, kind, to, life, a, b, c, body, from);
   }
 }
@@ -132,8 +150,8 @@ bool World::defer(Event& e) {
   return true;
 }
 
-// Once the faults are over, a world that has been healthy for five seconds on end has nothing more to
-// show, and need not run until the bound of I10.
+// Once the faults are over, a world that has been healthy for five seconds on end has nothing more
+// to show, and need not run until the bound of I10.
 void World::look_whether_settled() {
   if (!checker_.unsettled().empty()) {
     settled_since_ = -1;
@@ -185,12 +203,14 @@ void World::handle(Event& e) {
       control_effects(control);
       schedule(state_.time + 200 * kMs, Kind::kControlTick, state_.witness, state_.control.life);
       return;
-    case Kind::kAgentReport:
+    case Kind::kAgentReport: {
       schedule(state_.time + 400 * kMs, Kind::kAgentReport, n);
       if (!alive) return;
-      send(n, state_.witness, Kind::kReportArrives, 0, 0, 0, 0,
-           std::make_shared<AgentReport>(agent->core->report(state_.now(n))));
+      auto report = std::make_shared<AgentReport>(agent->core->report(state_.now(n)));
+      if (report->by_promise) ++outcome_.promised;
+      send(n, state_.witness, Kind::kReportArrives, 0, 0, 0, 0, std::move(report));
       return;
+    }
     case Kind::kReportArrives: {
       if (!control_alive) return;
       const auto& report = *static_cast<const AgentReport*>(e.body.get());
@@ -201,7 +221,7 @@ void World::handle(Event& e) {
     }
     case Kind::kProbe:
       probe(n);
-      schedule(state_.time + 1000 * kMs, Kind::kProbe, n);
+      schedule(state_.time + state_.platform.probes.interval.count(), Kind::kProbe, n);
       return;
     case Kind::kVantage:
       return;
@@ -331,11 +351,17 @@ void World::handle(Event& e) {
       say(fmt::format("database {} thaws", n));
       return;
     case Kind::kFault:
-      return fault();
+      return fault(e);
     case Kind::kHeal:
       return heal();
     case Kind::kOperator:
-      return operate();
+      return operate(e.a != 0);
+    case Kind::kLinkHeals:
+      state_.blocked[e.from][n] = false;
+      return;
+    case Kind::kWatch:
+      schedule(state_.time + 250 * kMs, Kind::kWatch, 0);
+      return checker_.watch();
     case Kind::kSettled:
       return look_whether_settled();
   }

@@ -18,7 +18,7 @@ bool World::service_answers(int site) const {
     if (!state_.agents[at].core || state_.agents[at].paused_until > state_.time) return false;
   }
   return state_.agents[at].gateway.mode == GatewayMode::kLocal && state_.gateway_passes(at) &&
-         state_.databases[at].answers();
+         state_.databases[at].answers() && state_.databases[at].overloaded_until <= state_.time;
 }
 
 void World::probe(int vantage) {

@@ -107,7 +107,10 @@ void World::replicate(int site) {
     db.log.push_back(up.log[i]);
     if (up.log[i].id == 0) db.epoch = std::max(db.epoch, up.log[i].epoch);
   }
+  if (db.heartbeat == up.heartbeat) return;
   db.heartbeat = up.heartbeat;
+  if (state_.time - db.heartbeat_came > kSecond / 2) db.steady_since = state_.time;
+  db.heartbeat_came = state_.time;
 }
 
 }  // namespace leeward::sim

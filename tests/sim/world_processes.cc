@@ -29,7 +29,7 @@ void World::restart_agent(int site) {
   wake_agent(site);
 }
 
-void World::crash_agent(int site) {
+void World::crash_agent(int site, TrueTime down) {
   Agent& a = state_.agents[site];
   if (!a.core) return;
   say(fmt::format("agent {} dies", site));
@@ -39,8 +39,8 @@ void World::crash_agent(int site) {
   ++a.gateway.generation;
   a.gateway.mode = GatewayMode::kRefuse;
   a.gateway.in_flight = 0;
-  schedule(state_.time + random_.between(200, quiet_ ? 500 : 6000) * kMs, Kind::kRestartAgent, site,
-           a.life);
+  if (down == 0) down = random_.between(200, quiet_ ? 500 : 6000) * kMs;
+  schedule(state_.time + down, Kind::kRestartAgent, site, a.life);
 }
 
 void World::wake_agent(int site) {
@@ -68,6 +68,8 @@ void World::agent_effects(int site, AgentEffects& effects) {
       say(fmt::format("agent {} {} a promise to {}", site, reply->granted ? "gives" : "refuses",
                       reply->to.value));
       send(site, reply->to.value, Kind::kPromiseReply, 0, reply->request.value, reply->granted);
+      if (reply->granted && !quiet_ && random_.chance(crash_after_promise_))
+        return crash_agent(site, random_.between(20, 400) * kMs);
     } else if (auto* persist = std::get_if<control::Persist>(&effect)) {
       a.durable = persist->memory;
     } else if (auto* gateway = std::get_if<control::SetGateway>(&effect)) {
@@ -77,6 +79,7 @@ void World::agent_effects(int site, AgentEffects& effects) {
     } else if (auto* start = std::get_if<control::StartDatabase>(&effect)) {
       TrueTime takes = start->op == DatabaseOp::kFollow ? random_.between(100, 900) * kMs
                                                         : random_.between(1, 150) * kMs;
+      if (!quiet_ && random_.chance(0.03)) takes += random_.between(100, 1500) * kMs;
       std::uint64_t source = start->site == kNoSite ? 0 : start->site.value + 1u;
       schedule(state_.time + takes, Kind::kDatabaseOp, site, a.life,
                static_cast<std::uint64_t>(start->op) | (source << 8), start->epoch.value,
@@ -86,7 +89,7 @@ void World::agent_effects(int site, AgentEffects& effects) {
       a.gateway.in_flight = 0;
     }
   }
-  if (a.core && a.core->report(state_.now(site)).by_promise) ++outcome_.promised;
+  checker_.on_agent_step(site);
 }
 
 void World::set_gateway(int site, const control::SetGateway& g) {
