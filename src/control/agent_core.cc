@@ -7,7 +7,7 @@
 namespace leeward::control {
 
 AgentCore::AgentCore(AgentConfig config) : config_(std::move(config)) {
-  for (SiteId peer : config_.peers) promises_.push_back({.peer = peer, .request = {}, .granted_epoch = {}});
+  for (SiteId peer : config_.peers) promises_.push_back({.peer = peer, .request = {}});
 }
 
 void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
@@ -108,9 +108,10 @@ void AgentCore::expire(Now now) {
 void AgentCore::on_promise_request(Now now, SiteId from, Epoch epoch, RequestId request,
                                    AgentEffects& out) {
   expire(now);
+  // Who holds or asks for the lease has met an epoch above that of any other site, so the first
+  // condition implies the others. They are kept because they say what is meant.
   bool granted = LEEWARD_GUARD("promise-not-below-known-epoch", epoch >= memory_.highest) &&
-                 LEEWARD_GUARD("promise-not-while-holding", held_.value == 0) &&
-                 LEEWARD_GUARD("promise-not-while-asking", !lease_request_);
+                 held_.value == 0 && !lease_request_;
   if (granted) {
     memory_.highest = std::max(memory_.highest, epoch);
     memory_.promise_until =
@@ -131,15 +132,19 @@ void AgentCore::on_promise_reply(Now now, SiteId from, RequestId request, bool g
     p.outstanding = false;
     if (!granted) continue;
     p.granted_sent = p.sent;
-    p.granted_epoch = memory_.intent.epoch;
   }
   // The lease lives as long as the oldest of *all* promises; one missing peer could take it.
+  bool all = !promises_.empty();
   BootTime oldest = BootTime::max();
   for (const PeerPromise& p : promises_) {
-    if (!LEEWARD_GUARD("every-peer-promises", p.granted_epoch == memory_.intent.epoch)) return;
-    oldest = std::min(oldest, p.granted_sent);
+    if (p.granted_sent == BootTime{})
+      all = false;
+    else
+      oldest = std::min(oldest, p.granted_sent);
   }
-  if (promises_.empty() || oldest == BootTime{} || !may_hold_by_promise()) return;
+  if (!LEEWARD_GUARD("every-peer-promises", all) || oldest == BootTime::max() ||
+      !may_hold_by_promise())
+    return;
   promise_held_until_ = oldest + config_.lease.duration;
   take_lease(now, memory_.intent.epoch, out);
   converge(now, out);
@@ -196,7 +201,7 @@ bool AgentCore::may_acquire(Now now) const {
   if (!LEEWARD_GUARD("promise-binds", now.boot >= memory_.promise_until)) return false;
   if (memory_.held == intent.epoch) return true;  // we were the writer: the database is ours
   if (!database_usable(now) || (database_op_ && database_op_->op == DatabaseOp::kFollow)) return false;
-  return LEEWARD_GUARD("required-position",
+  return LEEWARD_GUARD("catch-up-first",
                        std::max(database_.applied, database_.written) >= intent.required);
 }
 
@@ -254,16 +259,16 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
   if (intent.writer == config_.self) {
     if (!holds_lease(now) || held_ != intent.epoch) return contact ? hold : refuse;
     if (intent.draining()) return {GatewayMode::kHold, held_, deadline_, kNoSite};
-    bool promoted = LEEWARD_GUARD("gateway-checks-epoch", database_.epoch == held_) &&
-                    !database_.read_only && database_usable(now) && !database_op_;
+    // A database is writable under the lease only after its promotion at this epoch (a site without
+    // the lease fences first); the epoch in the data is asked all the same, it is the proof.
+    bool promoted = database_.epoch == held_ && !database_.read_only && database_usable(now) &&
+                    !database_op_;
     bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_;
     // A status that comes late must not close a gateway that is open: the database itself answers.
     if (promoted || (was_open && !database_op_))
       return {GatewayMode::kLocal, held_, deadline_, kNoSite};
     return hold;
   }
-  if (!LEEWARD_GUARD("close-when-moved", intent.writer != kNoSite))
-    return gateway_.value_or(refuse);
   if (intent.writer == kNoSite) return refuse;
   bool open_there = memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
   if (open_there && intent.draining() && contact) return hold_and_finish;

@@ -189,8 +189,7 @@ class AgentCore {
     RequestId request;
     BootTime sent{};
     bool outstanding = false;
-    BootTime granted_sent{};  // send time of the last granted request
-    Epoch granted_epoch;
+    BootTime granted_sent{};  // send time of the last granted request; 0: none
   };
   std::vector<PeerPromise> promises_;
   BootTime next_promise_request_{};

@@ -98,8 +98,8 @@ void ControlCore::on_lease_request(Now now, SiteId from, LeaseOp op, Epoch epoch
     if (holds) {
       ++next.sequence;
     } else {
-      if (op == LeaseOp::kRenew && lease_.epoch >= epoch) return answer(LeaseOutcome::kSuperseded);
-      if (!LEEWARD_GUARD("epochs-grow", epoch > lease_.epoch)) return answer(LeaseOutcome::kSuperseded);
+      // Given back or never ours: an epoch is granted once.
+      if (epoch <= lease_.epoch) return answer(LeaseOutcome::kSuperseded);
       // An empty store may be a lost one: somebody may hold a lease that it does not know of.
       bool known_free = lease_.holder == kNoSite && lease_version_ != 0;
       bool free = known_free || now.boot - lease_changed_ >= config_.lease.takeover;

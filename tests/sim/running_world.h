@@ -99,6 +99,7 @@ enum class Story : std::uint8_t {
   kControlStops,
   kStaleOpinion,
   kYoungEpoch,
+  kLateAnswer,
   kCount,
 };
 

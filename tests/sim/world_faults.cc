@@ -195,6 +195,15 @@ void World::tell(Story story) {
       fault_at(after(400, 3500), random_.chance(0.5) ? Fault::kSiteDies : Fault::kSiteCutOff,
                Role::kWriter, Role::kAnyNode, length(6000, 12000));
       return;
+    case Story::kLateAnswer:  // the last renewal was granted, its answer late; the move is asked
+                              // for
+      late_ = 0.7;
+      for (int i = 0; i < 2; ++i) {
+        fault_at(t, Fault::kSiteCutOff, Role::kWriter, Role::kAnyNode, length(4000, 8000));
+        operator_at(t + length(100, 1200), true);
+        after(7000, 9000);
+      }
+      return;
     case Story::kCount:
       return;
   }
