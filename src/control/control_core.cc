@@ -516,7 +516,14 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
         enter_step(now, r, PlanStep::kTraffic);
         return save(std::move(r), out);
       }
-      if (in_step < config_.transfer_timeout || plan.kind == PlanKind::kBootstrap) return;
+      if (in_step < config_.transfer_timeout) return;
+      if (plan.kind == PlanKind::kBootstrap) {
+        // There is nothing to go back to. A site that is still there may take its time; one that is
+        // gone must not keep a person from starting the other. Should it come back, it goes on.
+        if (fresh_agent(now, plan.to)) return;
+        abort_plan(now, r, "the first writer was lost before it opened");
+        return save(std::move(r), out);
+      }
       // The target never took the lease, and the old writer is there: undo, under a new epoch.
       bool untouched = lease_.epoch < intent.epoch && !saving_lease_;
       bool back = fresh_agent(now, plan.from) && agents_[plan.from.value].report.database.reachable;
@@ -575,7 +582,12 @@ void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffect
   bool failback = q.kind == OperatorRequest::Kind::kFailback;
   SiteId to = q.to != kNoSite ? q.to : failback ? config_.preferred : other_site(writer);
   if (writer == kNoSite) return refuse(q, out, Code::kRefused, "the service has not started yet");
-  if (record_.plan && !record_.plan->ended())
+  // A move whose target never opened, and that cannot be undone because the old writer is gone too,
+  // may be overtaken by a person who names a site that is there.
+  bool stuck = record_.plan && record_.plan->step == PlanStep::kTransfer &&
+               now.boot - step_since_ >= config_.transfer_timeout;
+  bool overtakes = stuck && q.kind == OperatorRequest::Kind::kFailover;
+  if (record_.plan && !record_.plan->ended() && !overtakes)
     return refuse(q, out, Code::kConflict,
                   fmt::format("plan {} ({}) is running, at step {}", record_.plan->id.value,
                               name(record_.plan->kind), name(record_.plan->step)));
@@ -613,6 +625,9 @@ void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffect
     r.plan->accept_loss = q.accept_loss;
     r.plan->estimated_loss = known ? loss : Duration{};
   }
+  if (overtakes)
+    note(NoteKind::kPlanAborted, record_.plan->to, r.intent.epoch, record_.plan->from, 0,
+         "overtaken by an operator");
   r.proposal.reset();
   PlanId id = r.plan->id;
   save(std::move(r), out);

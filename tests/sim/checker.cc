@@ -175,6 +175,7 @@ std::string Checker::unsettled() const {
     return "I10: no writer, and no reason stated";
   for (int s = 0; s < state_.sites; ++s) {
     const Database& db = state_.databases[s];
+    if (state_.lost[s]) continue;
     if (state_.dns_active[s] != SiteId{static_cast<std::uint8_t>(writer)} ||
         state_.dns_epoch[s] != r.active_epoch)
       return "I5: a DNS server does not name the writer after the faults ended";

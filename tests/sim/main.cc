@@ -1,5 +1,6 @@
 // leeward-sim: runs the cores in seeded worlds and reports the first violated invariant.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -68,6 +69,10 @@ std::vector<Outcome> search(std::uint64_t first, std::uint64_t count, unsigned t
   std::vector<std::thread> pool;
   for (unsigned i = 0; i < threads; ++i) pool.emplace_back(work);
   for (std::thread& t : pool) t.join();
+  // Seeds are taken in order and each world begun is finished, so the lowest of these is the
+  // lowest.
+  std::sort(violations.begin(), violations.end(),
+            [](const Outcome& a, const Outcome& b) { return a.seed < b.seed; });
   if (progress && totals.worlds >= 10'000) std::fputc('\n', stderr);
   return violations;
 }

@@ -82,6 +82,7 @@ enum class Fault : std::uint8_t {
   kWallJump,
   kOverload,  // too slow for probes, but commits go on
   kSiteDies,
+  kSiteIsLost,  // and does not come back
   kCount,
 };
 
@@ -100,6 +101,7 @@ enum class Story : std::uint8_t {
   kStaleOpinion,
   kYoungEpoch,
   kLateAnswer,
+  kStaysDead,
   kCount,
 };
 

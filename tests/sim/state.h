@@ -100,6 +100,7 @@ struct State {
   ControlNode control;
   std::array<Agent, 3> agents;
   std::array<Database, 3> databases;
+  std::array<bool, 3> lost{};  // sites that do not come back
   std::array<Vantage, 4> vantages;
   std::array<Epoch, 3> dns_epoch{};
   std::array<SiteId, 3> dns_active{};

@@ -335,12 +335,13 @@ void World::handle(Event& e) {
       control_effects(control);
       return;
     case Kind::kRestartAgent:
-      if (e.life == agent->life) restart_agent(n);
+      if (e.life == agent->life && !state_.lost[n]) restart_agent(n);
       return;
     case Kind::kRestartControl:
       if (e.life == state_.control.life) restart_control();
       return;
     case Kind::kRestartDatabase:
+      if (state_.lost[n]) return;
       state_.databases[n].up = true;
       state_.databases[n].read_only = true;  // as configured: a database always starts fenced
       if (state_.databases[n].source >= 0)

@@ -13,7 +13,7 @@ constexpr const char* kFaultNames[] = {
     "one-way cut",   "cut",          "site cut off",     "control cut off", "links heal",
     "agent crash",   "agent blinks", "database crash",   "database freeze", "control crash",
     "control pause", "agent pause",  "slow replication", "wall clock jump", "overload",
-    "site dies"};
+    "site dies",     "site is lost"};
 static_assert(std::size(kFaultNames) == static_cast<std::size_t>(Fault::kCount));
 
 }  // namespace
@@ -42,7 +42,7 @@ int World::who(Role role) {
 }
 
 void World::random_fault() {
-  auto fault = static_cast<Fault>(random_.between(0, static_cast<int>(Fault::kCount) - 1));
+  auto fault = static_cast<Fault>(random_.between(0, static_cast<int>(Fault::kSiteDies)));
   bool link = fault == Fault::kOneWayCut || fault == Fault::kCut;
   inflict(fault, who(link ? Role::kAnyNode : Role::kAnySite), who(Role::kAnyNode), 0);
 }
@@ -109,6 +109,11 @@ void World::inflict(Fault fault, int a, int b, TrueTime lasts) {
       crash_agent(a);
       state_.databases[a].up = false;
       return schedule(length(4000, 20000), Kind::kRestartDatabase, a);
+    case Fault::kSiteIsLost:
+      state_.lost[a] = true;
+      crash_agent(a);
+      state_.databases[a].up = false;
+      return;
     case Fault::kCount:
       return;
   }
@@ -204,6 +209,11 @@ void World::tell(Story story) {
         after(7000, 9000);
       }
       return;
+    case Story::kStaysDead:  // and the standby may lag too far to take over by itself
+      if (random_.chance(0.5))
+        fault_at(t, Fault::kSlowReplication, Role::kStandby, Role::kAnyNode, length(8000, 14000));
+      fault_at(after(1000, 9000), Fault::kSiteIsLost, Role::kWriter, Role::kAnyNode, 0);
+      return;
     case Story::kCount:
       return;
   }
@@ -222,7 +232,7 @@ void World::heal() {
     Database& db = state_.databases[s];
     db.stalled_until = db.overloaded_until = 0;
     db.frozen = false;
-    if (!db.up) schedule(state_.time + kMs, Kind::kRestartDatabase, s);
+    if (!db.up && !state_.lost[s]) schedule(state_.time + kMs, Kind::kRestartDatabase, s);
   }
 }
 
