@@ -1,0 +1,367 @@
+// Stories of the deciding core: two workload sites, the writer 0 and the standby 1, and a
+// witness 2.
+#include "control/control_core.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace leeward::control {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr SiteId kWriter{0};
+constexpr SiteId kStandby{1};
+constexpr SiteId kWitness{2};
+
+class Deciding : public ::testing::Test {
+ protected:
+  Deciding() {
+    config_.vantages = {kWriter, kStandby, kWitness};
+    config_.workloads = {kWriter, kStandby};
+    config_.preferred = kWriter;
+    config_.failover.rpo = 2s;
+    config_.failover.block_window = 60s;
+    store_.version = 1;
+    store_.intent = Intent{kWriter, Epoch{1}, {}, {}};
+    store_.active = kWriter;
+    store_.active_epoch = Epoch{1};
+    lease_ = LeaseValue{kWriter, Epoch{1}, 0};
+    restart();
+  }
+
+  Now now() const { return Now{BootTime(100s + since_), WallTime(Duration(since_))}; }
+
+  void restart() {
+    core_.emplace(config_);
+    effects_.clear();
+    core_->load(now(), store_, lease_, lease_version_, effects_);
+    carry_out();
+  }
+
+  // The store accepts every swap: this process is alone.
+  void carry_out() {
+    for (std::size_t i = 0; i < effects_.size(); ++i) {
+      ControlEffects more;
+      if (auto* save = std::get_if<SaveRecord>(&effects_[i])) {
+        store_ = save->record;
+        core_->on_record_saved(now(), true, ++store_.version, more);
+      } else if (auto* lease = std::get_if<SaveLease>(&effects_[i])) {
+        lease_ = lease->value;
+        core_->on_lease_saved(now(), true, ++lease_version_, more);
+      } else if (auto* answer = std::get_if<LeaseReply>(&effects_[i])) {
+        outcome_ = answer->outcome;
+      } else if (auto* reply = std::get_if<OperatorReply>(&effects_[i])) {
+        reply_ = *reply;
+      }
+      for (auto& m : more) effects_.push_back(std::move(m));
+    }
+    effects_.clear();
+  }
+
+  struct Seen {
+    std::vector<SiteId> down = {};    // vantages that see the writer down
+    std::vector<SiteId> silent = {};  // vantages that say nothing
+    Duration heartbeat_age = 100ms;   // at the standby
+    Duration heartbeat_grows = 0ms;   // a second
+    bool writer_reports = true;
+    bool standby_reports = true;
+  };
+
+  // Lets `lasts` pass with what is seen reported twice a second.
+  void observe(const Seen& seen, Duration lasts) {
+    Duration age = seen.heartbeat_age;
+    for (Duration t{}; t < lasts; t += 500ms) {
+      since_ += 500ms;
+      age += seen.heartbeat_grows / 2;
+      for (SiteId v : config_.vantages) {
+        if (contains(seen.silent, v)) continue;
+        VantageReport report;
+        report.vantage = v;
+        report.health[kWriter.value] = contains(seen.down, v) ? Health::kDown : Health::kUp;
+        report.health[kStandby.value] = Health::kUp;
+        core_->on_vantage(now(), report, effects_);
+        carry_out();
+      }
+      if (seen.writer_reports) agent(kWriter, writer_);
+      standby_.database.heartbeat_age = age;
+      if (seen.standby_reports) agent(kStandby, standby_);
+      core_->tick(now(), effects_);
+      carry_out();
+    }
+  }
+  void agent(SiteId site, AgentReport report) {
+    report.site = site;
+    core_->on_agent(now(), report, effects_);
+    carry_out();
+  }
+  void ask(OperatorRequest::Kind kind, bool accept_loss = false) {
+    reply_ = {};
+    core_->on_operator(now(), {1, kind, kNoSite, accept_loss, false, "test"}, effects_);
+    carry_out();
+  }
+  LeaseOutcome acquire(SiteId from, std::uint64_t epoch, LeaseOp op = LeaseOp::kAcquire) {
+    core_->on_lease_request(now(), from, op, Epoch{epoch}, RequestId{1}, effects_);
+    carry_out();
+    return outcome_;
+  }
+  static bool contains(const std::vector<SiteId>& list, SiteId site) {
+    return std::find(list.begin(), list.end(), site) != list.end();
+  }
+  static AgentReport healthy_writer() {
+    AgentReport r;
+    r.highest_epoch = r.lease_epoch = r.writing_epoch = Epoch{1};
+    r.gateway = GatewayMode::kLocal;
+    r.database.reachable = true;
+    r.database.read_only = false;
+    r.database.epoch = Epoch{1};
+    return r;
+  }
+  static AgentReport healthy_standby() {
+    AgentReport r;
+    r.highest_epoch = Epoch{1};
+    r.gateway = GatewayMode::kRemote;
+    r.database.reachable = true;
+    r.database.epoch = Epoch{1};
+    r.database.source = kWriter;
+    r.database.replication = ReplicationState::kStreaming;
+    return r;
+  }
+
+  Seen healthy() const { return {}; }
+  Seen dead() const {
+    return {.down = {kStandby, kWitness},
+            .silent = {kWriter},
+            .heartbeat_age = 1s,
+            .heartbeat_grows = 1s,
+            .writer_reports = false};
+  }
+
+  Duration since_{};
+  ControlConfig config_;
+  std::optional<ControlCore> core_;
+  ControlEffects effects_;
+  ServiceRecord store_;
+  LeaseValue lease_;
+  std::uint64_t lease_version_ = 1;
+  LeaseOutcome outcome_{};
+  OperatorReply reply_{};
+  AgentReport writer_ = healthy_writer();
+  AgentReport standby_ = healthy_standby();
+};
+
+TEST_F(Deciding, FailsOverWhenAQuorumSeesTheWriterDown) {
+  observe(healthy(), 3s);
+  observe(dead(), 2s);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+  EXPECT_EQ(store_.intent.epoch, Epoch{2});
+  EXPECT_TRUE(store_.blocked);
+  ASSERT_TRUE(store_.plan);
+  EXPECT_TRUE(store_.plan->automatic);
+}
+
+TEST_F(Deciding, NoFailoverWithoutQuorum) {
+  observe(healthy(), 3s);
+  Seen seen = dead();
+  seen.down = {kWitness};
+  observe(seen, 20s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+}
+
+TEST_F(Deciding, OldOpinionsDoNotMakeAQuorum) {
+  observe(healthy(), 3s);
+  observe({.down = {kStandby}}, 1s);
+  observe({.silent = {kStandby}}, 3s);  // its prober is heard no more
+  Seen seen = dead();
+  seen.down = {kWitness};
+  seen.silent = {kWriter, kStandby};
+  observe(seen, 20s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+}
+
+TEST_F(Deciding, HeartbeatVetoes) {
+  observe(healthy(), 3s);
+  Seen overloaded = dead();
+  overloaded.heartbeat_age = 400ms;
+  overloaded.heartbeat_grows = 0ms;
+  observe(overloaded, 20s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  EXPECT_TRUE(core_->degraded(now(), kWriter));
+  EXPECT_FALSE(store_.proposal);
+}
+
+TEST_F(Deciding, ControlThatIsCutOffDoesNotTakeItsOwnSilenceForTheWriters) {
+  observe(healthy(), 3s);
+  observe({.down = {kStandby, kWitness}}, 500ms);  // vetoed by the heartbeat
+  Seen alone{.down = {kWitness},
+             .silent = {kWriter, kStandby},
+             .writer_reports = false,
+             .standby_reports = false};
+  observe(alone, 20s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+}
+
+TEST_F(Deciding, RpoGateLeavesAProposal) {
+  observe(healthy(), 3s);
+  Seen lagging = dead();
+  lagging.heartbeat_age = 9s;
+  observe(lagging, config_.proposal_after + 3s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  ASSERT_TRUE(store_.proposal);
+  EXPECT_THAT(store_.proposal->why_not_automatic, HasSubstr("more than the RPO"));
+  ask(OperatorRequest::Kind::kFailover);
+  EXPECT_FALSE(reply_.ok);
+  ask(OperatorRequest::Kind::kFailover, true);
+  EXPECT_TRUE(reply_.ok);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+}
+
+TEST_F(Deciding, AProposalGoesAwayWhenTheWriterIsBack) {
+  observe(healthy(), 3s);
+  Seen lagging = dead();
+  lagging.heartbeat_age = 9s;
+  observe(lagging, config_.proposal_after + 3s);
+  ASSERT_TRUE(store_.proposal);
+  observe(healthy(), 3s);
+  EXPECT_FALSE(store_.proposal);
+}
+
+TEST_F(Deciding, BlockWindow) {
+  store_.blocked = true;
+  restart();
+  observe(healthy(), 3s);
+  observe(dead(), 10s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  ASSERT_TRUE(store_.proposal);
+  EXPECT_THAT(store_.proposal->why_not_automatic, HasSubstr("automatic failover happened"));
+  observe(healthy(), config_.failover.block_window);
+  EXPECT_FALSE(store_.blocked);
+  observe(dead(), 2s);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+}
+
+TEST_F(Deciding, AStandbyThatHasNotFollowedTheEpochIsNoTarget) {
+  standby_.database.epoch = Epoch{0};
+  observe(healthy(), 3s);
+  observe(dead(), 10s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  EXPECT_TRUE(store_.proposal);
+}
+
+TEST_F(Deciding, AfterAPauseOldReportsCountForNothing) {
+  observe(healthy(), 3s);
+  since_ += 8s;
+  Seen queued = dead();  // arrives at once, and is eight seconds old
+  queued.heartbeat_age = 1600ms;
+  queued.heartbeat_grows = 0ms;
+  observe(queued, 500ms);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  EXPECT_EQ(core_->verdict(now(), kWriter), Health::kUnknown);
+}
+
+TEST_F(Deciding, LeaseIsGrantedOnlyToWhomTheRecordNames) {
+  EXPECT_EQ(acquire(kStandby, 2), LeaseOutcome::kNotYet);
+  EXPECT_EQ(acquire(kStandby, 1), LeaseOutcome::kSuperseded);
+  EXPECT_EQ(acquire(kWriter, 1, LeaseOp::kRenew), LeaseOutcome::kGranted);
+}
+
+TEST_F(Deciding, LeaseIsTakenOverOnlyAfterTheTakeoverTime) {
+  observe(healthy(), 3s);
+  observe(dead(), 2s);
+  ASSERT_EQ(store_.intent.epoch, Epoch{2});
+  restart();  // a new process has seen nothing yet
+  EXPECT_EQ(acquire(kStandby, 2), LeaseOutcome::kNotYet);
+  since_ += config_.lease.takeover - 1ms;
+  EXPECT_EQ(acquire(kStandby, 2), LeaseOutcome::kNotYet);
+  since_ += 1ms;
+  EXPECT_EQ(acquire(kStandby, 2), LeaseOutcome::kGranted);
+  EXPECT_EQ(acquire(kWriter, 1, LeaseOp::kRenew), LeaseOutcome::kSuperseded);
+}
+
+TEST_F(Deciding, AReleasedLeaseIsFreeAtOnce) {
+  observe(healthy(), 3s);
+  observe(dead(), 2s);
+  EXPECT_EQ(acquire(kWriter, 1, LeaseOp::kRelease), LeaseOutcome::kGranted);
+  EXPECT_EQ(acquire(kStandby, 2), LeaseOutcome::kGranted);
+}
+
+TEST_F(Deciding, SwitchoverMovesStepByStep) {
+  observe(healthy(), 3s);
+  ask(OperatorRequest::Kind::kSwitchover);
+  ASSERT_TRUE(reply_.ok) << reply_.message;
+  observe(healthy(), 500ms);
+  ASSERT_EQ(store_.plan->step, PlanStep::kDrain);
+  ASSERT_EQ(store_.intent.drain, store_.plan->id);
+  writer_.writing_epoch = {};
+  writer_.drained_plan = store_.plan->id;
+  writer_.drained_position = Position{10};
+  standby_.database.applied = Position{9};
+  observe(healthy(), 500ms);
+  ASSERT_EQ(store_.plan->step, PlanStep::kCatchUp);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  standby_.database.applied = Position{10};
+  observe(healthy(), 500ms);
+  ASSERT_EQ(store_.plan->step, PlanStep::kTransfer);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+  EXPECT_EQ(store_.intent.required, Position{10});
+  standby_.lease_epoch = standby_.writing_epoch = standby_.highest_epoch = store_.intent.epoch;
+  observe(healthy(), 500ms);
+  EXPECT_EQ(store_.active, kStandby);
+  for (SiteId s : config_.workloads) core_->on_dns(now(), s, store_.active_epoch, effects_);
+  carry_out();
+  EXPECT_EQ(store_.plan->step, PlanStep::kDone);
+}
+
+TEST_F(Deciding, SwitchoverUndoneWhenDrainStalls) {
+  observe(healthy(), 3s);
+  ask(OperatorRequest::Kind::kSwitchover);
+  observe(healthy(), config_.failover.drain_timeout + 2s);
+  EXPECT_EQ(store_.plan->step, PlanStep::kAborted);
+  EXPECT_FALSE(store_.intent.draining());
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  EXPECT_EQ(store_.intent.epoch, Epoch{1});
+}
+
+TEST_F(Deciding, AnAnswerToAnUndonePlanDoesNotCount) {
+  writer_.drained_plan = PlanId{1};  // still on its way from the plan before
+  store_.last_plan = PlanId{1};
+  restart();
+  observe(healthy(), 3s);
+  ask(OperatorRequest::Kind::kSwitchover);
+  observe(healthy(), 2s);
+  EXPECT_EQ(store_.plan->id, PlanId{2});
+  EXPECT_EQ(store_.plan->step, PlanStep::kDrain);
+}
+
+TEST_F(Deciding, AStuckMoveMayBeOvertakenByAPerson) {
+  store_ = ServiceRecord{};
+  lease_ = LeaseValue{};
+  restart();
+  writer_ = standby_ = AgentReport{};
+  writer_.database.reachable = standby_.database.reachable = true;
+  observe(healthy(), 1s);
+  ASSERT_EQ(store_.plan->kind, PlanKind::kBootstrap);
+  observe(dead(), 5s);  // the first writer is lost before it opens
+  ask(OperatorRequest::Kind::kFailover, true);
+  EXPECT_FALSE(reply_.ok);
+  observe(dead(), config_.transfer_timeout);
+  EXPECT_TRUE(store_.proposal);
+  ask(OperatorRequest::Kind::kFailover, true);
+  EXPECT_TRUE(reply_.ok) << reply_.message;
+  EXPECT_EQ(store_.intent.writer, kStandby);
+}
+
+TEST_F(Deciding, ASuccessorGoesOnFromTheRecord) {
+  observe(healthy(), 3s);
+  ask(OperatorRequest::Kind::kSwitchover);
+  observe(healthy(), 500ms);
+  ASSERT_EQ(store_.plan->step, PlanStep::kDrain);
+  restart();
+  writer_.writing_epoch = {};
+  writer_.drained_plan = store_.plan->id;
+  observe(healthy(), 1s);
+  EXPECT_EQ(store_.plan->step, PlanStep::kTransfer);
+}
+
+}  // namespace
+}  // namespace leeward::control
