@@ -129,7 +129,7 @@ void AgentDatabases::carry_out(const control::SetGateway& effect) {
       case GatewayMode::kHold:
         g.gateway->hold();
         // Without a lease nothing in flight may be acknowledged any more.
-        if (effect.epoch.value == 0 && !effect.finish) g.gateway->end_transactions("the writer moves to another site");
+        if (effect.epoch.value == 0 && !effect.finish) g.gateway->give_up_lease();
         break;
       case GatewayMode::kLocal:
         g.gateway->serve_local(effect.epoch, effect.deadline);
@@ -146,7 +146,11 @@ void AgentDatabases::carry_out(const control::SetGateway& effect) {
 
 void AgentDatabases::carry_out(const control::ExtendLease& effect) {
   mode_.deadline = effect.deadline;
-  for (NamedGateway& g : gateways_) g.gateway->extend(effect.epoch, effect.deadline);
+  for (NamedGateway& g : gateways_) {
+    // Too late by its own clock, the gateway has fenced itself although the lease goes on: open it anew.
+    if (!g.gateway->extend(effect.epoch, effect.deadline) && mode_.mode == GatewayMode::kLocal)
+      g.gateway->serve_local(effect.epoch, effect.deadline);
+  }
 }
 
 void AgentDatabases::carry_out(const control::EndTransactions&) {

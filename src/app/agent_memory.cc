@@ -11,7 +11,11 @@ using Json = nlohmann::json;
 
 Result<control::AgentMemory> load_memory(const Platform& platform, const std::string& path, Now now) {
   auto text = read_file(path, 1u << 16);
-  if (!text && text.error().code == Code::kNotFound) return control::AgentMemory{};
+  if (!text && text.error().code == Code::kNotFound) {
+    control::AgentMemory none;
+    none.promise_until = now.boot + platform.lease.takeover;  // the directory may have been lost
+    return none;
+  }
   if (!text) return fail(text.error());
   auto corrupt = [&](std::string_view why) {
     return fail(Code::kCorrupt,

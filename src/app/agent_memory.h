@@ -8,8 +8,9 @@
 
 namespace leeward::app {
 
-// Nothing on disk is an empty memory. A promise made before a reboot is taken to have just begun,
-// because its time was counted on a clock that has started anew. kCorrupt, naming the file, for
+// Nothing on disk is an empty memory, bound by a promise that may have been made just before it was
+// lost. A promise made before a reboot is taken to have just begun as well: its time was counted on a
+// clock that has started anew. kCorrupt, naming the file, for
 // anything that save_memory never wrote: then a person must look, for a promise may be forgotten.
 Result<control::AgentMemory> load_memory(const Platform& platform, const std::string& path, Now now);
 

@@ -1,6 +1,8 @@
 // leeward agent: the agent core of one site, with its databases, gateways, application processes and
 // probes around it.
 #include <nlohmann/json.hpp>
+#include <cstdlib>
+#include <thread>
 #include <tuple>
 
 #include "app/agent_api.h"
@@ -20,6 +22,20 @@ namespace {
 
 constexpr Duration kReportEvery = 400ms;
 constexpr Duration kReportTimeout = 1s;
+constexpr Duration kStopLimit = 12s;
+
+// The applications inherit the agent's environment, and the platform's secrets are none of theirs.
+void forget_secrets(const Platform& platform) {
+  auto forget = [](const SecretRef& secret) {
+    if (secret.kind == SecretRef::Kind::kEnv) ::unsetenv(secret.where.c_str());
+  };
+  forget(platform.agent_token);
+  forget(platform.operator_token);
+  for (const Database& database : platform.databases) {
+    forget(database.admin_password);
+    forget(database.replication_password);
+  }
+}
 
 class AgentNode {
  public:
@@ -120,6 +136,7 @@ Status AgentNode::start() {
       [this](net::HttpRequest request, net::Responder respond) { api_->handle(request, std::move(respond)); });
   if (!server) return fail(server.error());
   server_ = std::move(*server);
+  forget_secrets(context_.platform);
   if (auto tiers = start_tiers(); !tiers) return tiers;
 
   step([&](auto& out) { core_.start(clock_.now(), *memory, out); });
@@ -154,6 +171,12 @@ Status AgentNode::start_tiers() {
 
 void AgentNode::stop(std::function<void()> done) {
   logger_.info("agent stops");
+  // A database call may still run when its worker is joined; the keepers end the applications anyway.
+  std::thread([] {
+    std::this_thread::sleep_for(kStopLimit);
+    std::_Exit(0);
+  }).detach();
+  server_.reset();
   feed_.reset();
   databases_.reset();  // closes the gateways first
   tiers_->stop_all(8s, [done](Status) { done(); });
@@ -213,7 +236,8 @@ void AgentNode::send(const control::SendLease& effect) {
                auto outcome = control::LeaseOutcome::kUnreachable;
                if (response && response->status == 200) {
                  auto json = nlohmann::json::parse(response->body, nullptr, false);
-                 std::string text = json.is_object() ? json.value("outcome", "") : "";
+                 bool named = json.is_object() && json.contains("outcome") && json["outcome"].is_string();
+                 std::string text = named ? json["outcome"].get<std::string>() : "";
                  if (text == "granted") outcome = control::LeaseOutcome::kGranted;
                  if (text == "superseded") outcome = control::LeaseOutcome::kSuperseded;
                  if (text == "not_yet") outcome = control::LeaseOutcome::kNotYet;

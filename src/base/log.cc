@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -77,7 +79,14 @@ void Logger::write(LogLevel level, std::string_view message,
     line += '\n';
   }
   std::lock_guard lock(sink_->mutex);
-  // A full or closed stderr must not stop a decision: the entry is lost, nothing else.
+  // A full or closed stderr must not stop a decision: the entry is lost, nothing else. A pipe that has
+  // room takes up to PIPE_BUF at once without blocking (pipe(7)).
+  if (line.size() > PIPE_BUF) {
+    line.resize(PIPE_BUF - 1);
+    line += '\n';
+  }
+  pollfd ready{sink_->fd, POLLOUT, 0};
+  if (::poll(&ready, 1, 0) != 1 || !(ready.revents & POLLOUT)) return;
   [[maybe_unused]] ssize_t written = ::write(sink_->fd, line.data(), line.size());
 }
 

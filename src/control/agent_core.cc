@@ -41,6 +41,7 @@ void AgentCore::on_lease_reply(Now now, RequestId request, LeaseOutcome outcome,
   // a promise to the other side.
   if (!lease_request_ || !LEEWARD_GUARD("answer-outstanding", lease_request_->request == request))
     return;
+  if (held_.value != 0 && now.boot >= deadline_) drop_lease();
   Outstanding asked = *lease_request_;
   lease_request_.reset();
   switch (outcome) {
@@ -88,6 +89,8 @@ void AgentCore::drop_lease() {
   held_ = Epoch{};
   store_until_ = promise_held_until_ = deadline_ = BootTime{};
   for (PeerPromise& p : promises_) p.granted_sent = BootTime{};
+  // The gateway fenced itself at the deadline, so whatever comes next must be said to it in full.
+  if (gateway_ && gateway_->epoch.value != 0) gateway_.reset();
 }
 
 void AgentCore::give_up(Epoch epoch) {

@@ -225,7 +225,8 @@ bool ControlCore::heartbeat_fresh(Now now, SiteId writer) const {
     if (site == writer || !fresh_agent(now, site)) continue;
     const DatabaseStatus& db = agents_[site.value].report.database;
     if (db.source != writer || db.heartbeat_age == kNever) continue;
-    if (db.heartbeat_age < config_.heartbeat_fresh) return true;
+    bool recent = rows_behind(site) < config_.heartbeat_fresh;  // a backlog being applied is not life
+    if (db.heartbeat_age < config_.heartbeat_fresh && recent) return true;
   }
   return false;
 }
@@ -297,6 +298,18 @@ Epoch ControlCore::next_epoch() const {
   return Epoch{highest.value + 1};
 }
 
+// By how much the newest heartbeat row at `to` is older than the newest that the writer reported: a link
+// may deliver rows steadily and yet be minutes behind. Both times are from the writer's own clock.
+Duration ControlCore::rows_behind(SiteId to) const {
+  const SeenAgent& writer = agents_[record_.intent.writer.value];
+  const SeenAgent& standby = agents_[to.value];
+  WallTime there = standby.report.database.heartbeat_written;
+  if (!writer.seen || !standby.seen || there == WallTime{}) return Duration{0};
+  Duration behind = writer.report.database.heartbeat_written - there;
+  // The writer's report may simply be the younger one.
+  return std::max<Duration>(0ns, behind - std::max<Duration>(0ns, writer.when - standby.when));
+}
+
 // How much of the writer's time would be missing at `to`: how long ago the newest heartbeat arrived
 // there, less how long ago the writer was last heard to be writing. Both ages are on this clock and
 // the agents' own, so that skew between the sites' clocks does not enter.
@@ -309,7 +322,7 @@ Duration ControlCore::estimated_loss(Now now, SiteId to, bool& known) const {
   const SeenAgent& writer = agents_[record_.intent.writer.value];
   known = true;
   if (!writer.seen || writer.report.writing_epoch != record_.intent.epoch) return heartbeat;
-  return std::max<Duration>(0ns, heartbeat - (now.boot - writer.when));
+  return std::max({Duration{0}, heartbeat - (now.boot - writer.when), rows_behind(to)});
 }
 
 // Why the data at `to` could not take over.
@@ -329,6 +342,11 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
   r.to = to;
   if (record_.intent.writer == kNoSite) {
     r.why_not.push_back("the service has not started yet");
+    for (std::size_t i = 0; i < config_.workloads.size(); ++i)
+      if (!fresh_agent(now, config_.workloads[i]) ||
+          !agents_[config_.workloads[i].value].report.database.reachable)
+        r.why_not.push_back(fmt::format("it waits for the agent and the database of workload site {} of {}",
+                                        i + 1, config_.workloads.size()));
     return r;
   }
   if (to == kNoSite || to == record_.intent.writer) {

@@ -166,6 +166,7 @@ class ControlCore {
   bool fresh_agent(Now now, SiteId site) const;
   bool heartbeat_fresh(Now now, SiteId writer) const;
   Epoch next_epoch() const;
+  Duration rows_behind(SiteId to) const;
   Duration estimated_loss(Now now, SiteId to, bool& known) const;
   void data_reasons(Now now, SiteId to, std::vector<std::string>& why) const;
 

@@ -35,6 +35,8 @@ constexpr Requirement kRequirements[] = {
     {"binlog_row_metadata", "FULL", "SET GLOBAL binlog_row_metadata = 'FULL'"},
     {"gtid_strict_mode", "1", "SET GLOBAL gtid_strict_mode = 1"},
     {"gtid_domain_id", "0", "SET GLOBAL gtid_domain_id = 0"},
+    {"sync_binlog", "1", "SET GLOBAL sync_binlog = 1"},
+    {"innodb_flush_log_at_trx_commit", "1", "SET GLOBAL innodb_flush_log_at_trx_commit = 1"},
     {"mysql56_temporal_format", "1", "SET GLOBAL mysql56_temporal_format = 1"},
 };
 
@@ -150,6 +152,8 @@ void Mariadb::Impl::note_heartbeat(DatabaseStatus& status, const std::string& ro
   }
   heartbeat_look = now;
   if (heartbeat_moved) status.heartbeat_age = now - heartbeat_seen;
+  status.heartbeat_written = WallTime(std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(written_at)));
   auto wall = std::chrono::duration<double>(SystemClock().now().wall.time_since_epoch()).count();
   status.lag = std::chrono::duration_cast<Duration>(
       std::chrono::duration<double>(std::max(0.0, wall - written_at)));

@@ -51,8 +51,11 @@ void Gateway::serve_local(Epoch epoch, BootTime deadline) {
   impl_->loop().run([&] { impl_->loop().serve_local(epoch, deadline); });
 }
 
-void Gateway::extend(Epoch epoch, BootTime deadline) {
-  impl_->loop().gate().extend(epoch, deadline);
+void Gateway::give_up_lease() {
+  impl_->loop().run([&] { impl_->loop().give_up_lease(); });
+}
+bool Gateway::extend(Epoch epoch, BootTime deadline) {
+  return impl_->loop().gate().extend(epoch, deadline);
 }
 
 void Gateway::serve_remote(Endpoint peer) {

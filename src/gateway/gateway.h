@@ -125,10 +125,14 @@ class Gateway {
   // After the deadline the gateway is in refuse mode (or still in hold), until told otherwise.
   void serve_local(Epoch epoch, BootTime deadline);
 
-  // Lengthens the lease of serve_local. Cheap, never waits for the gateway's thread. Ignored for
-  // another epoch, for an earlier deadline, and once the old deadline has passed: then the gateway
-  // has fenced itself and only serve_local opens it again.
-  void extend(Epoch epoch, BootTime deadline);
+  // The lease of serve_local ends now: nothing that touches the local database passes any more. In
+  // hold, sessions that can wait go on waiting; all others are dropped.
+  void give_up_lease();
+
+  // Lengthens the lease of serve_local. Cheap, never waits for the gateway's thread. False, and no
+  // effect, for another epoch and once the old deadline has passed: then the gateway has fenced
+  // itself (or is about to) and only serve_local opens it again.
+  [[nodiscard]] bool extend(Epoch epoch, BootTime deadline);
 
   // Follows the writer: forwards applications to the other site's peer_listen. Peers are refused,
   // so that two gateways never send a client round in circles.

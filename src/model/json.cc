@@ -99,6 +99,7 @@ void fields(Visitor& visit, T& status) {
   visit("applied", status.applied);
   visit("diverged", status.diverged);
   visit("heartbeat_age_ms", status.heartbeat_age);
+  visit("heartbeat_written", status.heartbeat_written);
   visit("lag_ms", status.lag);
 }
 

@@ -34,6 +34,7 @@ struct DatabaseStatus {
   Position applied;   // last one applied from the source
   bool diverged = false;          // has transactions that the writer's history lacks
   Duration heartbeat_age = kNever;  // since a *new* heartbeat row was last seen here (own clock)
+  WallTime heartbeat_written{};     // time in the newest heartbeat row, by the writer's clock; 0: none
   Duration lag = kNever;            // wall time now − time in the last applied heartbeat row
 };
 

@@ -33,6 +33,7 @@ DatabaseStatus World::database_status(int site) {
   a.heartbeat_look = local;
   a.heartbeat_looked = true;
   if (a.heartbeat_known) s.heartbeat_age = local - a.heartbeat_seen_at;
+  s.heartbeat_written = WallTime(Duration(static_cast<std::int64_t>(db.heartbeat) * 250 * kMs));
   return s;
 }
 

@@ -66,15 +66,17 @@ class Replayer {
   }
 
   // Whether the row of `change` looks different from what the lost transaction found.
-  Result<bool> changed(const LedgerChange& change) {
+  // `lock` keeps it so until the transaction ends; looking alone must not hold up the writer.
+  Result<bool> changed(const LedgerChange& change, bool lock) {
     auto table = describe(change);
     if (!table) return fail(std::move(table.error()));
     bool insert = change.operation == LedgerOperation::kInsert;
     const LedgerRow& expected = insert ? change.key : change.before.value_or(change.key);
     auto where = condition(*table, expected);
     if (!where) return fail(std::move(where.error()));
-    auto rows = sql_.query(
-        "SELECT 1 FROM " + table->name + " WHERE " + *where + " LIMIT 1 FOR UPDATE", deadline_);
+    auto rows = sql_.query("SELECT 1 FROM " + table->name + " WHERE " + *where + " LIMIT 1" +
+                               (lock ? " FOR UPDATE" : ""),
+                           deadline_);
     if (!rows) return fail(std::move(rows.error()));
     return rows->rows.empty() != insert;
   }
@@ -160,7 +162,9 @@ class Replayer {
     auto bytes = raw(*value);
     if (bytes && (is_text(type) || is_binary(type)))
       return "HEX(" + name + ") = '" + hex(*bytes) + "'";
-    if (is_text(type)) return "HEX(CONVERT(" + name + " USING utf8mb4)) = '" + hex(*value) + "'";
+    if (is_text(type))  // the first half is for an index, the second is exact
+      return name + " = " + sql_.quote(*value) + " AND HEX(CONVERT(" + name +
+             " USING utf8mb4)) = '" + hex(*value) + "'";
     if (type == "float") return name + " = CAST(" + literal(type, *value) + " AS FLOAT)";
     return name + " = " + literal(type, *value);
   }
@@ -220,7 +224,7 @@ Result<LedgerEntry> check_entry(const LedgerEntry& entry, const ReplayTarget& ta
   LedgerEntry checked = entry;
   for (LedgerChange& change : checked.changes) {
     if (change.operation == LedgerOperation::kDdl) continue;
-    auto changed = replayer->changed(change);
+    auto changed = replayer->changed(change, false);
     if (!changed && changed.error().code != Code::kConflict)
       return fail(std::move(changed.error()));
     change.changed_since = changed.value_or(true);  // a missing table is a change as well
@@ -245,7 +249,7 @@ Status replay_entry(Ledger& ledger, std::string_view id, const ReplayTarget& tar
 
   std::string conflicts;
   for (const LedgerChange& change : entry->changes) {
-    auto changed = force ? Result<bool>(false) : replayer->changed(change);
+    auto changed = force ? Result<bool>(false) : replayer->changed(change, true);
     if (!changed) return fail(std::move(changed.error()));
     if (*changed) {
       conflicts += "\n  " + describe_row(change);

@@ -28,12 +28,14 @@ class LeaseGate {
     deadline_ = deadline.time_since_epoch().count();
   }
   // Only a lease that still holds can be made longer: past its deadline the gateway has fenced
-  // itself, or is about to.
-  void extend(Epoch epoch, BootTime deadline) {
+  // itself, or is about to. False when it was not that lease, or too late.
+  bool extend(Epoch epoch, BootTime deadline) {
     const std::lock_guard lock(mutex_);
-    if (epoch == epoch_ && holds() && deadline > this->deadline())
-      deadline_ = deadline.time_since_epoch().count();
+    if (epoch != epoch_ || !holds()) return false;
+    if (deadline > this->deadline()) deadline_ = deadline.time_since_epoch().count();
+    return true;
   }
+  void expire() { deadline_ = kExpired; }
   void close() {
     const std::lock_guard lock(mutex_);
     epoch_ = Epoch{};
@@ -42,6 +44,7 @@ class LeaseGate {
 
  private:
   static constexpr std::int64_t kClosed = std::numeric_limits<std::int64_t>::min();
+  static constexpr std::int64_t kExpired = kClosed + 1;
   mutable std::mutex mutex_;
   Epoch epoch_;
   std::atomic<std::int64_t> deadline_{kClosed};

@@ -249,11 +249,15 @@ void Loop::hold() {
   options_.logger.info("gateway holds clients", {{"gateway", options_.name}});
 }
 
+// The lease is given up before it has run out: its end is now.
+void Loop::give_up_lease() {
+  if (gate_.is_open()) gate_.expire();
+  fence();
+}
+
 void Loop::serve_local(Epoch epoch, BootTime deadline) {
-  const bool same = target_local_ && gate_.is_open() && gate_.epoch() == epoch;
-  if (same) {
-    gate_.extend(epoch, deadline);
-  } else {
+  const bool same = target_local_ && gate_.extend(epoch, deadline);
+  if (!same) {
     if (gate_.is_open()) gate_.close();
     gate_.open(epoch, deadline);
   }

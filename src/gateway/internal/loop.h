@@ -94,6 +94,7 @@ class Loop {
   // On the loop's thread, through run():
   void refuse(std::string reason);
   void hold();
+  void give_up_lease();
   void serve_local(Epoch epoch, BootTime deadline);
   void serve_remote(const Endpoint& peer);
   bool drained() const;

@@ -121,6 +121,7 @@ void MariadbServer::start() {
                                      "--bind-address=127.0.0.1",
                                      "--server-id=" + std::to_string(server_id_),
                                      "--log-bin=binlog",
+                                     "--sync-binlog=1",
                                      "--binlog-format=ROW",
                                      "--binlog-row-image=FULL",
                                      "--binlog-row-metadata=FULL",

@@ -57,7 +57,7 @@ TEST_F(Lease, DeadlineDropsEverythingByItself) {
   Client late(g->listen_endpoint());
   EXPECT_FALSE(late.connect());
   EXPECT_EQ(late.error(), "leeward: site gcp may not write: its writer lease ended");
-  g->extend(Epoch{1}, in(60s));  // too late: only a new grant opens it again
+  EXPECT_FALSE(g->extend(Epoch{1}, in(60s)));  // too late: only a new grant opens it again
   EXPECT_EQ(g->stats().mode, GatewayMode::kRefuse);
   g->serve_local(Epoch{2}, in(60s));
   Client again(g->listen_endpoint());
@@ -69,11 +69,11 @@ TEST_F(Lease, ExtendedLeaseGoesOn) {
   g->serve_local(Epoch{1}, first);
   Client c(g->listen_endpoint());
   ASSERT_TRUE(c.connect());
-  g->extend(Epoch{7}, in(90s));  // of another grant: ignored
-  g->extend(Epoch{1}, in(60s));
+  EXPECT_FALSE(g->extend(Epoch{7}, in(90s)));  // of another grant
+  EXPECT_TRUE(g->extend(Epoch{1}, in(60s)));
   EXPECT_EQ(c.query("SELECT SLEEP(0.7)"), "0");
   EXPECT_GT(BootClock::now(), first);
-  g->extend(Epoch{1}, in(-1s));  // never shorter
+  EXPECT_TRUE(g->extend(Epoch{1}, in(-1s)));  // never shorter
   EXPECT_EQ(c.query("SELECT name FROM who"), "a");
   g->refuse("no more");
   EXPECT_EQ(c.query("SELECT 1"), "error 2013");
