@@ -32,6 +32,12 @@ void Checker::on_acknowledged(std::uint64_t id, Epoch epoch, int site) {
 void Checker::on_agent_step(int site) {
   Now here = state_.now(site);
   const control::AgentCore& core = *state_.agents[site].core;
+  // Within one life: what was learned but not yet on disk may be learned again.
+  Followed& followed = followed_[site];
+  if (followed.life == state_.agents[site].life && core.memory().intent.epoch < followed.epoch)
+    violate(fmt::format("I2: site {} turned back from epoch {} to {}", site, followed.epoch.value,
+                        core.memory().intent.epoch.value));
+  followed = {state_.agents[site].life, core.memory().intent.epoch};
   Epoch held = core.holds_lease(here) ? core.memory().held : Epoch{};
   bool begins = held.value != 0 && held_[site] != held;
   held_[site] = held;

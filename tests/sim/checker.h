@@ -58,6 +58,11 @@ class Checker {
   Epoch newest_open_;
   std::vector<TrueTime> automatic_failovers_;
   std::map<int, TrueTime> last_writer_report_;
+  struct Followed {
+    std::uint32_t life = 0;
+    Epoch epoch;
+  };
+  std::array<Followed, 3> followed_{};
   std::array<Epoch, 3> held_{};
   std::array<TrueTime, 3> open_without_lease_since_{};
 };

@@ -1,7 +1,7 @@
-// Single worlds by name. Each recorded seed violated an invariant until the fault that its name tells
-// of was repaired, and violates it again when the repair is undone. A seed means a world only as long
-// as the worlds themselves stay as they are: whoever changes what is drawn by chance undoes each
-// repair in turn and records the seed that finds it then.
+// Single worlds by name. Each recorded seed violated an invariant until the fault that its name
+// tells of was repaired, and violates it again when the repair is undone. A seed means a world only
+// as long as the worlds themselves stay as they are: whoever changes what is drawn by chance undoes
+// each repair in turn and records the seed that finds it then.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -70,6 +70,10 @@ TEST(Recorded, TheHeartbeatsAgeIsDatedBackToTheLookBefore) { EXPECT_EQ(violation
 TEST(Recorded, AWritersReportThatIsForgottenIsNoReportOfNoLoss) { EXPECT_EQ(violation(70), ""); }
 
 TEST(Recorded, AHoldWithoutALeaseDropsWhatIsInFlight) { EXPECT_EQ(violation(3059), ""); }
+
+TEST(Recorded, ControlThatIsCutOffDoesNotTakeLateReportsForSilence) {
+  EXPECT_EQ(violation(206), "");
+}
 
 }  // namespace
 }  // namespace leeward::sim

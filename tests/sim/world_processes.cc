@@ -178,9 +178,7 @@ void World::control_effects(ControlEffects& effects) {
       send(state_.witness, reply->to.value, Kind::kLeaseReply, 0, reply->request.value,
            static_cast<std::uint64_t>(reply->outcome));
     } else if (auto* notes = std::get_if<control::Notes>(&effects[i])) {
-      if (options_.trace)
-        for (const control::Note& n : notes->notes)
-          say(std::string("note ") + std::string(identifier(n.kind)));
+      for (const control::Note& n : notes->notes) say(fmt::format("note {}", identifier(n.kind)));
     }
   }
 }
