@@ -225,8 +225,10 @@ bool ControlCore::heartbeat_fresh(Now now, SiteId writer) const {
     if (site == writer || !fresh_agent(now, site)) continue;
     const DatabaseStatus& db = agents_[site.value].report.database;
     if (db.source != writer || db.heartbeat_age == kNever) continue;
-    bool recent = rows_behind(site) < config_.heartbeat_fresh;  // a backlog being applied is not life
-    if (db.heartbeat_age < config_.heartbeat_fresh && recent) return true;
+    // A backlog being applied is not life; but the standby's report may have been long on its way,
+    // which looks like a backlog of that length.
+    bool backlog = rows_behind(site) >= config_.heartbeat_fresh + config_.report_stale;
+    if (db.heartbeat_age < config_.heartbeat_fresh && !backlog) return true;
   }
   return false;
 }

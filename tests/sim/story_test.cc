@@ -75,5 +75,7 @@ TEST(Recorded, ControlThatIsCutOffDoesNotTakeLateReportsForSilence) {
   EXPECT_EQ(violation(206), "");
 }
 
+TEST(Recorded, AStandbysReportLongOnItsWayIsNoBacklog) { EXPECT_EQ(violation(317806), ""); }
+
 }  // namespace
 }  // namespace leeward::sim
