@@ -18,6 +18,10 @@ password_file=${LEEWARD_ADMIN_PASSWORD_FILE:?names the file with the password of
 run_as=$(id -un)
 mkdir -p "$data"
 data=$(cd "$data" && pwd)
+# A starting server deletes every "#sql" file that it finds in its temporary directory, another server's
+# included, so each has its own.
+mkdir -p "$data/tmp"
+export TMPDIR=$data/tmp
 
 if [[ ! -e $data/initialised ]]; then
   rm -rf "$data/files"

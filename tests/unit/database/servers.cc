@@ -28,7 +28,7 @@ const std::string& pristine_data() {
     std::string data = directory.path() + "/data";
     Process install({"mariadb-install-db", "--no-defaults",
                      "--auth-root-authentication-method=normal", "--skip-test-db", "--user=root",
-                     "--datadir=" + data});
+                     "--datadir=" + data, "--tmpdir=" + directory.path()});
     LEEWARD_CHECK(install.end(0) == 0);
     return data;
   }();
@@ -114,6 +114,8 @@ void MariadbServer::start() {
                                      "--no-defaults",
                                      "--user=root",
                                      "--datadir=" + d + "/data",
+                                     // A starting server deletes every "#sql" file in a shared one.
+                                     "--tmpdir=" + d,
                                      "--socket=" + d + "/m.sock",
                                      "--pid-file=" + d + "/m.pid",
                                      "--log-error=" + d + "/error.log",

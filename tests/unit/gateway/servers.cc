@@ -118,11 +118,13 @@ MariadbServer::MariadbServer(const std::string& name) : port_(free_port()) {
   run("mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db "
       "--innodb-log-file-size=8M --innodb-buffer-pool-size=16M --innodb-use-native-aio=0 "
       "--datadir=" +
-          data + user,
+          data + " --tmpdir=" + directory_.path().string() + user,
       directory_.path() / "install.log");
   std::vector<std::string> argv{"mariadbd",
                                 "--no-defaults",
                                 "--datadir=" + data,
+                                // A starting server deletes every "#sql" file in a shared one.
+                                "--tmpdir=" + directory_.path().string(),
                                 "--port=" + std::to_string(port_),
                                 "--bind-address=127.0.0.1",
                                 "--socket=" + (directory_.path() / "s").string(),

@@ -65,6 +65,7 @@ DatabaseStatus database() {
   d.applied = Position{12};
   d.diverged = true;
   d.heartbeat_age = 250ms;
+  d.heartbeat_written = kTime;
   d.lag = -3ms;  // clocks of two sites differ
   return d;
 }
@@ -72,6 +73,8 @@ DatabaseStatus database() {
 AgentReport report() {
   AgentReport a;
   a.site = kWitness;
+  a.life = 12;
+  a.sequence = 34;
   a.highest_epoch = Epoch{8};
   a.lease_epoch = Epoch{7};
   a.by_promise = true;
@@ -113,6 +116,8 @@ TEST(ModelJson, CarriesEveryFieldBothWays) {
   expect_round_trip(EventRecord{5, kTime, "plan.step", "gcp", Epoch{2}, "Grüße"}, {});
   VantageReport vantage;
   vantage.vantage = kWitness;
+  vantage.life = 5;
+  vantage.sequence = 6;
   vantage.health = {Health::kUp, Health::kDown, Health::kUnknown};
   vantage.failures = {0, 255, 1};
   vantage.detail = "connection refused";
@@ -198,7 +203,7 @@ TEST(ModelJson, NamesThePathOfWhatItCannotRead) {
   EXPECT_EQ(agent_report_from_json(p, report_json.dump()).error().message,
             "database.epoch: missing");
   auto vantage = vantage_report_from_json(
-      p, R"({"vantage":"aws","health":{"azure":"up"},"failures":{},"detail":""})");
+      p, R"({"vantage":"aws","life":1,"sequence":1,"health":{"azure":"up"},"failures":{},"detail":""})");
   EXPECT_EQ(vantage.error().message, "health.azure: unknown site");
   EXPECT_EQ(record_from_json(p, "{").error().code, Code::kCorrupt);
   EXPECT_EQ(record_from_json(p, "[]").error().message, "JSON value must be an object");
