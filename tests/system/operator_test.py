@@ -116,7 +116,7 @@ def test_events_tell_the_story_in_order(shop):
 
 
 def test_maintenance_stops_automatic_failover_only(shop):
-    shop.cli("maintenance", "on", "--yes", check=True)
+    shop.cli("maintenance", "on", check=True)
     status = shop.status()
     assert status["paused"] and not status["failover"]["possible"]
     assert shop.cli("status", "--check").returncode == UNHEALTHY
