@@ -324,7 +324,7 @@ Duration ControlCore::estimated_loss(Now now, SiteId to, bool& known) const {
   const SeenAgent& writer = agents_[record_.intent.writer.value];
   known = true;
   if (!writer.seen || writer.report.writing_epoch != record_.intent.epoch) return heartbeat;
-  return std::max({Duration{0}, heartbeat - (now.boot - writer.when), rows_behind(to)});
+  return std::max({loss_floor_, heartbeat - (now.boot - writer.when), rows_behind(to)});
 }
 
 // Why the data at `to` could not take over.
@@ -425,6 +425,7 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
               LEEWARD_GUARD("heartbeat-veto", !heartbeat_fresh(now, writer));
   if (!dead) {
     down_since_ = BootTime{};
+    loss_floor_ = Duration{};
     if (record_.proposal && verdict(now, writer) == Health::kUp) {
       ServiceRecord r = next_record();
       r.proposal.reset();
@@ -435,6 +436,11 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
   }
   if (down_since_ == BootTime{}) down_since_ = now.boot;
   SiteId to = other_site(writer);
+  // The estimate is a difference of two growing ages on two clocks: drift alone would shrink it below
+  // the RPO in time, and a failover that was left to a person would start by itself.
+  bool known = false;
+  Duration loss = estimated_loss(now, to, known);
+  if (known) loss_floor_ = loss;
   Readiness ready = readiness(now, to);
   if (ready.why_not.empty()) {
     ServiceRecord r = next_record();

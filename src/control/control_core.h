@@ -217,6 +217,7 @@ class ControlCore {
   BootTime step_since_{};     // this process saw the plan enter its step
   BootTime blocked_since_{};  // this process first saw `blocked`
   BootTime down_since_{};     // the writer, by this process; zero: it is not
+  Duration loss_floor_{};     // largest loss estimated since then
   BootTime last_step_{};      // of this core
   BootTime settled_at_{};     // reports before this are old ones from a queue
   std::vector<Note> notes_;
