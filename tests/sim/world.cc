@@ -142,11 +142,15 @@ bool World::defer(Event& e) {
                    : of_agent ? state_.agents[e.node].paused_until
                               : 0;
   if (until <= state_.time) return false;
-  if (e.life == 0 && e.kind != Kind::kAgentReport && e.kind != Kind::kDatabaseStatus &&
-      e.kind != Kind::kHeartbeat && e.kind != Kind::kClientWrite)
-    e.life = of_control ? state_.control.life
-                        : state_.agents[e.node].life;  // what waits dies with the process
-  queue_.push(until + 1, std::move(e));
+  // The rounds of a process (its looks, reports, heartbeats) belong to whatever life it has, so they
+  // must not wait for the end of a pause that the process may not live to see. All else that waits
+  // dies with the process.
+  bool round = e.life == 0 && (e.kind == Kind::kAgentReport || e.kind == Kind::kDatabaseStatus ||
+                               e.kind == Kind::kHeartbeat || e.kind == Kind::kClientWrite);
+  if (!round && e.life == 0)
+    e.life = of_control ? state_.control.life : state_.agents[e.node].life;
+  constexpr TrueTime kRound = 200 * kMs;
+  queue_.push(round ? std::min(until + 1, state_.time + kRound) : until + 1, std::move(e));
   return true;
 }
 
