@@ -13,7 +13,7 @@
 #include <tuple>
 
 #include "base/file.h"
-#include "database/gtid.h"
+#include "mysql/gtid.h"
 
 namespace leeward::database {
 namespace {
@@ -94,7 +94,7 @@ std::optional<WallTime> parse_time(const std::string& text) {
 // Epoch, sequence and the rest: the order in which the transactions were committed.
 std::tuple<std::uint64_t, std::uint64_t, std::string_view> order(const LedgerEntry& entry) {
   std::string_view gtid = std::string_view(entry.id).substr(0, entry.id.find('@'));
-  auto parsed = parse_gtids(gtid);
+  auto parsed = mysql::parse_gtids(gtid);
   std::uint64_t sequence = parsed && !parsed->empty() ? parsed->front().sequence : 0;
   return {entry.epoch.value, sequence, entry.id};
 }

@@ -9,13 +9,13 @@
 
 #include "database/internal/node.h"
 #include "database/internal/rejoin.h"
-#include "database/internal/sql.h"
 #include "database/ledger.h"
+#include "mysql/sql.h"
 
 namespace leeward::database {
 
-using internal::SqlConnection;
-using internal::SqlTarget;
+using mysql::SqlConnection;
+using mysql::SqlTarget;
 
 namespace {
 
@@ -40,7 +40,7 @@ constexpr Requirement kRequirements[] = {
     {"mysql56_temporal_format", "1", "SET GLOBAL mysql56_temporal_format = 1"},
 };
 
-std::string failed_requirements(const internal::SqlRows& rows) {
+std::string failed_requirements(const mysql::SqlRows& rows) {
   std::string text;
   for (const Requirement& need : kRequirements) {
     std::string value = rows.cell(0, need.variable).value_or("");
@@ -99,7 +99,8 @@ struct Mariadb::Impl {
   }
   // The connection for everything but status(); opened when there is none that works.
   Result<SqlConnection*> control(BootTime deadline) { return reopen(control_sql, deadline); }
-  Result<SqlConnection*> reopen(std::optional<SqlConnection>& slot, BootTime deadline);
+  Result<SqlConnection*> reopen(std::optional<SqlConnection>& slot,
+                                       BootTime deadline);
   SiteId site_at(const Endpoint& endpoint) const;
   Result<DatabaseStatus> read_status(SqlConnection& sql, BootTime deadline);
   void note_heartbeat(DatabaseStatus& status, const std::string& row, double written_at);
@@ -124,7 +125,7 @@ struct Mariadb::Impl {
 };
 
 Result<SqlConnection*> Mariadb::Impl::reopen(std::optional<SqlConnection>& slot,
-                                             BootTime deadline) {
+                                                    BootTime deadline) {
   if (!slot || !slot->usable()) {
     slot.reset();
     auto opened = SqlConnection::open(admin_at(options.local), deadline);
@@ -152,8 +153,8 @@ void Mariadb::Impl::note_heartbeat(DatabaseStatus& status, const std::string& ro
   }
   heartbeat_look = now;
   if (heartbeat_moved) status.heartbeat_age = now - heartbeat_seen;
-  status.heartbeat_written = WallTime(std::chrono::duration_cast<Duration>(
-      std::chrono::duration<double>(written_at)));
+  status.heartbeat_written =
+      WallTime(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(written_at)));
   auto wall = std::chrono::duration<double>(SystemClock().now().wall.time_since_epoch()).count();
   status.lag = std::chrono::duration_cast<Duration>(
       std::chrono::duration<double>(std::max(0.0, wall - written_at)));
@@ -176,13 +177,13 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
         "SELECT @@read_only AS read_only, @@gtid_binlog_pos AS b, @@gtid_slave_pos AS s", deadline);
     if (!rows) return fail(std::move(rows.error()));
   }
-  auto logged = parse_gtid_position(rows->cell(0, "b").value_or(""));
+  auto logged = mysql::parse_gtid_position(rows->cell(0, "b").value_or(""));
   if (!logged) return fail(std::move(logged.error()));
-  auto applied = parse_gtid_position(rows->cell(0, "s").value_or(""));
+  auto applied = mysql::parse_gtid_position(rows->cell(0, "s").value_or(""));
   if (!applied) return fail(std::move(applied.error()));
   status.reachable = true;
   status.read_only = rows->cell(0, "read_only") != "0";
-  status.written = later(*logged, *applied).position();
+  status.written = mysql::later(*logged, *applied).position();
   status.applied = applied->position();
   status.received = status.applied;
   status.epoch.value = std::strtoull(rows->cell(0, "epoch").value_or("0").c_str(), nullptr, 10);

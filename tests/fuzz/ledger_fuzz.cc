@@ -3,12 +3,12 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "database/gtid.h"
 #include "database/ledger.h"
+#include "mysql/gtid.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
-  (void)leeward::database::parse_gtid_position(text);
+  (void)leeward::mysql::parse_gtid_position(text);
   auto entry = leeward::database::parse_ledger_entry(text);
   if (!entry) return 0;
   std::string once = to_json(*entry);

@@ -8,7 +8,7 @@ namespace leeward::database::internal {
 namespace {
 
 template <typename Number>
-Number number_or_zero(const Cell& cell) {
+Number number_or_zero(const mysql::Cell& cell) {
   Number number{};
   if (cell) std::from_chars(cell->data(), cell->data() + cell->size(), number);
   return number;
@@ -21,7 +21,7 @@ ReplicationState state_of(const std::string& io, const std::string& sql, bool fa
 
 // Ends client sessions: all but replication, the event scheduler, this connection and those that
 // `spared` (a condition on information_schema.processlist) names.
-Status end_sessions(SqlConnection& sql, const std::string& spared, BootTime deadline) {
+Status end_sessions(mysql::SqlConnection& sql, const std::string& spared, BootTime deadline) {
   auto sessions = sql.query(
       "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user NOT IN "
       "('system user', 'event_scheduler') AND command NOT LIKE 'Binlog Dump%' AND NOT " +
@@ -37,7 +37,7 @@ Status end_sessions(SqlConnection& sql, const std::string& spared, BootTime dead
 
 }  // namespace
 
-Result<Link> read_link(SqlConnection& sql, BootTime deadline) {
+Result<Link> read_link(mysql::SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query("SHOW ALL SLAVES STATUS", deadline);
   if (!rows) return fail(std::move(rows.error()));
   Link link;
@@ -50,23 +50,24 @@ Result<Link> read_link(SqlConnection& sql, BootTime deadline) {
   // A refused connection is retried; what the source itself refuses stops the thread.
   link.state = state_of(text("Slave_IO_Running"), text("Slave_SQL_Running"), link.apply_failed);
   link.error = link.apply_failed ? text("Last_SQL_Error") : text("Last_IO_Error");
-  auto received = parse_gtid_position(text("Gtid_IO_Pos"));
+  auto received = mysql::parse_gtid_position(text("Gtid_IO_Pos"));
   if (!received) return fail(std::move(received.error()));
   link.received = std::move(*received);
   return link;
 }
 
-Result<GtidPosition> read_position(SqlConnection& sql, BootTime deadline) {
+Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query("SELECT @@gtid_binlog_pos AS b, @@gtid_slave_pos AS s", deadline);
   if (!rows) return fail(std::move(rows.error()));
-  auto logged = parse_gtid_position(rows->cell(0, "b").value_or(""));
+  auto logged = mysql::parse_gtid_position(rows->cell(0, "b").value_or(""));
   if (!logged) return fail(std::move(logged.error()));
-  auto applied = parse_gtid_position(rows->cell(0, "s").value_or(""));
+  auto applied = mysql::parse_gtid_position(rows->cell(0, "s").value_or(""));
   if (!applied) return fail(std::move(applied.error()));
-  return later(*logged, *applied);
+  return mysql::later(*logged, *applied);
 }
 
-Result<std::optional<std::vector<EpochRow>>> read_epochs(SqlConnection& sql, BootTime deadline) {
+Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
+                                                         BootTime deadline) {
   auto rows =
       sql.query("SELECT epoch, site, promoted_gtid FROM leeward.epoch ORDER BY epoch", deadline);
   if (!rows) {
@@ -76,7 +77,7 @@ Result<std::optional<std::vector<EpochRow>>> read_epochs(SqlConnection& sql, Boo
   }
   std::vector<EpochRow> epochs;
   for (const auto& row : rows->rows) {
-    auto promoted = parse_gtid_position(row[2].value_or(""));
+    auto promoted = mysql::parse_gtid_position(row[2].value_or(""));
     if (!promoted) return fail(std::move(promoted.error()));
     epochs.push_back(
         {Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted});
@@ -84,7 +85,7 @@ Result<std::optional<std::vector<EpochRow>>> read_epochs(SqlConnection& sql, Boo
   return epochs;
 }
 
-Result<History> read_history(SqlConnection& sql, BootTime deadline) {
+Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline) {
   History history;
   auto epochs = read_epochs(sql, deadline);
   if (!epochs) return fail(std::move(epochs.error()));
@@ -96,13 +97,13 @@ Result<History> read_history(SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query("SELECT @@server_id AS id, @@gtid_binlog_state AS state", deadline);
   if (!rows) return fail(std::move(rows.error()));
   history.server = number_or_zero<std::uint32_t>(rows->cell(0, "id"));
-  auto state = parse_gtids(rows->cell(0, "state").value_or(""));
+  auto state = mysql::parse_gtids(rows->cell(0, "state").value_or(""));
   if (!state) return fail(std::move(state.error()));
   history.state = std::move(*state);
   return history;
 }
 
-Status make_read_only(SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
+Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
                       BootTime deadline) {
   // SET GLOBAL read_only waits for running transactions, so end them first. A session that slips in
   // between, or an administrator with an open transaction, costs one more round of at most a
@@ -118,7 +119,7 @@ Status make_read_only(SqlConnection& sql, const std::string& admin_user, std::ui
   }
 }
 
-Status forget_sources(SqlConnection& sql, BootTime deadline) {
+Status forget_sources(mysql::SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query("SHOW ALL SLAVES STATUS", deadline);
   if (!rows) return fail(std::move(rows.error()));
   for (std::size_t i = 0; i < rows->rows.size(); ++i) {

@@ -6,9 +6,9 @@
 #include <filesystem>
 
 #include "base/file.h"
-#include "database/internal/binlog_reader.h"
 #include "database/internal/extract.h"
 #include "database/internal/undo.h"
+#include "mysql/binlog_reader.h"
 
 namespace leeward::database::internal {
 namespace {
@@ -17,19 +17,19 @@ constexpr Duration kReadStall = 30s;
 constexpr Duration kUndoTimeout = 10min;
 constexpr std::size_t kUndoBytesMax = 256u << 20;  // row images kept in memory; beyond: reload
 
-Result<DecoderContext> decoder_context(SqlConnection& sql, BootTime deadline) {
+Result<mysql::DecoderContext> decoder_context(mysql::SqlConnection& sql, BootTime deadline) {
   auto charsets = sql.query(
       "SELECT id, character_set_name FROM information_schema.collation_character_set_applicability",
       deadline);
   if (!charsets) return fail(std::move(charsets.error()));
-  std::map<std::uint32_t, TextKind> kinds;
+  std::map<std::uint32_t, mysql::TextKind> kinds;
   for (const auto& row : charsets->rows) {
     std::string charset = row[1].value_or("");
     bool opaque = charset == "binary" || charset == "ucs2" || charset.starts_with("utf16") ||
                   charset == "utf32";
-    TextKind kind = opaque                        ? TextKind::kOpaque
-                    : charset.starts_with("utf8") ? TextKind::kUtf8
-                                                  : TextKind::kAscii;
+    mysql::TextKind kind = opaque                        ? mysql::TextKind::kOpaque
+                           : charset.starts_with("utf8") ? mysql::TextKind::kUtf8
+                                                         : mysql::TextKind::kAscii;
     kinds[static_cast<std::uint32_t>(std::atoi(row[0].value_or("0").c_str()))] = kind;
   }
   auto columns = sql.query(
@@ -39,31 +39,32 @@ Result<DecoderContext> decoder_context(SqlConnection& sql, BootTime deadline) {
       "'performance_schema')",
       deadline);
   if (!columns) return fail(std::move(columns.error()));
-  std::map<std::string, Disguise> disguises;
+  std::map<std::string, mysql::Disguise> disguises;
   for (const auto& row : columns->rows) {
     std::string type = row[3].value_or("");
-    disguises[quote_name(*row[0]) + quote_name(*row[1]) + quote_name(*row[2])] =
-        type == "uuid"    ? Disguise::kUuid
-        : type == "inet4" ? Disguise::kInet4
-                          : Disguise::kInet6;
+    disguises[mysql::quote_name(*row[0]) + mysql::quote_name(*row[1]) +
+              mysql::quote_name(*row[2])] = type == "uuid"    ? mysql::Disguise::kUuid
+                                            : type == "inet4" ? mysql::Disguise::kInet4
+                                                              : mysql::Disguise::kInet6;
   }
-  DecoderContext context;
+  mysql::DecoderContext context;
   context.text_kind = [kinds = std::move(kinds)](std::uint32_t collation) {
     auto found = kinds.find(collation);
-    return found == kinds.end() ? TextKind::kOpaque : found->second;
+    return found == kinds.end() ? mysql::TextKind::kOpaque : found->second;
   };
   context.disguise = [disguises = std::move(disguises)](
                          std::string_view schema, std::string_view table, std::string_view column) {
-    if (disguises.empty()) return Disguise::kNone;
-    auto found = disguises.find(quote_name(schema) + quote_name(table) + quote_name(column));
-    return found == disguises.end() ? Disguise::kNone : found->second;
+    if (disguises.empty()) return mysql::Disguise::kNone;
+    auto found = disguises.find(mysql::quote_name(schema) + mysql::quote_name(table) +
+                                mysql::quote_name(column));
+    return found == disguises.end() ? mysql::Disguise::kNone : found->second;
   };
   return context;
 }
 
-std::size_t raw_bytes(const Transaction& transaction) {
+std::size_t raw_bytes(const mysql::Transaction& transaction) {
   std::size_t bytes = 0;
-  for (const RawRows& rows : transaction.raw)
+  for (const mysql::RawRows& rows : transaction.raw)
     for (const std::string& image : rows.images) bytes += image.size() + sizeof image;
   return bytes;
 }
@@ -81,7 +82,7 @@ Status Rejoin::enter(FollowPhase phase) {
 Result<FollowOutcome> Rejoin::run(const std::string& reload_because) {
   if (auto entered = enter(FollowPhase::kCompare); !entered)
     return fail(std::move(entered.error()));
-  auto source = SqlConnection::open(remote(), soon());
+  auto source = mysql::SqlConnection::open(remote(), soon());
   if (!source) return fail(std::move(source.error()).wrap("follow"));
   auto theirs = read_history(*source, soon());
   if (!theirs) return fail(std::move(theirs.error()).wrap("follow"));
@@ -144,19 +145,19 @@ Result<Lost> Rejoin::extract(const Parting& parting, const History& own) {
     return fail(std::move(entered.error()));
   auto context = decoder_context(sql_, soon());
   if (!context) return fail(std::move(context.error()));
-  BinlogDecoder decoder(std::move(*context));
+  mysql::BinlogDecoder decoder(std::move(*context));
   bool errant = parting.kind == Parting::Kind::kErrant;
   std::string site = options_.site_name(options_.site);
   Lost lost;
   if (errant) lost.obstacle = "something was written here while another site was the writer";
   std::size_t bytes = 0;
   std::uint64_t last = 0;
-  auto read =
-      read_binlog(local(), parting.shared, kReadStall, [&](std::string_view event) -> Status {
+  auto read = mysql::read_binlog(
+      local(), parting.shared, kReadStall, [&](std::string_view event) -> Status {
         auto fed = decoder.feed(event);
         if (!fed) return fail(std::move(fed.error()));
         if (!*fed) return {};
-        Transaction& transaction = **fed;
+        mysql::Transaction& transaction = **fed;
         last = transaction.gtid.sequence;
         if (errant && transaction.gtid.server != own.server) return {};
         ++at_.transactions;
@@ -204,14 +205,14 @@ Status Rejoin::keep(const Lost& lost) {
 }
 
 // What the log cannot tell: tables whose rows cannot be changed back one by one.
-Result<std::string> Rejoin::obstacle_in_schema(const std::vector<Transaction>& lost) {
+Result<std::string> Rejoin::obstacle_in_schema(const std::vector<mysql::Transaction>& lost) {
   std::set<std::string> touched, parents;
-  for (const Transaction& transaction : lost)
-    for (const RawRows& rows : transaction.raw) {
+  for (const mysql::Transaction& transaction : lost)
+    for (const mysql::RawRows& rows : transaction.raw) {
       std::string table =
           "(" + sql_.quote(rows.table->schema) + "," + sql_.quote(rows.table->name) + ")";
       touched.insert(table);
-      if (rows.kind != ChangeKind::kInsert) parents.insert(table);
+      if (rows.kind != mysql::ChangeKind::kInsert) parents.insert(table);
     }
   auto list = [](const std::set<std::string>& tables) {
     std::string text;
@@ -242,7 +243,7 @@ Result<std::string> Rejoin::obstacle_in_schema(const std::vector<Transaction>& l
   return cascades->scalar();
 }
 
-Status Rejoin::rewind(const Lost& lost, const GtidPosition& shared) {
+Status Rejoin::rewind(const Lost& lost, const mysql::GtidPosition& shared) {
   auto obstacle = obstacle_in_schema(lost.transactions);
   if (!obstacle) return fail(std::move(obstacle.error()));
   if (!obstacle->empty()) return fail(Code::kRefused, "{}", *obstacle);
@@ -262,7 +263,7 @@ Status Rejoin::rewind(const Lost& lost, const GtidPosition& shared) {
   return reset_to(to_string(shared));
 }
 
-Status Rejoin::undo(const std::vector<std::string>& statements, const GtidPosition& shared) {
+Status Rejoin::undo(const std::vector<std::string>& statements, const mysql::GtidPosition& shared) {
   BootTime deadline = BootClock::now() + kUndoTimeout;
   for (const char* prepare : {"SET SESSION sql_log_bin = 0", "START TRANSACTION"})
     if (auto done = sql_.execute(prepare, deadline); !done) return done;

@@ -14,17 +14,18 @@
 #include <string>
 #include <vector>
 
-#include "database/internal/binlog.h"
 #include "database/internal/node.h"
-#include "database/internal/sql.h"
 #include "database/ledger.h"
 #include "database/mariadb.h"
+#include "mysql/binlog.h"
+#include "mysql/sql.h"
 
 namespace leeward::database::internal {
 
 // Transactions of the own log that the source lacks.
 struct Lost {
-  std::vector<Transaction> transactions;  // as far as they fit into memory, without their changes
+  std::vector<mysql::Transaction>
+      transactions;  // as far as they fit into memory, without their changes
   std::vector<LedgerEntry> entries;
   std::string obstacle;  // why they cannot be undone; empty: they can
 };
@@ -33,7 +34,7 @@ class Rejoin {
  public:
   // References must outlive run(). `sql` is the local server's control connection, already fenced.
   Rejoin(const MariadbOptions& options, Endpoint source, Epoch epoch, Ledger& ledger,
-         SqlConnection& sql, const FollowCallback& progress, std::atomic<bool>& diverged)
+         mysql::SqlConnection& sql, const FollowCallback& progress, std::atomic<bool>& diverged)
       : options_(options),
         source_(std::move(source)),
         epoch_(epoch),
@@ -42,40 +43,44 @@ class Rejoin {
         progress_(progress),
         diverged_(diverged) {}
 
-  // With `reload_because` the data is copied afresh even if nothing was lost (what was, is kept in the
-  // ledger as ever); empty: only where it must be.
+  // With `reload_because` the data is copied afresh even if nothing was lost (what was, is kept in
+  // the ledger as ever); empty: only where it must be.
   Result<FollowOutcome> run(const std::string& reload_because);
 
  private:
   // rejoin.cc
   Status enter(FollowPhase phase);
   BootTime soon() const { return BootClock::now() + options_.control_timeout; }
-  SqlTarget local() const { return {options_.local, options_.admin_user, options_.admin_password}; }
-  SqlTarget remote() const { return {source_, options_.admin_user, options_.admin_password}; }
+  mysql::SqlTarget local() const {
+    return {options_.local, options_.admin_user, options_.admin_password};
+  }
+  mysql::SqlTarget remote() const {
+    return {source_, options_.admin_user, options_.admin_password};
+  }
   Status finish_interrupted_rewind();
   Result<Lost> extract(const Parting& parting, const History& own);
   Status keep(const Lost& lost);
-  Result<std::string> obstacle_in_schema(const std::vector<Transaction>& lost);
-  Status rewind(const Lost& lost, const GtidPosition& shared);
+  Result<std::string> obstacle_in_schema(const std::vector<mysql::Transaction>& lost);
+  Status rewind(const Lost& lost, const mysql::GtidPosition& shared);
   Status reset_to(const std::string& shared);
-  Status undo(const std::vector<std::string>& statements, const GtidPosition& shared);
+  Status undo(const std::vector<std::string>& statements, const mysql::GtidPosition& shared);
   Status connect();
   Status recover(const Parting& parting, const History& own, const std::string& reload_because);
   std::string journal_path() const { return options_.state_dir + "/rejoin.json"; }
 
   // reload.cc
   Status reload(const std::string& why);
-  Result<std::vector<std::string>> user_schemas(SqlConnection& sql);
+  Result<std::vector<std::string>> user_schemas(mysql::SqlConnection& sql);
   Result<bool> holds_tables();
   Status drop_schemas();
-  Status copy_schemas(SqlConnection& source);
-  Status copy_accounts(SqlConnection& source);
+  Status copy_schemas(mysql::SqlConnection& source);
+  Status copy_accounts(mysql::SqlConnection& source);
 
   const MariadbOptions& options_;
   const Endpoint source_;
   const Epoch epoch_;
   Ledger& ledger_;
-  SqlConnection& sql_;
+  mysql::SqlConnection& sql_;
   const FollowCallback& progress_;
   std::atomic<bool>& diverged_;
   FollowProgress at_;

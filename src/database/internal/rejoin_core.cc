@@ -21,7 +21,7 @@ const EpochRow* first_above(const std::vector<EpochRow>& epochs, Epoch epoch) {
 
 // Last transaction in the own log that this server wrote itself.
 std::uint64_t own_sequence(const History& own) {
-  for (const Gtid& gtid : own.state)
+  for (const mysql::Gtid& gtid : own.state)
     if (gtid.domain == 0 && gtid.server == own.server) return gtid.sequence;
   return 0;
 }
@@ -48,7 +48,7 @@ Result<Parting> compare(const History& own, const History& source, Epoch expecte
       return Parting{Parting::Kind::kErrant, current.promoted};
     return Parting{};
   }
-  GtidPosition shared = left->promoted;
+  mysql::GtidPosition shared = left->promoted;
   const EpochRow* mine = first_above(own.epochs, common);
   if (mine && mine->promoted.position() < shared.position()) shared = mine->promoted;
   if (own.position.position() > shared.position()) return Parting{Parting::Kind::kAhead, shared};

@@ -12,23 +12,23 @@
 #include <string>
 #include <vector>
 
-#include "database/gtid.h"
 #include "model/ids.h"
+#include "mysql/gtid.h"
 
 namespace leeward::database::internal {
 
 struct EpochRow {
   Epoch epoch;
   std::string site;
-  GtidPosition promoted;  // the position just before this promotion
+  mysql::GtidPosition promoted;  // the position just before this promotion
 };
 
 struct History {
-  bool member = false;           // has the schema `leeward`
-  std::vector<EpochRow> epochs;  // ascending
-  GtidPosition position;         // last transaction, own or replicated
-  std::vector<Gtid> state;       // last own-log transaction of every server
-  std::uint32_t server = 0;      // its server_id
+  bool member = false;             // has the schema `leeward`
+  std::vector<EpochRow> epochs;    // ascending
+  mysql::GtidPosition position;    // last transaction, own or replicated
+  std::vector<mysql::Gtid> state;  // last own-log transaction of every server
+  std::uint32_t server = 0;        // its server_id
 
   Epoch epoch() const { return epochs.empty() ? Epoch{} : epochs.back().epoch; }
 };
@@ -41,7 +41,7 @@ struct Parting {
     kErrant,  // something was written here while another site was the writer
   };
   Kind kind = Kind::kNone;
-  GtidPosition shared;  // kAhead and kErrant: where to read the own log from
+  mysql::GtidPosition shared;  // kAhead and kErrant: where to read the own log from
 };
 
 // kRefused when either server's newest epoch contradicts `expected`.

@@ -15,19 +15,19 @@ constexpr const char* kSystemSchemas =
     "('mysql', 'information_schema', 'performance_schema', 'sys')";
 
 // Every account but those that belong to the server itself or to its administrator.
-std::string account_query(SqlConnection& sql, const std::string& admin_user) {
+std::string account_query(mysql::SqlConnection& sql, const std::string& admin_user) {
   return "SELECT user, host, COALESCE(JSON_VALUE(priv, '$.is_role'), 'false') IN ('true', '1') AS "
          "role FROM "
          "mysql.global_priv WHERE user NOT IN ('root', 'mysql', 'mariadb.sys', 'PUBLIC', " +
          sql.quote(admin_user) + ") ORDER BY role DESC, user, host";
 }
 
-std::string account_name(SqlConnection& sql, const std::vector<Cell>& row) {
+std::string account_name(mysql::SqlConnection& sql, const std::vector<mysql::Cell>& row) {
   bool role = row[2] == "1";
   return sql.quote(row[0].value_or("")) + (role ? "" : "@" + sql.quote(row[1].value_or("")));
 }
 
-std::vector<std::string> client_arguments(const char* program, const SqlTarget& target) {
+std::vector<std::string> client_arguments(const char* program, const mysql::SqlTarget& target) {
   return {program,
           "--no-defaults",
           "--host=" + target.endpoint.host,
@@ -39,7 +39,7 @@ std::vector<std::string> client_arguments(const char* program, const SqlTarget& 
 
 }  // namespace
 
-Result<std::vector<std::string>> Rejoin::user_schemas(SqlConnection& sql) {
+Result<std::vector<std::string>> Rejoin::user_schemas(mysql::SqlConnection& sql) {
   auto rows =
       sql.query(std::string("SELECT schema_name FROM information_schema.schemata WHERE schema_name "
                             "NOT IN ") +
@@ -65,7 +65,7 @@ Status Rejoin::reload(const std::string& why) {
   options_.logger.warn("copying all data from the source", {{"why", why}});
   outcome_.kind = FollowOutcome::Kind::kReseeded;
   outcome_.why_reseeded = why;
-  auto source = SqlConnection::open(remote(), soon());
+  auto source = mysql::SqlConnection::open(remote(), soon());
   if (!source) return fail(std::move(source.error()));
   if (auto made = make_directories(options_.state_dir); !made) return made;
   auto noted = write_file_durably(
@@ -89,7 +89,8 @@ Status Rejoin::drop_schemas() {
       !off)
     return off;
   for (const std::string& schema : *schemas)
-    if (auto dropped = sql_.execute("DROP DATABASE " + quote_name(schema), deadline); !dropped)
+    if (auto dropped = sql_.execute("DROP DATABASE " + mysql::quote_name(schema), deadline);
+        !dropped)
       return dropped;
   if (auto on = sql_.execute("SET SESSION sql_log_bin = 1, foreign_key_checks = 1", deadline); !on)
     return on;
@@ -100,7 +101,7 @@ Status Rejoin::drop_schemas() {
 
 // One snapshot of everything, with its GTID position as the last statement; nothing of it is logged
 // here.
-Status Rejoin::copy_schemas(SqlConnection& source) {
+Status Rejoin::copy_schemas(mysql::SqlConnection& source) {
   auto schemas = user_schemas(source);
   if (!schemas) return fail(std::move(schemas.error()));
   Program dump{client_arguments("mariadb-dump", remote()), {}};
@@ -131,7 +132,7 @@ Status Rejoin::copy_schemas(SqlConnection& source) {
 
 // Accounts lie in the schema `mysql`, which is each server's own; so they are carried over by
 // statement.
-Status Rejoin::copy_accounts(SqlConnection& source) {
+Status Rejoin::copy_accounts(mysql::SqlConnection& source) {
   auto theirs = source.query(account_query(source, options_.admin_user), soon());
   if (!theirs) return fail(std::move(theirs.error()));
   auto ours = sql_.query(account_query(sql_, options_.admin_user), soon());

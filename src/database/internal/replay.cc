@@ -1,14 +1,14 @@
 // Looking at, and replaying, one entry of the ledger on the writer.
 #include <algorithm>
 
-#include "database/internal/binlog.h"
-#include "database/internal/sql.h"
 #include "database/ledger.h"
+#include "mysql/binlog.h"
+#include "mysql/sql.h"
 
 namespace leeward::database {
 
-using internal::quote_name;
-using internal::SqlConnection;
+using mysql::quote_name;
+using mysql::SqlConnection;
 
 namespace {
 
@@ -51,7 +51,8 @@ class Replayer {
  public:
   static Result<Replayer> start(const ReplayTarget& target) {
     BootTime deadline = BootClock::now() + kReplayTimeout;
-    auto sql = SqlConnection::open({target.endpoint, target.user, target.password}, deadline);
+    auto sql =
+        SqlConnection::open({target.endpoint, target.user, target.password}, deadline);
     if (!sql) return fail(std::move(sql.error()));
     Replayer replayer(std::move(*sql), deadline);
     if (auto begun = replayer.sql_.execute("START TRANSACTION", deadline); !begun)
@@ -119,7 +120,8 @@ class Replayer {
   Status commit() { return sql_.execute("COMMIT", deadline_); }
 
  private:
-  Replayer(SqlConnection sql, BootTime deadline) : sql_(std::move(sql)), deadline_(deadline) {}
+  Replayer(SqlConnection sql, BootTime deadline)
+      : sql_(std::move(sql)), deadline_(deadline) {}
 
   Result<TargetTable> describe(const LedgerChange& change) {
     auto rows = sql_.query(
@@ -151,7 +153,7 @@ class Replayer {
 
   static std::optional<std::string> raw(const std::string& value) {
     if (!value.starts_with(kBase64Prefix)) return std::nullopt;
-    return internal::unbase64(std::string_view(value).substr(kBase64Prefix.size()));
+    return mysql::unbase64(std::string_view(value).substr(kBase64Prefix.size()));
   }
 
   // True of a row with exactly this value: collations, which take 'a' for 'A', are kept out of it.

@@ -15,7 +15,7 @@ constexpr std::uint8_t kFirstRowsV1 = 23, kFirstRowsV2 = 30;
 
 // BINLOG expects a sequence of events in base64. Checksums are declared off in the format
 // description, so that turned events need none.
-std::string statement(std::string_view events) { return "BINLOG '" + base64(events) + "'"; }
+std::string statement(std::string_view events) { return "BINLOG '" + mysql::base64(events) + "'"; }
 
 void set_size(std::string& event) {
   auto size = static_cast<std::uint32_t>(event.size());
@@ -23,9 +23,9 @@ void set_size(std::string& event) {
     event[kSizeOffset + i] = static_cast<char>(size >> (8 * i) & 0xff);
 }
 
-ChangeKind opposite(ChangeKind kind) {
-  if (kind == ChangeKind::kInsert) return ChangeKind::kDelete;
-  if (kind == ChangeKind::kDelete) return ChangeKind::kInsert;
+mysql::ChangeKind opposite(mysql::ChangeKind kind) {
+  if (kind == mysql::ChangeKind::kInsert) return mysql::ChangeKind::kDelete;
+  if (kind == mysql::ChangeKind::kDelete) return mysql::ChangeKind::kInsert;
   return kind;
 }
 
@@ -34,13 +34,13 @@ bool is_version2(std::uint8_t type) {
 }
 
 // The table map as it was logged, but for the checksum that has been cut off.
-std::string table_map(const Table& table) {
+std::string table_map(const mysql::Table& table) {
   std::string event = table.event;
   set_size(event);
   return event;
 }
 
-std::string turned(const RawRows& rows) {
+std::string turned(const mysql::RawRows& rows) {
   std::string event = rows.head;
   std::uint8_t first =
       is_version2(static_cast<std::uint8_t>(event[kTypeOffset])) ? kFirstRowsV2 : kFirstRowsV1;
@@ -61,7 +61,7 @@ std::string format_statement(const std::string& format) {
 
 }  // namespace
 
-Result<std::vector<std::string>> undo_statements(const std::vector<Transaction>& lost,
+Result<std::vector<std::string>> undo_statements(const std::vector<mysql::Transaction>& lost,
                                                  std::size_t statement_bytes_max) {
   std::vector<std::string> statements;
   const std::string* declared = nullptr;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "database/internal/binlog.h"
+#include "mysql/binlog.h"
 
 namespace leeward::database::internal {
 
@@ -14,7 +14,7 @@ namespace leeward::database::internal {
 // in the returned order inside one database transaction. The first one declares the event format.
 // kRefused when a single one would be larger than `statement_bytes_max` (the server's
 // max_allowed_packet).
-Result<std::vector<std::string>> undo_statements(const std::vector<Transaction>& lost,
+Result<std::vector<std::string>> undo_statements(const std::vector<mysql::Transaction>& lost,
                                                  std::size_t statement_bytes_max);
 
 }  // namespace leeward::database::internal

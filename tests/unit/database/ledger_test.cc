@@ -5,10 +5,13 @@
 #include <filesystem>
 #include <fstream>
 
-#include "servers.h"
+#include "servers/servers.h"
 
 namespace leeward::database {
 namespace {
+
+using testing::MariadbServer;
+using testing::TempDirectory;
 
 LedgerEntry update_entry(std::uint64_t sequence, const std::string& before,
                          const std::string& after) {

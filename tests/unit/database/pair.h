@@ -5,9 +5,13 @@
 
 #include "database/ledger.h"
 #include "database/mariadb.h"
-#include "servers.h"
+#include "servers/servers.h"
 
 namespace leeward::database {
+
+using testing::eventually;
+using testing::MariadbServer;
+using testing::TempDirectory;
 
 class Pair : public ::testing::Test {
  protected:

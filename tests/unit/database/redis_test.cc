@@ -3,10 +3,15 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include "servers.h"
+#include "servers/servers.h"
 
 namespace leeward::database {
 namespace {
+
+using testing::eventually;
+using testing::free_port;
+using testing::Process;
+using testing::TempDirectory;
 
 struct RedisServer {
   explicit RedisServer(const std::string& password = "")

@@ -1,4 +1,4 @@
-#include "database/internal/binlog_reader.h"
+#include "mysql/binlog_reader.h"
 
 #include <mariadb/mysql.h>
 // The header below needs the one above.
@@ -7,7 +7,7 @@
 
 #include <memory>
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 namespace {
 
 // The server drops an older reader with the same id; real servers number themselves from 1.
@@ -71,4 +71,4 @@ Status read_binlog(const SqlTarget& target, const GtidPosition& from, Duration s
   return fail(Code::kTimeout, "binary log reader: {} ({})", message, number);
 }
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

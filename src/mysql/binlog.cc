@@ -1,11 +1,11 @@
-#include "database/internal/binlog.h"
+#include "mysql/binlog.h"
 
 #include <algorithm>
 
-#include "database/internal/bytes.h"
-#include "database/internal/table_map.h"
+#include "mysql/bytes.h"
+#include "mysql/table_map.h"
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 namespace {
 
 constexpr std::size_t kHeaderBytes = 19;
@@ -289,4 +289,4 @@ Status BinlogDecoder::rows(const Header& header, std::string_view event) {
   return {};
 }
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

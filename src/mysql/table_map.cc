@@ -1,9 +1,9 @@
-#include "database/internal/table_map.h"
+#include "mysql/table_map.h"
 
-#include "database/internal/bytes.h"
-#include "database/internal/column_type.h"
+#include "mysql/bytes.h"
+#include "mysql/column_type.h"
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 namespace {
 
 constexpr std::size_t kColumnsMax = 4096;
@@ -260,4 +260,4 @@ std::optional<NamedTable> parse_table_map(std::string_view body, const DecoderCo
   return named;
 }
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

@@ -21,9 +21,9 @@
 #include <vector>
 
 #include "base/error.h"
-#include "database/gtid.h"
+#include "mysql/gtid.h"
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 
 // How the bytes of a column with some collation become text.
 enum class TextKind : std::uint8_t {
@@ -135,4 +135,4 @@ std::optional<std::string> unbase64(std::string_view text);
 // "compressed" framing of events and columns; nullopt when malformed or beyond 256 MiB.
 std::optional<std::string> inflate(std::string_view bytes, std::uint64_t size, bool raw);
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

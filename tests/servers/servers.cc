@@ -1,4 +1,4 @@
-#include "servers.h"
+#include "servers/servers.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 #include "base/check.h"
 #include "base/file.h"
 
-namespace leeward::database {
+namespace leeward::testing {
 namespace {
 
 constexpr Duration kStartLimit = 60s;
@@ -110,30 +110,16 @@ MariadbServer::MariadbServer(unsigned server_id, std::vector<std::string> option
 void MariadbServer::start() {
   std::string d = directory_.path();
   bool first = !std::filesystem::exists(d + "/data/binlog.index");
-  std::vector<std::string> arguments{"mariadbd",
-                                     "--no-defaults",
-                                     "--user=root",
-                                     "--datadir=" + d + "/data",
-                                     // A starting server deletes every "#sql" file in a shared one.
-                                     "--tmpdir=" + d,
-                                     "--socket=" + d + "/m.sock",
-                                     "--pid-file=" + d + "/m.pid",
-                                     "--log-error=" + d + "/error.log",
-                                     "--port=" + std::to_string(port_),
-                                     "--bind-address=127.0.0.1",
-                                     "--server-id=" + std::to_string(server_id_),
-                                     "--log-bin=binlog",
-                                     "--sync-binlog=1",
-                                     "--binlog-format=ROW",
-                                     "--binlog-row-image=FULL",
-                                     "--binlog-row-metadata=FULL",
-                                     "--log-slave-updates=1",
-                                     "--gtid-strict-mode=1",
-                                     "--skip-name-resolve",
-                                     "--skip-slave-start",
-                                     "--innodb-buffer-pool-size=64M",
-                                     "--innodb-log-file-size=16M",
-                                     "--max-connections=50"};
+  std::vector<std::string> arguments{
+      "mariadbd", "--no-defaults", "--user=root", "--datadir=" + d + "/data",
+      // A starting server deletes every "#sql" file in a shared one.
+      "--tmpdir=" + d, "--socket=" + d + "/m.sock", "--pid-file=" + d + "/m.pid",
+      "--log-error=" + d + "/error.log", "--port=" + std::to_string(port_),
+      "--bind-address=127.0.0.1", "--server-id=" + std::to_string(server_id_), "--log-bin=binlog",
+      "--sync-binlog=1", "--binlog-format=ROW", "--binlog-row-image=FULL",
+      "--binlog-row-metadata=FULL", "--log-slave-updates=1", "--gtid-strict-mode=1",
+      "--skip-name-resolve", "--skip-slave-start", "--innodb-buffer-pool-size=64M",
+      "--innodb-log-file-size=16M", "--max-connections=50"};
   if (first)
     arguments.push_back("--init-file=" + d + "/init.sql");
   else
@@ -142,7 +128,7 @@ void MariadbServer::start() {
   sql_.reset();
   process_.emplace(arguments);
   bool up = eventually(kStartLimit, [&] {
-    auto sql = internal::SqlConnection::open(admin(), BootClock::now() + 2s);
+    auto sql = mysql::SqlConnection::open(admin(), BootClock::now() + 2s);
     return sql.has_value();
   });
   ASSERT_TRUE(up) << "mariadbd did not start";
@@ -155,14 +141,13 @@ void MariadbServer::kill() {
 
 void MariadbServer::signal(int number) { process_->signal(number); }
 
-internal::SqlConnection MariadbServer::connect(const std::string& user,
-                                               const std::string& password) {
-  auto sql = internal::SqlConnection::open({endpoint(), user, password}, BootClock::now() + 20s);
+mysql::SqlConnection MariadbServer::connect(const std::string& user, const std::string& password) {
+  auto sql = mysql::SqlConnection::open({endpoint(), user, password}, BootClock::now() + 20s);
   LEEWARD_CHECK(sql.has_value());
   return std::move(*sql);
 }
 
-internal::SqlRows MariadbServer::query(const std::string& sql) {
+mysql::SqlRows MariadbServer::query(const std::string& sql) {
   if (!sql_ || !sql_->usable()) sql_.emplace(connect());
   auto rows = sql_->query(sql, BootClock::now() + 30s);
   if (!rows && !sql_->usable()) {  // a fence ends sessions; this one was only waiting
@@ -170,7 +155,7 @@ internal::SqlRows MariadbServer::query(const std::string& sql) {
     rows = sql_->query(sql, BootClock::now() + 30s);
   }
   EXPECT_TRUE(rows) << sql << ": " << rows.error().message;
-  return rows ? std::move(*rows) : internal::SqlRows{};
+  return rows ? std::move(*rows) : mysql::SqlRows{};
 }
 
 void MariadbServer::run(const std::string& sql) { query(sql); }
@@ -192,4 +177,4 @@ std::string MariadbServer::contents(const std::string& schema) {
   return text;
 }
 
-}  // namespace leeward::database
+}  // namespace leeward::testing

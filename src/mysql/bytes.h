@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 
 class Bytes {
  public:
@@ -59,4 +59,4 @@ class Bytes {
   bool ok_ = true;
 };
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

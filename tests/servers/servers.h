@@ -1,4 +1,4 @@
-// Real servers for the tests of this room: each in a directory of its own, on a free loopback port,
+// Real servers for tests: each in a directory of its own, on a free loopback port,
 // ended by pid when the object goes, and killed by the kernel if the test itself dies.
 #pragma once
 
@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "base/time.h"
-#include "database/internal/sql.h"
-#include "database/mariadb.h"
+#include "model/platform.h"
+#include "mysql/sql.h"
 
-namespace leeward::database {
+namespace leeward::testing {
 
 // A directory under the system's temporary one, removed with all that is in it.
 class TempDirectory {
@@ -58,25 +58,25 @@ class MariadbServer {
   void kill();              // SIGKILL, as a crash
   void signal(int number);  // SIGSTOP, SIGCONT
   Endpoint endpoint() const { return {"127.0.0.1", port_}; }
-  internal::SqlTarget admin() const { return {endpoint(), kUser, kPassword}; }
+  mysql::SqlTarget admin() const { return {endpoint(), kUser, kPassword}; }
 
   // A new connection; the test fails when there is none.
-  internal::SqlConnection connect(const std::string& user = kUser,
-                                  const std::string& password = kPassword);
+  mysql::SqlConnection connect(const std::string& user = kUser,
+                               const std::string& password = kPassword);
   void run(const std::string& sql);  // on one connection kept for this; failure fails the test
   std::string scalar(const std::string& sql);  // first cell of the answer
   // Text of all rows of all user tables: equal for equal data.
   std::string contents(const std::string& schema);
 
  private:
-  internal::SqlRows query(const std::string& sql);
+  mysql::SqlRows query(const std::string& sql);
 
   unsigned server_id_;
   std::uint16_t port_;
   std::vector<std::string> options_;
   TempDirectory directory_;
   std::optional<Process> process_;
-  std::optional<internal::SqlConnection> sql_;
+  std::optional<mysql::SqlConnection> sql_;
 };
 
-}  // namespace leeward::database
+}  // namespace leeward::testing

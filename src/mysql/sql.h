@@ -18,7 +18,7 @@
 
 struct st_mysql;  // MYSQL of libmariadb
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 
 using Cell = std::optional<std::string>;  // nullopt: SQL NULL
 
@@ -71,4 +71,4 @@ class SqlConnection {
 
 std::string quote_name(std::string_view name);  // `name`, for schemas, tables and columns
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

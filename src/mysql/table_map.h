@@ -4,9 +4,9 @@
 #include <optional>
 #include <string_view>
 
-#include "database/internal/binlog.h"
+#include "mysql/binlog.h"
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 
 struct NamedTable {
   std::uint64_t id = 0;
@@ -18,4 +18,4 @@ struct NamedTable {
 // the bytes are not one; more than 4096 columns (the server's limit) are refused as well.
 std::optional<NamedTable> parse_table_map(std::string_view body, const DecoderContext& context);
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

@@ -3,10 +3,10 @@
 
 #include <functional>
 
-#include "database/gtid.h"
-#include "database/internal/sql.h"
+#include "mysql/gtid.h"
+#include "mysql/sql.h"
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 
 // Calls `take` with each event after `from`, common header included; stops at the first error that
 // it returns, or at the present end of the log. Needs an account with REPLICATION SLAVE. kNotFound:
@@ -14,4 +14,4 @@ namespace leeward::database::internal {
 Status read_binlog(const SqlTarget& target, const GtidPosition& from, Duration stall,
                    const std::function<Status(std::string_view event)>& take);
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

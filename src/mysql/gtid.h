@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "model/status.h"
 
-namespace leeward::database {
+namespace leeward::mysql {
 
 struct Gtid {
   std::uint32_t domain = 0;
@@ -44,4 +44,4 @@ Result<GtidPosition> parse_gtid_position(std::string_view text);
 // The further of two positions of one and the same server, domain by domain.
 GtidPosition later(const GtidPosition& a, const GtidPosition& b);
 
-}  // namespace leeward::database
+}  // namespace leeward::mysql

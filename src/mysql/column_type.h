@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 
 enum class ColumnType : std::uint8_t {
   kTiny = 1,
@@ -39,4 +39,4 @@ enum class ColumnType : std::uint8_t {
   kGeometry = 255,
 };
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

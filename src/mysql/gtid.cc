@@ -1,8 +1,8 @@
-#include "database/gtid.h"
+#include "mysql/gtid.h"
 
 #include <charconv>
 
-namespace leeward::database {
+namespace leeward::mysql {
 namespace {
 
 constexpr std::size_t kGtidsMax = 4096;
@@ -86,4 +86,4 @@ GtidPosition later(const GtidPosition& a, const GtidPosition& b) {
   return result;
 }
 
-}  // namespace leeward::database
+}  // namespace leeward::mysql

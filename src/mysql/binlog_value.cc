@@ -10,11 +10,11 @@
 #include <cstring>
 #include <ctime>
 
-#include "database/internal/binlog.h"
-#include "database/internal/bytes.h"
-#include "database/internal/column_type.h"
+#include "mysql/binlog.h"
+#include "mysql/bytes.h"
+#include "mysql/column_type.h"
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 namespace {
 
 constexpr std::string_view kBase64Prefix = "base64:";
@@ -344,4 +344,4 @@ bool decode_value(Bytes& bytes, const Column& column, std::string& text) {
   return known && bytes.ok();
 }
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

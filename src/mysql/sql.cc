@@ -1,4 +1,4 @@
-#include "database/internal/sql.h"
+#include "mysql/sql.h"
 
 #include <mariadb/errmsg.h>
 #include <mariadb/mysql.h>
@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace leeward::database::internal {
+namespace leeward::mysql {
 namespace {
 
 // libmariadb counts in whole seconds, so these only bound the parts that poll() cannot see: the
@@ -170,4 +170,4 @@ std::string quote_name(std::string_view name) {
   return quoted + '`';
 }
 
-}  // namespace leeward::database::internal
+}  // namespace leeward::mysql

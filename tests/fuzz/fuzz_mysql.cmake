@@ -1,0 +1,1 @@
+leeward_fuzz(binlog_fuzz.cc DEPS leeward_database)
