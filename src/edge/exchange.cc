@@ -1,0 +1,54 @@
+#include "edge/exchange.h"
+
+#include <arpa/inet.h>
+
+#include <cstring>
+
+namespace leeward::edge {
+namespace {
+
+constexpr std::uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+
+}  // namespace
+
+Method method_of(std::string_view text) {
+  struct Known {
+    std::string_view text;
+    Method method;
+  };
+  static constexpr Known kKnown[] = {
+      {"GET", Method::kGet},         {"HEAD", Method::kHead},     {"POST", Method::kPost},
+      {"PUT", Method::kPut},         {"DELETE", Method::kDelete}, {"PATCH", Method::kPatch},
+      {"OPTIONS", Method::kOptions}, {"TRACE", Method::kTrace},   {"CONNECT", Method::kConnect}};
+  for (const Known& known : kKnown)
+    if (known.text == text) return known.method;
+  return Method::kOther;
+}
+
+bool same_name(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (lower(a[i]) != lower(b[i])) return false;
+  return true;
+}
+
+std::string_view find_field(Fields fields, std::string_view name) {
+  for (const Field& field : fields)
+    if (same_name(field.name, name)) return field.value;
+  return {};
+}
+
+bool ClientAddress::is_v4() const { return std::memcmp(bytes, kMapped, sizeof kMapped) == 0; }
+
+std::string to_string(const ClientAddress& a) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (a.is_v4())
+    inet_ntop(AF_INET, a.bytes + sizeof kMapped, text, sizeof text);
+  else
+    inet_ntop(AF_INET6, a.bytes, text, sizeof text);
+  return text;
+}
+
+}  // namespace leeward::edge
