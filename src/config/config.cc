@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "config/internal/check.h"
-#include "config/internal/setting.h"
+#include "config/setting.h"
 
 namespace leeward::config {
 

@@ -1,7 +1,7 @@
 // Every setting of leeward.yaml: name, type, bounds, sentence; defaults are those of the model.
 #include <limits>
 
-#include "config/internal/setting.h"
+#include "config/setting.h"
 
 namespace leeward::config {
 namespace {

@@ -1,4 +1,4 @@
-#include "config/internal/reader.h"
+#include "config/reader.h"
 
 #include <arpa/inet.h>
 

@@ -1,5 +1,5 @@
 #include "config/config.h"
-#include "config/internal/setting.h"
+#include "config/setting.h"
 
 namespace leeward::config {
 namespace {
@@ -71,6 +71,12 @@ void append_section(std::string& out, const std::string& path, const std::string
 }
 
 }  // namespace
+
+std::string settings_reference(const std::vector<Setting>& settings) {
+  std::string out;
+  append_section(out, "", "", settings);
+  return out;
+}
 
 std::string markdown_reference() {
   std::string out =

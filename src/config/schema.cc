@@ -1,7 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/config.h"
-#include "config/internal/setting.h"
+#include "config/setting.h"
 
 namespace leeward::config {
 namespace {

@@ -1,5 +1,5 @@
 #include "config/config.h"
-#include "config/internal/reader.h"
+#include "config/reader.h"
 
 namespace leeward::config {
 namespace {

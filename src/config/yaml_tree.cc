@@ -1,4 +1,4 @@
-#include "config/internal/yaml_tree.h"
+#include "config/yaml_tree.h"
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>

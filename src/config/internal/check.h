@@ -3,7 +3,7 @@
 // defaults that depend on other settings.
 #pragma once
 
-#include "config/internal/reader.h"
+#include "config/reader.h"
 
 namespace leeward::config {
 

@@ -5,7 +5,8 @@
 // that come after reading (check.h) can point at the right place and stay silent about values that
 // were not read.
 //
-// One Reader serves one file, on one thread.
+// One Reader serves one file, on one thread. Only site() needs the platform; readers of other files
+// than leeward.yaml hand in an empty one.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "config/internal/yaml_tree.h"
+#include "config/yaml_tree.h"
 
 namespace leeward::config {
 

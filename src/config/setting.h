@@ -1,6 +1,7 @@
 // The declaration of settings. A Table<T> lists the settings of one section of leeward.yaml and how
 // each is stored in a T; its description alone (Setting) is what schema and reference are made of.
-// A default is not repeated here: it is read from a default-constructed T.
+// A default is not repeated here: it is read from a default-constructed T. Files of other rooms (a
+// replication task) are declared with the same tables and read by the same Reader.
 #pragma once
 
 #include <functional>
@@ -9,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "config/internal/reader.h"
+#include "config/reader.h"
 
 namespace leeward::config {
 
@@ -270,6 +271,9 @@ class Table {
 
   std::vector<Field> fields_;
 };
+
+// The settings as tables in Markdown, section by section, as docs/guide/configuration.md has them.
+std::string settings_reference(const std::vector<Setting>& settings);
 
 inline constexpr char kDefaultStateDir[] = "state";
 
