@@ -1,13 +1,22 @@
 #include "replication/mapping.h"
 
 #include <algorithm>
-#include <charconv>
+
+#include "mysql/column_type.h"
 
 namespace leeward::replication {
 namespace {
 
 constexpr std::string_view kOwnSchemas[] = {"mysql", "sys", "information_schema",
                                             "performance_schema", "leeward"};
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
+
+std::string lowercase(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), lower);
+  return text;
+}
 
 bool applies(const TableRule& rule, std::string_view schema, std::string_view table) {
   return matches(rule.schema, schema) && matches(rule.table, table);
@@ -22,88 +31,175 @@ bool own_schema(std::string_view schema) {
   return std::find(std::begin(kOwnSchemas), std::end(kOwnSchemas), schema) != std::end(kOwnSchemas);
 }
 
-std::optional<long double> number(std::string_view text) {
-  long double value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
+bool column_matches(std::string_view pattern, const std::string& column) {
+  return matches(lowercase(std::string(pattern)), lowercase(column));
 }
 
-int compare(std::string_view a, std::string_view b) {
-  auto left = number(a);
-  auto right = number(b);
-  if (left && right) return *left < *right ? -1 : *left > *right ? 1 : 0;
-  return a.compare(b);
+// Whether a column survives the rules that drop it and those that keep only some.
+bool dropped(const std::vector<ColumnRule>& rules, std::string_view schema, std::string_view table,
+             const std::string& column) {
+  bool only_some = false, kept = false;
+  for (const ColumnRule& rule : rules) {
+    if (!applies(rule.match, schema, table)) continue;
+    bool hit = column_matches(rule.column, column);
+    if (rule.drop && hit) return true;
+    if (rule.drop) continue;
+    only_some = true;
+    kept = kept || hit;
+  }
+  return only_some && !kept;
 }
 
-bool holds(Comparison comparison, const std::vector<std::string>& values,
-           const mysql::Value& value) {
-  if (comparison == Comparison::kIsNull) return !value;
-  if (!value) return false;
-  if (comparison == Comparison::kIsNotNull) return true;
-  if (values.empty()) return false;
-  int order = compare(*value, values[0]);
-  switch (comparison) {
-    case Comparison::kEqual:
-      return order == 0;
-    case Comparison::kNotEqual:
-      return order != 0;
-    case Comparison::kLess:
-      return order < 0;
-    case Comparison::kLessOrEqual:
-      return order <= 0;
-    case Comparison::kGreater:
-      return order > 0;
-    case Comparison::kGreaterOrEqual:
-      return order >= 0;
-    case Comparison::kBetween:
-      return values.size() > 1 && order >= 0 && compare(*value, values[1]) <= 0;
+ColumnKind kind_of(const mysql::Column& column) {
+  if (column.disguise != mysql::Disguise::kNone) return ColumnKind::kOther;
+  switch (static_cast<mysql::ColumnType>(column.type)) {
+    using Type = mysql::ColumnType;
+    case Type::kTiny:
+    case Type::kShort:
+    case Type::kInt24:
+    case Type::kLong:
+    case Type::kLongLong:
+    case Type::kDecimal:
+    case Type::kDouble:
+      return ColumnKind::kNumber;
+    case Type::kDate:
+    case Type::kNewDate:
+    case Type::kTime2:
+    case Type::kDatetime2:
+    case Type::kTimestamp2:
+    case Type::kEnum:
+      return ColumnKind::kText;
+    case Type::kVarchar:
+    case Type::kVarString:
+    case Type::kString:
+    case Type::kVarcharCompressed:
+    case Type::kBlobCompressed:
+    case Type::kTinyBlob:
+    case Type::kMediumBlob:
+    case Type::kLongBlob:
+    case Type::kBlob:
+      return column.text == mysql::TextKind::kOpaque ? ColumnKind::kOther : ColumnKind::kText;
     default:
-      return false;
+      return ColumnKind::kOther;
   }
 }
 
 }  // namespace
 
 bool matches(std::string_view pattern, std::string_view text) {
-  std::size_t wild = pattern.find('%');
-  if (wild == std::string_view::npos) return pattern == text;
-  if (text.substr(0, wild) != pattern.substr(0, wild)) return false;
-  text.remove_prefix(wild);
-  pattern.remove_prefix(wild + 1);
-  if (pattern.empty()) return true;
-  // The part up to the next wildcard is looked for as early as it occurs; the last part at the end.
-  for (;;) {
-    std::size_t next = pattern.find('%');
-    std::string_view part = pattern.substr(0, next);
-    if (next == std::string_view::npos) return text.ends_with(part);
-    std::size_t at = text.find(part);
-    if (at == std::string_view::npos) return false;
-    text.remove_prefix(at + part.size());
-    pattern.remove_prefix(next + 1);
+  // The usual two fingers: after a `%`, remember where to come back to when what follows fails.
+  constexpr std::size_t kNone = std::string_view::npos;
+  std::size_t p = 0, t = 0, resume_pattern = kNone, resume_text = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '%') {
+      resume_pattern = ++p;
+      resume_text = t;
+      continue;
+    }
+    if (p < pattern.size()) {
+      bool escaped = pattern[p] == '\\' && p + 1 < pattern.size();
+      std::size_t at = escaped ? p + 1 : p;
+      if (pattern[at] == text[t] || (!escaped && pattern[p] == '?')) {
+        p = at + 1;
+        ++t;
+        continue;
+      }
+    }
+    if (resume_pattern == kNone) return false;
+    p = resume_pattern;
+    t = ++resume_text;
   }
+  while (p < pattern.size() && pattern[p] == '%') ++p;
+  return p == pattern.size();
 }
 
-std::optional<TableRoute> Mapping::route(std::string_view schema, std::string_view table) const {
-  if (own_schema(schema) || any(exclude, schema, table)) return std::nullopt;
-  if (!include.empty() && !any(include, schema, table)) return std::nullopt;
+std::string literal_pattern(std::string_view name) {
+  std::string pattern;
+  for (char c : name) {
+    if (c == '%' || c == '?' || c == '\\') pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
+std::string changed(const NameChange& change, std::string name) {
+  using Action = NameChange::Action;
+  auto without_prefix = [&](const std::string& prefix) {
+    return name.starts_with(prefix) ? std::optional(name.substr(prefix.size())) : std::nullopt;
+  };
+  auto without_suffix = [&](const std::string& suffix) {
+    return name.ends_with(suffix) ? std::optional(name.substr(0, name.size() - suffix.size()))
+                                  : std::nullopt;
+  };
+  switch (change.action) {
+    case Action::kRename:
+      return change.value;
+    case Action::kLowercase:
+      return lowercase(std::move(name));
+    case Action::kUppercase:
+      std::transform(name.begin(), name.end(), name.begin(), upper);
+      return name;
+    case Action::kAddPrefix:
+      return change.value + name;
+    case Action::kAddSuffix:
+      return name + change.value;
+    case Action::kRemovePrefix:
+      return without_prefix(change.value).value_or(name);
+    case Action::kRemoveSuffix:
+      return without_suffix(change.value).value_or(name);
+    case Action::kReplacePrefix: {
+      auto rest = without_prefix(change.old);
+      return rest ? change.value + *rest : name;
+    }
+    case Action::kReplaceSuffix: {
+      auto rest = without_suffix(change.old);
+      return rest ? *rest + change.value : name;
+    }
+  }
+  return name;
+}
+
+std::optional<std::string> TableRoute::column(const std::string& source) const {
+  if (dropped_columns.contains(source)) return std::nullopt;
+  auto found = renamed_columns.find(source);
+  return found == renamed_columns.end() ? source : found->second;
+}
+
+bool Mapping::carries(std::string_view schema, std::string_view table) const {
+  if (own_schema(schema) || any(exclude, schema, table)) return false;
+  return include.empty() || any(include, schema, table);
+}
+
+std::optional<TableRoute> Mapping::route(std::string_view schema, std::string_view table,
+                                         const std::vector<std::string>& source_columns) const {
+  if (!carries(schema, table)) return std::nullopt;
   TableRoute route{std::string(schema), std::string(table), {}, {}, {}};
+  std::map<std::string, std::string> names;
+  for (const std::string& column : source_columns) {
+    if (dropped(columns, schema, table, column))
+      route.dropped_columns.insert(column);
+    else
+      names.emplace(column, column);
+  }
   for (const RenameRule& rule : renames) {
     if (!applies(rule.match, schema, table)) continue;
-    if (!rule.schema.empty()) route.schema = rule.schema;
-    if (!rule.table.empty()) route.table = rule.table;
-    break;
+    if (rule.of == NameOf::kSchema) route.schema = changed(rule.change, route.schema);
+    if (rule.of == NameOf::kTable) route.table = changed(rule.change, route.table);
+    if (rule.of != NameOf::kColumn) continue;
+    for (auto& [source, target] : names)
+      if (column_matches(rule.column, source)) target = changed(rule.change, target);
   }
-  for (const ColumnRule& rule : columns) {
-    if (!applies(rule.match, schema, table)) continue;
-    route.dropped_columns.insert(rule.dropped.begin(), rule.dropped.end());
-    route.renamed_columns.insert(rule.renamed.begin(), rule.renamed.end());
-  }
+  for (const auto& [source, target] : names)
+    if (source != target) route.renamed_columns.emplace(source, target);
   for (const FilterRule& rule : filters)
-    if (applies(rule.match, schema, table))
-      route.conditions.insert(route.conditions.end(), rule.conditions.begin(),
-                              rule.conditions.end());
+    if (applies(rule.match, schema, table)) route.filters.push_back(rule.filter);
   return route;
+}
+
+std::optional<TableRoute> Mapping::route(const mysql::Table& table) const {
+  std::vector<std::string> names;
+  for (const mysql::Column& column : table.columns) names.push_back(column.name);
+  return route(table.schema, table.name, names);
 }
 
 std::optional<std::string> Mapping::route_schema(std::string_view schema) const {
@@ -114,21 +210,35 @@ std::optional<std::string> Mapping::route_schema(std::string_view schema) const 
                   std::any_of(include.begin(), include.end(),
                               [&](const TableRule& rule) { return matches(rule.schema, schema); });
   if (!included) return std::nullopt;
+  std::string name(schema);
   for (const RenameRule& rule : renames)
-    if (matches(rule.match.schema, schema) && rule.match.table == "%" && !rule.schema.empty())
-      return rule.schema;
-  return std::string(schema);
+    if (rule.of == NameOf::kSchema && rule.match.table == "%" && matches(rule.match.schema, schema))
+      name = changed(rule.change, std::move(name));
+  return name;
 }
 
-bool passes(const std::vector<RowCondition>& conditions, const mysql::Table& table,
-            const mysql::Row& row) {
-  return std::all_of(conditions.begin(), conditions.end(), [&](const RowCondition& condition) {
-    for (std::size_t i = 0; i < table.columns.size() && i < row.size(); ++i) {
-      if (table.columns[i].name != condition.column) continue;
-      return std::any_of(condition.any_of.begin(), condition.any_of.end(),
-                         [&](const auto& test) { return holds(test.first, test.second, row[i]); });
-    }
-    return false;  // a condition on a column that is not there passes nothing
+Result<std::optional<RowFilter>> bind_filters(const TableRoute& route,
+                                              const std::vector<SourceColumn>& columns) {
+  if (route.filters.empty()) return std::nullopt;
+  auto all = std::make_shared<FilterNode>();
+  all->kind = FilterNode::Kind::kAnd;
+  all->parts = route.filters;
+  auto bound = RowFilter::bind(std::move(all), columns);
+  if (!bound) return fail(std::move(bound.error()));
+  return std::optional<RowFilter>(std::move(*bound));
+}
+
+std::vector<SourceColumn> source_columns(const mysql::Table& table) {
+  std::vector<SourceColumn> columns;
+  for (const mysql::Column& column : table.columns)
+    columns.push_back({column.name, kind_of(column)});
+  return columns;
+}
+
+bool passes(const RowFilter& filter, const mysql::Row& row) {
+  return filter.matches([&](std::size_t index) -> std::optional<std::string_view> {
+    if (index >= row.size() || !row[index]) return std::nullopt;
+    return *row[index];
   });
 }
 
