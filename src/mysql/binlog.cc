@@ -223,7 +223,7 @@ Status BinlogDecoder::table_map(std::string_view event, std::string_view body) {
   auto named = parse_table_map(body, context_);
   if (!named) return fail(Code::kCorrupt, "binary log: malformed table map");
   if (tables_.size() >= kTablesMax) tables_.clear();  // ids are announced again in each transaction
-  if (!named->full_metadata) {
+  if (!named->table.named) {
     obstruct("binlog_row_metadata was not FULL");
     for (std::size_t i = 0; i < named->table.columns.size(); ++i)
       named->table.columns[i].name = fmt::format("@{}", i + 1);

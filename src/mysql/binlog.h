@@ -12,7 +12,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,39 +21,10 @@
 
 #include "base/error.h"
 #include "mysql/gtid.h"
+#include "mysql/table.h"
+#include "mysql/value.h"
 
 namespace leeward::mysql {
-
-// How the bytes of a column with some collation become text.
-enum class TextKind : std::uint8_t {
-  kUtf8,    // utf8mb3 and utf8mb4
-  kAscii,   // ASCII is itself, other bytes are not UTF-8: latin1, cp1251, gbk …
-  kOpaque,  // binary, ucs2, utf16, utf32
-};
-
-// The types that the binary log shows as BINARY(n).
-enum class Disguise : std::uint8_t { kNone, kUuid, kInet4, kInet6 };
-
-struct Column {
-  std::string name;
-  std::uint8_t type = 0;  // the real type: ENUM and SET are not STRING here
-  std::uint16_t size =
-      0;  // of the type's metadata: bytes, fraction digits, precision << 8 | scale …
-  bool is_unsigned = false;
-  TextKind text = TextKind::kOpaque;
-  Disguise disguise = Disguise::kNone;
-  std::vector<std::string> labels;  // ENUM and SET
-};
-
-struct Table {
-  std::string schema;
-  std::string name;
-  std::vector<Column> columns;
-  std::vector<std::size_t> primary_key;  // indices into columns; empty: none
-  std::string event;                     // the table map itself, without checksum
-};
-
-enum class ChangeKind : std::uint8_t { kInsert, kUpdate, kDelete };
 
 using Value = std::optional<std::string>;  // nullopt: NULL
 using Row = std::vector<Value>;            // one value a column of the table
@@ -89,12 +59,6 @@ struct Transaction {
   std::string obstacle;                       // why it cannot be undone row by row; empty: it can
 };
 
-struct DecoderContext {
-  std::function<TextKind(std::uint32_t collation)> text_kind;
-  std::function<Disguise(std::string_view schema, std::string_view table, std::string_view column)>
-      disguise;
-};
-
 class BinlogDecoder {
  public:
   explicit BinlogDecoder(DecoderContext context) : context_(std::move(context)) {}
@@ -122,17 +86,5 @@ class BinlogDecoder {
   bool standalone_ = false;  // the open transaction ends with its first statement
   bool ended_ = false;       // the event just fed ended it
 };
-
-// binlog_value.cc: reads one value of a row image; false when the bytes or the type make that
-// impossible.
-class Bytes;
-bool decode_value(Bytes& bytes, const Column& column, std::string& text);
-// The text form of column bytes: the bytes themselves when they are readable, else "base64:" +
-// base64.
-std::string readable(std::string_view bytes, TextKind kind);
-std::string base64(std::string_view bytes);
-std::optional<std::string> unbase64(std::string_view text);
-// "compressed" framing of events and columns; nullopt when malformed or beyond 256 MiB.
-std::optional<std::string> inflate(std::string_view bytes, std::uint64_t size, bool raw);
 
 }  // namespace leeward::mysql

@@ -2,6 +2,7 @@
 
 #include "mysql/bytes.h"
 #include "mysql/column_type.h"
+#include "mysql/value.h"
 
 namespace leeward::mysql {
 namespace {
@@ -141,14 +142,19 @@ void read_signedness(Bytes field, Table& table) {
   }
 }
 
+void set_collation(Column& column, std::uint32_t collation, const DecoderContext& context) {
+  column.collation = collation;
+  column.text = context.text_kind(collation);
+}
+
 void read_default_charset(Bytes field, std::vector<Column*> columns,
                           const DecoderContext& context) {
-  auto fallback = context.text_kind(static_cast<std::uint32_t>(field.packed()));
-  for (Column* column : columns) column->text = fallback;
+  auto fallback = static_cast<std::uint32_t>(field.packed());
+  for (Column* column : columns) set_collation(*column, fallback, context);
   while (field.left() > 0) {
     std::uint64_t index = field.packed();
-    auto kind = context.text_kind(static_cast<std::uint32_t>(field.packed()));
-    if (field.ok() && index < columns.size()) columns[index]->text = kind;
+    auto collation = static_cast<std::uint32_t>(field.packed());
+    if (field.ok() && index < columns.size()) set_collation(*columns[index], collation, context);
   }
 }
 
@@ -156,7 +162,7 @@ void read_column_charsets(Bytes field, std::vector<Column*> columns,
                           const DecoderContext& context) {
   for (Column* column : columns) {
     if (field.left() == 0) return;
-    column->text = context.text_kind(static_cast<std::uint32_t>(field.packed()));
+    set_collation(*column, static_cast<std::uint32_t>(field.packed()), context);
   }
 }
 
@@ -248,10 +254,12 @@ std::optional<NamedTable> parse_table_map(std::string_view body, const DecoderCo
     read_size(metadata, column);
     if (!size_is_sane(column)) return std::nullopt;
   }
-  bytes.take((count + 7) / 8);  // which columns may be NULL
+  std::string_view nullable = bytes.take((count + 7) / 8);
   if (!bytes.ok() || !metadata.ok()) return std::nullopt;
 
-  named.full_metadata = read_optional(bytes, table, context);
+  for (std::size_t i = 0; i < count; ++i)
+    table.columns[i].nullable = static_cast<std::uint8_t>(nullable[i / 8]) >> (i % 8) & 1;
+  table.named = read_optional(bytes, table, context);
   if (!bytes.ok()) return std::nullopt;
   for (Column& column : table.columns) {
     column.disguise = context.disguise(table.schema, table.name, column.name);

@@ -1,17 +1,17 @@
 // Table map events: the names and types that the row images after them need.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
-#include "mysql/binlog.h"
+#include "mysql/table.h"
 
 namespace leeward::mysql {
 
 struct NamedTable {
   std::uint64_t id = 0;
   Table table;
-  bool full_metadata = false;  // has column names: binlog_row_metadata=FULL
 };
 
 // Parses the body of a table map event (after the common header, without checksum). nullopt when

@@ -1,5 +1,7 @@
 // Values of row images as text. Storage formats: MariaDB source terms are given where they help;
 // each is checked against a real server in binlog_test.cc.
+#include "mysql/value.h"
+
 #include <arpa/inet.h>
 #include <zlib.h>
 
@@ -10,7 +12,6 @@
 #include <cstring>
 #include <ctime>
 
-#include "mysql/binlog.h"
 #include "mysql/bytes.h"
 #include "mysql/column_type.h"
 
