@@ -50,7 +50,7 @@ class StreamTracker {
   StreamTracker() = default;
   explicit StreamTracker(StreamPosition start) : position_(std::move(start)) {}
 
-  // Takes the next event; the body may be cut after its first 1 KiB. kCorrupt: a sequence that no
+  // Takes the next event; the body may be cut after its first 128 KiB. kCorrupt: a sequence that no
   // source writes (two beginnings, rows outside a transaction), or an event that is neither known
   // nor marked ignorable; the tracker stays as it was.
   Result<Place> take(const Event& event);
@@ -64,6 +64,7 @@ class StreamTracker {
   void withdraw();
 
  private:
+  Result<Place> place(const Event& event);
   Result<Place> begin(const Event& event, TransactionId id);
   Result<Place> statement(const Event& event);
   Place finish(Place place);
