@@ -173,6 +173,7 @@ class ControlCore {
   void decide(Now now, ControlEffects& out);
   void decide_bootstrap(Now now, ControlEffects& out);
   void decide_failover(Now now, ControlEffects& out);
+  bool drains(Now now, const Plan& plan) const;
   void advance_plan(Now now, ControlEffects& out);
   void follow_writer(Now now, ControlEffects& out);
   void watch_own_pause(Now now);

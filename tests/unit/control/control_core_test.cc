@@ -322,6 +322,23 @@ TEST_F(Deciding, SwitchoverUndoneWhenDrainStalls) {
   EXPECT_EQ(store_.intent.epoch, Epoch{1});
 }
 
+TEST_F(Deciding, ProbesThatHangBecauseTheWriterDrainsDoNotUndoTheMove) {
+  observe(healthy(), 3s);
+  ask(OperatorRequest::Kind::kSwitchover);
+  observe(healthy(), 500ms);
+  ASSERT_EQ(store_.plan->step, PlanStep::kDrain);
+  Seen hanging = healthy();
+  hanging.down = {kWriter, kStandby, kWitness};
+  hanging.heartbeat_age = 2s;  // a database that drains is written no more
+  observe(hanging, 3s);
+  EXPECT_EQ(store_.plan->step, PlanStep::kDrain);
+
+  writer_.database.reachable = false;  // but this is no drain
+  observe(hanging, 1s);
+  EXPECT_EQ(store_.plan->step, PlanStep::kAborted);
+  EXPECT_THAT(store_.plan->outcome, HasSubstr("the writer went down"));
+}
+
 TEST_F(Deciding, AnAnswerToAnUndonePlanDoesNotCount) {
   writer_.drained_plan = PlanId{1};  // still on its way from the plan before
   store_.last_plan = PlanId{1};
