@@ -23,6 +23,9 @@ constexpr int kEventsMax = 256;
 constexpr int kAcceptsPerRound = 64;
 constexpr int kTickMilliseconds = 10;
 constexpr Duration kPlainQuiet = 20ms;
+// When the writer is another one, the lease of the former is over: what it acknowledged is under way
+// to us, and all else is lost with it. So only the transit of an answer is waited for.
+constexpr Duration kLastAnswer = 1s;
 constexpr std::uint16_t kErrorTooMany = 1040, kErrorReadOnly = 1290;
 
 // Two descriptors a session and some for the rest of the process.
@@ -317,8 +320,7 @@ void Loop::retarget_session(Session& s) {
       } else if (s.local) {
         return close_moved(s, "it was in a transaction or ran a command");
       } else {
-        // The other site's gateway decides what it may still do there.
-        s.linger_until = BootClock::now() + options_.hold_timeout;
+        s.linger_until = BootClock::now() + kLastAnswer;
         timed_.insert(&s);
       }
   }
@@ -346,7 +348,8 @@ bool Loop::busy(const Session& s) const {
 bool Loop::drained() const {
   if (mode_ != GatewayMode::kHold) return false;
   return std::none_of(sessions_.begin(), sessions_.end(), [&](const auto& entry) {
-    return !entry.first->dead && !entry.first->closing && busy(*entry.first);
+    const Session& s = *entry.first;  // at a former writer: nothing that this move must wait for
+    return !s.dead && !s.closing && s.target == target_ && busy(s);
   });
 }
 
@@ -355,7 +358,13 @@ void Loop::end_transactions(std::string_view reason) {
     if (!s->dead && !s->closing && busy(*s)) {
       ++totals_.closed_by_move;
       metrics_->closed_by_move.add();
-      options_.logger.info("session ended", {{"why", reason}});
+      const std::string_view state = !s->core              ? "bytes under way"
+                                     : s->core->in_flight() ? "a command runs"
+                                                            : "a transaction is open";
+      options_.logger.info("session ended", {{"gateway", options_.name},
+                                             {"why", reason},
+                                             {"state", state},
+                                             {"from", s->peer ? "the other site" : "here"}});
       destroy(*s);
     }
 }

@@ -85,6 +85,20 @@ TEST_F(Move, TransactionFinishesWhileOthersWait) {
   EXPECT_EQ(direct.query("SELECT v FROM t WHERE id=1"), "11");
 }
 
+TEST_F(Move, CommandAtALostWriterNeitherHangsNorHoldsUpTheNextMove) {
+  at_a->serve_local(Epoch{1}, in(60s));
+  at_b->serve_remote(at_a->peer_listen_endpoint());
+  Client c(at_b->listen_endpoint());
+  ASSERT_TRUE(c.connect()) << c.error();
+  auto running = std::async(std::launch::async, [&] { return c.query("SELECT SLEEP(60)"); });
+  EXPECT_TRUE(eventually([&] { return at_a->stats().in_flight == 1; }));
+  at_b->serve_local(Epoch{2}, in(60s));
+  at_b->hold();
+  EXPECT_TRUE(at_b->drained());
+  EXPECT_EQ(running.wait_for(5s), std::future_status::ready);  // sooner than hold_timeout
+  EXPECT_NE(running.get(), "0");
+}
+
 TEST_F(Move, UndoneMoveKeepsEverySession) {
   at_a->serve_local(Epoch{1}, in(60s));
   Client c(at_a->listen_endpoint());
