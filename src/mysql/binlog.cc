@@ -2,149 +2,114 @@
 
 #include <algorithm>
 
-#include "mysql/bytes.h"
+#include "mysql/column_type.h"
+#include "mysql/json.h"
+#include "mysql/payload.h"
+#include "mysql/row_image.h"
 #include "mysql/table_map.h"
+#include "mysql/value.h"
 
 namespace leeward::mysql {
 namespace {
 
-constexpr std::size_t kHeaderBytes = 19;
-constexpr std::size_t kChecksumBytes = 4;
 constexpr std::size_t kTablesMax = 10'000;
-constexpr std::size_t kChecksumFlagOffset =
-    1 + kChecksumBytes;  // from the end of a format description
 
-// Event types that matter here (MariaDB: enum Log_event_type).
-constexpr std::uint8_t kQuery = 2, kFormatDescription = 15, kXid = 16, kTableMap = 19,
-                       kIncident = 26, kXaPrepare = 38, kGtid = 162, kQueryCompressed = 165;
-
-// Flags of a GTID event.
-constexpr unsigned kStandalone = 0x01, kTransactional = 0x04, kPreparedXa = 0x40,
-                   kCompletedXa = 0x80;
-
-struct RowsType {
-  ChangeKind kind;
-  bool version2;
-  bool compressed;
-};
-
-std::optional<RowsType> rows_type(std::uint8_t type) {
-  auto in = [&](std::uint8_t first) { return type >= first && type < first + 3; };
-  auto made = [&](std::uint8_t first, bool version2, bool compressed) {
-    return RowsType{static_cast<ChangeKind>(type - first), version2, compressed};
-  };
-  if (in(23)) return made(23, false, false);
-  if (in(30)) return made(30, true, false);
-  if (in(166)) return made(166, false, true);
-  if (in(169)) return made(169, true, true);
-  return std::nullopt;
+bool is_control(std::string_view sql) {
+  return sql == "BEGIN" || sql == "COMMIT" || sql.starts_with("SAVEPOINT ") ||
+         sql.starts_with("savepoint ");
 }
 
-bool bit(std::string_view bits, std::size_t i) {
-  return static_cast<std::uint8_t>(bits[i / 8]) >> (i % 8) & 1;
+bool all_present(std::string_view bits, std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i)
+    if (!(static_cast<std::uint8_t>(bits[i / 8]) >> (i % 8) & 1)) return false;
+  return true;
 }
 
-std::size_t count_bits(std::string_view bits, std::size_t count) {
-  std::size_t set = 0;
-  for (std::size_t i = 0; i < count; ++i) set += bit(bits, i);
-  return set;
+// A JSON column of an after image that holds differences: its value is made from the one before.
+bool decode_differences(std::string_view before, std::string_view differences, std::string& text) {
+  auto document = parse_mysql_json(before);
+  if (!document || !apply_json_differences(*document, differences)) return false;
+  text = to_string(*document);
+  return true;
 }
 
-// "Compressed" framing: a byte with the size of the length field, the length, zlib data.
-std::optional<std::string> unpack(std::string_view packed) {
-  Bytes bytes(packed);
-  std::uint64_t size = bytes.big(bytes.little(1) & 7);
-  if (!bytes.ok()) return std::nullopt;
-  return inflate(bytes.rest(), size, false);
-}
-
-bool starts_with_word(std::string_view sql, std::string_view word) {
-  if (sql.size() < word.size()) return false;
-  return std::equal(word.begin(), word.end(), sql.begin(),
-                    [](char a, char b) { return a == (b >= 'a' && b <= 'z' ? b - 32 : b); });
-}
-
-// One row image with the columns that `present` names. Returns the column whose value cannot be
-// read, null when all could.
-const Column* read_row(Bytes& bytes, const Table& table, std::string_view present, Row& row) {
-  std::size_t width = table.columns.size();
-  std::string_view nulls = bytes.take((count_bits(present, width) + 7) / 8);
-  if (!bytes.ok()) return &table.columns.front();
-  row.assign(width, std::nullopt);
-  std::size_t position = 0;
-  for (std::size_t i = 0; i < width; ++i) {
-    if (!bit(present, i)) continue;
-    if (bit(nulls, position++)) continue;
-    if (!decode_value(bytes, table.columns[i], row[i].emplace())) return &table.columns[i];
+// Values of one image. Returns the column whose value cannot be read, null when all could.
+const Column* decode_image(const Table& table, const RowImage& image, const RowImage* before,
+                           Row& row) {
+  row.assign(table.columns.size(), std::nullopt);
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    const ColumnSpan& span = image.columns[i];
+    if (!span.present || span.null) continue;
+    std::string& text = row[i].emplace();
+    bool done = span.partial
+                    ? before && decode_differences(before->columns[i].bytes, span.bytes, text)
+                    : decode_value(span.bytes, table.columns[i], text);
+    if (!done) return &table.columns[i];
   }
   return nullptr;
 }
 
 }  // namespace
 
-struct BinlogDecoder::Header {
-  std::uint32_t time = 0;
-  std::uint8_t type = 0;
-  std::uint32_t server = 0;
-  std::uint16_t flags = 0;
-};
+Result<std::optional<Transaction>> BinlogDecoder::feed(std::string_view bytes) {
+  auto event = parse_event(bytes, checksums_);
+  if (!event) return fail(std::move(event.error()).wrap("binary log"));
+  auto fed = feed_event(*event);
+  if (!fed) return fail(std::move(fed.error()).wrap("binary log"));
+  return fed;
+}
 
-Result<std::optional<Transaction>> BinlogDecoder::feed(std::string_view event) {
-  Bytes bytes(event);
-  Header header;
-  header.time = static_cast<std::uint32_t>(bytes.little(4));
-  header.type = static_cast<std::uint8_t>(bytes.little(1));
-  header.server = static_cast<std::uint32_t>(bytes.little(4));
-  std::uint64_t size = bytes.little(4);
-  bytes.take(4);  // position of the next event
-  header.flags = static_cast<std::uint16_t>(bytes.little(2));
-  if (!bytes.ok() || size != event.size())
-    return fail(Code::kCorrupt, "binary log: an event of {} bytes says that it has {}",
-                event.size(), size);
-  if (header.type == kFormatDescription) {
-    if (auto known = format_description(event); !known) return fail(std::move(known.error()));
-    return std::nullopt;
-  }
-  if (checksums_) {
-    if (event.size() < kHeaderBytes + kChecksumBytes)
-      return fail(Code::kCorrupt, "binary log: an event without its checksum");
-    event.remove_suffix(kChecksumBytes);
-  }
-  std::string_view body = event.substr(kHeaderBytes);
-
-  ended_ = false;
-  Status done;
-  switch (header.type) {
-    case kGtid: {
-      std::optional<Transaction> cut_short;
-      if (open_) {
-        obstruct("it has no end in the binary log");
-        cut_short = finish();
-      }
-      if (auto begun = gtid(header, body); !begun) return fail(std::move(begun.error()));
-      return cut_short;
+Result<std::optional<Transaction>> BinlogDecoder::feed_event(const Event& event) {
+  std::optional<Transaction> cut_short;
+  if (event.type == EventType::kGtid || event.type == EventType::kMysqlGtid ||
+      event.type == EventType::kMysqlAnonymousGtid) {
+    if (open_) {
+      obstruct("it has no end in the binary log");
+      cut_short = finish();
     }
-    case kQuery:
-      done = query(body, false);
+  }
+  Status done;
+  bool ended = false;
+  switch (event.type) {
+    case EventType::kFormatDescription:
+      done = format_description(event);
       break;
-    case kQueryCompressed:
-      done = query(body, true);
+    case EventType::kGtid:
+      done = gtid(event);
       break;
-    case kTableMap:
-      done = table_map(event, body);
+    case EventType::kMysqlGtid:
+    case EventType::kMysqlAnonymousGtid:
+      done = mysql_gtid(event);
       break;
-    case kXid:
-    case kXaPrepare:
-      ended_ = true;
+    case EventType::kMysqlTaggedGtid:
+      return fail(Code::kCorrupt, "tagged GTIDs (MySQL 8.3) are not understood");
+    case EventType::kQuery:
+    case EventType::kQueryCompressed:
+      done = query(event, ended);
       break;
-    case kIncident:
+    case EventType::kTableMap:
+      done = table_map(event);
+      break;
+    case EventType::kTransactionPayload:
+      done = payload(event);
+      ended = true;
+      break;
+    case EventType::kXid:
+    case EventType::kXaPrepare:
+      ended = true;
+      break;
+    case EventType::kIncident:
       obstruct("the binary log has an incident mark in it");
       break;
     default:
-      if (rows_type(header.type)) done = rows(header, event);
+      if (is_rows_event(event.type))
+        done = rows(event);
+      else if (!is_known(event.type) && !event.ignorable())
+        obstruct(fmt::format("it has an event that is not known: {}", to_string(event.type)));
   }
   if (!done) return fail(std::move(done.error()));
-  if (!open_ || !ended_) return std::nullopt;
+  if (cut_short) return cut_short;
+  if (!open_ || !ended) return std::nullopt;
   return finish();
 }
 
@@ -159,132 +124,166 @@ std::optional<Transaction> BinlogDecoder::finish() {
   return finished;
 }
 
-Status BinlogDecoder::format_description(std::string_view event) {
-  // Version, server version, creation time, header length; then sizes by type, checksum algorithm,
-  // checksum.
-  constexpr std::size_t kFixed = 2 + 50 + 4 + 1;
-  if (event.size() < kHeaderBytes + kFixed + kChecksumFlagOffset)
-    return fail(Code::kCorrupt, "binary log: short format description");
-  auto version = static_cast<std::uint8_t>(event[kHeaderBytes]);
-  auto header_bytes = static_cast<std::uint8_t>(event[kHeaderBytes + kFixed - 1]);
-  if (version != 4 || header_bytes != kHeaderBytes)
-    return fail(Code::kCorrupt, "binary log: version {} with headers of {} bytes", version,
-                header_bytes);
-  checksums_ = event[event.size() - kChecksumFlagOffset] == 1;
-  format_ = std::make_shared<const std::string>(event);
+Status BinlogDecoder::format_description(const Event& event) {
+  auto format = parse_format_description(event);
+  if (!format) return fail(std::move(format.error()));
+  checksums_ = format->checksums;
+  std::string copy(event.bytes);
+  copy.append(kEventChecksumBytes, '\0');  // its field; nobody verifies it after us
+  format_ = std::make_shared<const std::string>(std::move(copy));
   tables_.clear();
   return {};
 }
 
-Status BinlogDecoder::gtid(const Header& header, std::string_view body) {
-  Bytes bytes(body);
+Status BinlogDecoder::gtid(const Event& event) {
+  auto parsed = parse_gtid(event);
+  if (!parsed) return fail(std::move(parsed.error()));
   open_.emplace();
-  open_->time = header.time;
-  open_->gtid.server = header.server;
-  open_->gtid.sequence = bytes.little(8);
-  open_->gtid.domain = static_cast<std::uint32_t>(bytes.little(4));
-  auto flags = static_cast<unsigned>(bytes.little(1));
-  if (!bytes.ok()) return fail(Code::kCorrupt, "binary log: short GTID event");
-  standalone_ = flags & kStandalone;
-  if (flags & (kPreparedXa | kCompletedXa))
+  open_->time = event.time;
+  open_->gtid = parsed->gtid;
+  standalone_ = parsed->standalone;
+  undecided_ = false;
+  if (parsed->prepared_xa || parsed->completed_xa)
     obstruct("it is part of an XA transaction");
-  else if (!standalone_ && !(flags & kTransactional))
+  else if (!parsed->standalone && !parsed->transactional)
     obstruct("it changed a table that has no transactions");
   return {};
 }
 
-Status BinlogDecoder::query(std::string_view body, bool compressed) {
-  Bytes bytes(body);
-  bytes.take(8);  // thread, execution time
-  std::uint64_t schema_bytes = bytes.little(1);
-  bytes.take(2);                // error code
-  bytes.take(bytes.little(2));  // status variables
-  LoggedStatement statement;
-  statement.schema = std::string(bytes.take(schema_bytes));
-  bytes.take(1);
-  if (!bytes.ok()) return fail(Code::kCorrupt, "binary log: short query event");
-  statement.sql = std::string(bytes.rest());
-  if (compressed) {
-    auto sql = unpack(bytes.rest());
-    if (!sql) return fail(Code::kCorrupt, "binary log: a compressed statement cannot be unpacked");
+Status BinlogDecoder::mysql_gtid(const Event& event) {
+  auto parsed = parse_mysql_gtid(event);
+  if (!parsed) return fail(std::move(parsed.error()));
+  open_.emplace();
+  open_->time = event.time;
+  if (!parsed->anonymous) open_->mysql_gtid = parsed->gtid;
+  standalone_ = false;
+  undecided_ = true;
+  return {};
+}
+
+Status BinlogDecoder::query(const Event& event, bool& ended) {
+  auto parsed = parse_query(event);
+  if (!parsed) return fail(std::move(parsed.error()));
+  LoggedStatement statement{std::string(parsed->schema), std::string(parsed->sql)};
+  if (parsed->compressed) {
+    auto sql = unpack(parsed->sql);
+    if (!sql) return fail(Code::kCorrupt, "a compressed statement cannot be unpacked");
     statement.sql = std::move(*sql);
   }
   if (!open_) return {};
   const std::string& sql = statement.sql;
-  bool controls = sql == "BEGIN" || sql == "COMMIT" || starts_with_word(sql, "SAVEPOINT ");
-  ended_ = standalone_ || sql == "COMMIT" || sql == "ROLLBACK";
-  if (controls) return {};
+  // MySQL: a first statement that opens nothing is the whole transaction.
+  bool alone = standalone_ || (undecided_ && sql != "BEGIN" && !sql.starts_with("XA START"));
+  undecided_ = false;
+  ended = alone || sql == "COMMIT" || sql == "ROLLBACK";
+  if (is_control(sql)) return {};
   obstruct(fmt::format("it has a statement that cannot be undone: {}", sql.substr(0, 60)));
   open_->statements.push_back(std::move(statement));
   return {};
 }
 
-Status BinlogDecoder::table_map(std::string_view event, std::string_view body) {
-  auto named = parse_table_map(body, context_);
-  if (!named) return fail(Code::kCorrupt, "binary log: malformed table map");
+Status BinlogDecoder::payload(const Event& event) {
+  if (in_payload_) return fail(Code::kCorrupt, "a transaction payload inside another one");
+  auto reader = PayloadReader::open(event);
+  if (!reader) return fail(std::move(reader.error()));
+  in_payload_ = true;
+  Status done;
+  std::size_t bytes = 0;
+  while (done) {
+    auto inner = reader->next();
+    if (!inner) {
+      done = fail(std::move(inner.error()));
+      break;
+    }
+    if (!*inner) break;
+    bytes += (*inner)->bytes.size();
+    bool ended = false;
+    if (bytes > kPayloadBytesMax)
+      done = fail(Code::kRefused, "a transaction payload of more than {} bytes", kPayloadBytesMax);
+    else if ((*inner)->type == EventType::kQuery)
+      done = query(**inner, ended);
+    else if ((*inner)->type == EventType::kTableMap)
+      done = table_map(**inner);
+    else if (is_rows_event((*inner)->type))
+      done = rows(**inner);
+    // The raw events are inside the compressed one: nothing can be undone from them.
+  }
+  in_payload_ = false;
+  obstruct("it is a compressed payload of MySQL");
+  return done;
+}
+
+Status BinlogDecoder::table_map(const Event& event) {
+  auto named = parse_table_map(event.body, context_);
+  if (!named) return fail(Code::kCorrupt, "malformed table map");
   if (tables_.size() >= kTablesMax) tables_.clear();  // ids are announced again in each transaction
   if (!named->table.named) {
     obstruct("binlog_row_metadata was not FULL");
     for (std::size_t i = 0; i < named->table.columns.size(); ++i)
       named->table.columns[i].name = fmt::format("@{}", i + 1);
   }
-  named->table.event = std::string(event);
+  named->table.event = std::string(event.bytes);
   tables_[named->id] = std::make_shared<const Table>(std::move(named->table));
   return {};
 }
 
-Status BinlogDecoder::rows(const Header& header, std::string_view event) {
-  RowsType type = *rows_type(header.type);
-  Bytes bytes(event.substr(kHeaderBytes));
-  auto found = tables_.find(bytes.little(6));
-  bytes.take(2);  // flags
-  if (type.version2) {
-    std::uint64_t extra = bytes.little(2);
-    if (extra < 2) return fail(Code::kCorrupt, "binary log: malformed rows event");
-    bytes.take(extra - 2);
-  }
-  if (!bytes.ok() || !open_) return {};
+Status BinlogDecoder::rows(const Event& event) {
+  auto parsed = parse_rows(event);
+  if (!parsed) return fail(std::move(parsed.error()));
+  if (!open_) return {};
+  auto found = tables_.find(parsed->table_id);
   if (found == tables_.end()) {
     // The dummy event that ends a statement has no table; every other one does.
-    if (bytes.left() > 1) obstruct("a rows event names an unknown table");
+    if (!parsed->rows.empty()) obstruct("a rows event names an unknown table");
     return {};
   }
   std::shared_ptr<const Table> table = found->second;
-  std::uint64_t width = bytes.packed();
-  std::string_view first = bytes.take((width + 7) / 8);
-  std::string_view second = type.kind == ChangeKind::kUpdate ? bytes.take((width + 7) / 8) : first;
-  if (!bytes.ok() || width != table->columns.size())
-    return fail(Code::kCorrupt, "binary log: a rows event does not fit table {}.{}", table->schema,
+  if (parsed->width != table->columns.size())
+    return fail(Code::kCorrupt, "a rows event does not fit table {}.{}", table->schema,
                 table->name);
-  if (count_bits(first, width) != width || count_bits(second, width) != width)
+  if (!all_present(parsed->before_columns, parsed->width) ||
+      !all_present(parsed->after_columns, parsed->width))
     obstruct("binlog_row_image was not FULL");
 
-  RawRows raw{type.kind, table, std::string(event.substr(0, event.size() - bytes.left())), {}};
+  RawRows raw{parsed->kind,
+              table,
+              std::string(event.bytes.substr(0, event.bytes.size() - parsed->rows.size())),
+              {}};
   std::string unpacked;
-  if (type.compressed) {
-    auto inflated = unpack(bytes.rest());
-    if (!inflated) return fail(Code::kCorrupt, "binary log: compressed rows cannot be unpacked");
+  std::string_view bytes = parsed->rows;
+  if (parsed->compressed) {
+    auto inflated = unpack_rows(*parsed);
+    if (!inflated) return fail(std::move(inflated.error()));
     unpacked = std::move(*inflated);
-    bytes = Bytes(unpacked);
+    bytes = unpacked;
   }
-  while (bytes.left() > 0) {
-    RowChange change{type.kind, table, {}, {}};
-    std::string_view start = bytes.rest();
-    Row& leading = type.kind == ChangeKind::kInsert ? change.after : change.before;
-    const Column* unread = read_row(bytes, *table, first, leading);
-    raw.images.emplace_back(start.substr(0, start.size() - bytes.left()));
-    if (!unread && type.kind == ChangeKind::kUpdate) {
-      start = bytes.rest();
-      unread = read_row(bytes, *table, second, change.after);
-      raw.images.emplace_back(start.substr(0, start.size() - bytes.left()));
+  RowImages images(*table, *parsed, bytes);
+  RowImage first, second;
+  for (;;) {
+    auto more = images.next(first);
+    bool update = parsed->kind == ChangeKind::kUpdate;
+    if (more && *more && update) more = images.next(second);
+    if (!more) {
+      obstruct(more.error().message);
+      return {};
     }
-    if (unread || start.size() == bytes.left()) {
-      obstruct(fmt::format("column {} of table {}.{} cannot be read", unread ? unread->name : "1",
-                           table->schema, table->name));
+    if (!*more) break;
+    RowChange change{parsed->kind, table, {}, {}};
+    Row& leading = parsed->kind == ChangeKind::kInsert ? change.after : change.before;
+    const Column* unread = decode_image(*table, first, nullptr, leading);
+    raw.images.emplace_back(first.bytes);
+    if (!unread && update) {
+      unread = decode_image(*table, second, &first, change.after);
+      raw.images.emplace_back(second.bytes);
+    }
+    if (unread) {
+      obstruct(fmt::format("column {} of table {}.{} cannot be read", unread->name, table->schema,
+                           table->name));
       return {};
     }
     open_->changes.push_back(std::move(change));
   }
+  if (parsed->partial) obstruct("it has partial updates of JSON");
   open_->raw.push_back(std::move(raw));
   return {};
 }

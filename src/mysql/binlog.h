@@ -1,6 +1,6 @@
-// MariaDB binary log events, decoded: what each transaction changed, in values that people and SQL
-// can read, and the raw row images from which the change can be undone. Pure; bytes come from
-// outside and may be anything (fuzzed by tests/fuzz/binlog_fuzz.cc).
+// Binary log events of MariaDB and MySQL, decoded: what each transaction changed, in values that
+// people and SQL can read, and the raw row images from which the change can be undone. Pure; bytes
+// come from outside and may be anything (fuzzed by tests/fuzz/binlog_fuzz.cc).
 //
 // Why not the text of mariadb-binlog: it does not escape backslashes, so '\x0a' there may be four
 // characters or one; it rounds FLOAT to six digits; and it prints @1 instead of names. The table
@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "mysql/gtid.h"
+#include "mysql/event.h"
 #include "mysql/table.h"
 #include "mysql/value.h"
 
@@ -51,7 +51,8 @@ struct LoggedStatement {
 
 struct Transaction {
   Gtid gtid;
-  std::uint32_t time = 0;  // seconds since 1970, of the server that wrote it
+  std::optional<MysqlGtid> mysql_gtid;  // instead, of a MySQL server
+  std::uint32_t time = 0;               // seconds since 1970, of the server that wrote it
   std::vector<RowChange> changes;
   std::vector<LoggedStatement> statements;  // DDL and what else is logged as SQL
   std::vector<RawRows> raw;
@@ -61,6 +62,10 @@ struct Transaction {
 
 class BinlogDecoder {
  public:
+  // A transaction payload (MySQL) is unpacked up to this size; larger ones are kRefused.
+  // Transactions are handed out whole, so this is no way to follow a stream of huge ones.
+  static constexpr std::size_t kPayloadBytesMax = 256u << 20;
+
   explicit BinlogDecoder(DecoderContext context) : context_(std::move(context)) {}
 
   // Takes the next event, common header included. Returns the transaction that it completes, if it
@@ -68,13 +73,17 @@ class BinlogDecoder {
   // merely not understood becomes the transaction's obstacle.
   Result<std::optional<Transaction>> feed(std::string_view event);
 
+  // The same for an event that has been parsed, and its checksum verified.
+  Result<std::optional<Transaction>> feed_event(const Event& event);
+
  private:
-  struct Header;
-  Status format_description(std::string_view event);
-  Status gtid(const Header& header, std::string_view body);
-  Status query(std::string_view body, bool compressed);
-  Status table_map(std::string_view event, std::string_view body);
-  Status rows(const Header& header, std::string_view event);
+  Status format_description(const Event& event);
+  Status gtid(const Event& event);
+  Status mysql_gtid(const Event& event);
+  Status query(const Event& event, bool& ended);
+  Status payload(const Event& event);
+  Status table_map(const Event& event);
+  Status rows(const Event& event);
   void obstruct(std::string_view reason);
   std::optional<Transaction> finish();
 
@@ -84,7 +93,8 @@ class BinlogDecoder {
   std::map<std::uint64_t, std::shared_ptr<const Table>> tables_;  // by table id, at most kTablesMax
   std::optional<Transaction> open_;
   bool standalone_ = false;  // the open transaction ends with its first statement
-  bool ended_ = false;       // the event just fed ended it
+  bool undecided_ = false;   // its first statement tells (MySQL)
+  bool in_payload_ = false;
 };
 
 }  // namespace leeward::mysql

@@ -27,6 +27,8 @@ enum class ColumnType : std::uint8_t {
   kTime2 = 19,
   kBlobCompressed = 140,
   kVarcharCompressed = 141,
+  kVector = 242,  // MySQL 9
+  kJson = 245,    // MySQL; MariaDB's is text
   kDecimal = 246,
   kEnum = 247,
   kSet = 248,

@@ -84,7 +84,7 @@ struct Received {
 
 class ReplicationClient {
  public:
-  // Events up to this size come in one piece, and parts are at most this large.
+  // Events up to half of it come in one piece, and parts are at most this large.
   static constexpr std::size_t kBufferBytes = 8u << 20;
 
   static Result<std::unique_ptr<ReplicationClient>> connect(const ReplicationSource& source,

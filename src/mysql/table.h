@@ -10,6 +10,8 @@
 
 namespace leeward::mysql {
 
+inline constexpr std::size_t kColumnsMax = 4096;  // of a table; the servers' own limit
+
 // How the bytes of a column with some collation become text.
 enum class TextKind : std::uint8_t {
   kUtf8,    // utf8mb3 and utf8mb4

@@ -7,8 +7,6 @@
 namespace leeward::mysql {
 namespace {
 
-constexpr std::size_t kColumnsMax = 4096;
-
 // Kinds of the optional metadata fields.
 enum class Optional : std::uint8_t {
   kSignedness = 1,
@@ -70,6 +68,8 @@ void read_size(Bytes& metadata, Column& column) {
     case ColumnType::kBlob:
     case ColumnType::kBlobCompressed:
     case ColumnType::kGeometry:
+    case ColumnType::kJson:
+    case ColumnType::kVector:
     case ColumnType::kTime2:
     case ColumnType::kDatetime2:
     case ColumnType::kTimestamp2:
@@ -113,7 +113,11 @@ bool size_is_sane(const Column& column) {
     case ColumnType::kBlob:
     case ColumnType::kBlobCompressed:
     case ColumnType::kGeometry:
+    case ColumnType::kJson:
+    case ColumnType::kVector:
       return column.size >= 1 && column.size <= 4;
+    case ColumnType::kDecimal:
+      return (column.size >> 8) <= 65 && (column.size & 255) <= (column.size >> 8);
     case ColumnType::kEnum:
       return column.size == 1 || column.size == 2;
     case ColumnType::kSet:

@@ -3,7 +3,7 @@
 #include "mysql/value.h"
 
 #include <arpa/inet.h>
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <algorithm>
 #include <array>
@@ -11,9 +11,11 @@
 #include <cmath>
 #include <cstring>
 #include <ctime>
+#include <memory>
 
 #include "mysql/bytes.h"
 #include "mysql/column_type.h"
+#include "mysql/json.h"
 
 namespace leeward::mysql {
 namespace {
@@ -187,8 +189,8 @@ std::string disguised(std::string_view raw, const Column& column) {
 }
 
 // CHAR and BINARY: the padding is not stored. Only for BINARY does it belong to the value.
-std::string fixed_string(Bytes& bytes, const Column& column) {
-  std::string raw(bytes.take(bytes.little(column.size > 255 ? 2 : 1)));
+std::string fixed_string(std::string_view stored, const Column& column) {
+  std::string raw(stored);
   if (column.text == TextKind::kOpaque && raw.size() < column.size) raw.resize(column.size, '\0');
   return disguised(raw, column);
 }
@@ -255,21 +257,27 @@ std::optional<std::string> unbase64(std::string_view text) {
 std::optional<std::string> inflate(std::string_view bytes, std::uint64_t size, bool raw) {
   // Deflate packs at most about 1032 to 1, so a small input cannot make us reserve much.
   if (size > kInflatedBytesMax || size > bytes.size() * 1100 + 64) return std::nullopt;
+  std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)> inflater(
+      libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+  if (!inflater) return std::nullopt;
   std::string text(size, '\0');
-  z_stream stream{};
-  if (inflateInit2(&stream, raw ? -MAX_WBITS : MAX_WBITS) != Z_OK) return std::nullopt;
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  stream.next_out = reinterpret_cast<Bytef*>(text.data());
-  stream.avail_out = static_cast<uInt>(text.size());
-  int ended = ::inflate(&stream, Z_FINISH);
-  bool whole = ended == Z_STREAM_END && stream.total_out == size;
-  inflateEnd(&stream);
-  if (!whole) return std::nullopt;
+  auto decompress = raw ? libdeflate_deflate_decompress : libdeflate_zlib_decompress;
+  // Without a place for the actual size it fails unless that is exactly what was announced.
+  if (decompress(inflater.get(), bytes.data(), bytes.size(), text.data(), text.size(), nullptr) !=
+      LIBDEFLATE_SUCCESS)
+    return std::nullopt;
   return text;
 }
 
-bool decode_value(Bytes& bytes, const Column& column, std::string& text) {
+std::optional<std::string> unpack(std::string_view packed) {
+  Bytes bytes(packed);
+  std::uint64_t size = bytes.big(bytes.little(1) & 7);
+  if (!bytes.ok()) return std::nullopt;
+  return inflate(bytes.rest(), size, false);
+}
+
+bool decode_value(std::string_view stored, const Column& column, std::string& text) {
+  Bytes bytes(stored);
   bool known = true;
   switch (static_cast<ColumnType>(column.type)) {
     case ColumnType::kTiny:
@@ -324,25 +332,31 @@ bool decode_value(Bytes& bytes, const Column& column, std::string& text) {
       known = label_set(bytes, column, text);
       break;
     case ColumnType::kString:
-      text = fixed_string(bytes, column);
-      break;
+    case ColumnType::kVarString:
+      text = fixed_string(stored, column);
+      return true;
     case ColumnType::kVarchar:
-      text = disguised(bytes.take(bytes.little(column.size > 255 ? 2 : 1)), column);
-      break;
+      text = disguised(stored, column);
+      return true;
     case ColumnType::kVarcharCompressed:
-      known = compressed_column(bytes.take(bytes.little(column.size > 255 ? 2 : 1)), column, text);
-      break;
+    case ColumnType::kBlobCompressed:
+      return compressed_column(stored, column, text);
     case ColumnType::kBlob:
     case ColumnType::kGeometry:
-      text = readable(bytes.take(bytes.little(column.size)), column.text);
-      break;
-    case ColumnType::kBlobCompressed:
-      known = compressed_column(bytes.take(bytes.little(column.size)), column, text);
-      break;
+      text = readable(stored, column.text);
+      return true;
+    case ColumnType::kVector:
+      text = readable(stored, TextKind::kOpaque);
+      return true;
+    case ColumnType::kJson: {
+      auto json = parse_mysql_json(stored);
+      if (json) text = to_string(*json);
+      return json.has_value();
+    }
     default:
       known = false;
   }
-  return known && bytes.ok();
+  return known && bytes.ok() && bytes.left() == 0;
 }
 
 }  // namespace leeward::mysql

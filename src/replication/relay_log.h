@@ -52,7 +52,7 @@ struct RelayPosition {
 struct RelayOptions {
   std::string directory;                       // made when missing; one process at a time
   std::uint64_t segment_bytes = 64u << 20;     // what a purge gives back at once
-  std::uint64_t total_bytes_max = 4ull << 30;  // at least four segments; see wait_for_room()
+  std::uint64_t total_bytes_max = 4ull << 30;  // not yet applied; at least four segments
 };
 
 class RelayCursor;
@@ -76,14 +76,16 @@ class RelayLog {
 
   RelayPosition received() const;  // end of the last whole transaction appended
   RelayPosition durable() const;   // end of the last whole transaction that is durable
-  std::uint64_t bytes() const;     // on disk and buffered
+  std::uint64_t bytes() const;     // on disk, up to received()
+  // What open() cut off and why, for the log; empty when the log ended with a whole transaction.
+  const std::string& cut() const { return cut_; }
 
   // False if the log has total_bytes_max and no transaction is open: stop reading from the source
   // until a purge makes room. Waits for that until the deadline. A transaction that has begun may
   // exceed the bound until it ends, else one larger than the bound could never be applied.
   bool wait_for_room(BootTime deadline);
 
-  // Removes segments that lie wholly before `applied`.
+  // Everything before `applied` has been applied: segments that lie wholly before it are removed.
   Status purge(RelayOffset applied);
 
   // Reads from the transaction that begins at `offset`: an end or beginning that this log told.
@@ -104,30 +106,41 @@ class RelayLog {
 
   RelayLog(RelayOptions options, mysql::StreamPosition start);
   Status recover();
+  Result<bool> recover_last();
+  Status append_part(const mysql::Received& received);
+  Status take_format(const mysql::Event& event);
+  Status ready_segment();
   Status begin_segment(const mysql::Event& format);
+  Status buffer_with_checksum(const mysql::Received& received);
   Status buffer(std::string_view bytes);
   Status flush();
+  Status cut_to(std::uint64_t offset);
   std::string path(std::uint64_t offset) const;
 
   const RelayOptions options_;
   UniqueFd lock_;
+  std::string cut_;
 
-  // The writer's own.
+  // The writer's own. Offsets: segment_ <= whole_ <= end_, and written_ + pending_ = end_.
   mysql::StreamTracker tracker_;
   UniqueFd file_;
-  std::string pending_;          // appended, not yet written
-  std::string format_;           // body of the format description of the open segment
-  std::uint64_t end_ = 0;        // offset behind pending_
-  std::uint64_t size_left_ = 0;  // of an event that comes in parts
-  std::uint32_t checksum_ = 0;   // of its parts so far, when we add one
-  bool failed_ = false;
+  std::uint64_t segment_ = 0;  // first byte of the open segment
+  std::uint64_t whole_ = 0;    // behind the last whole transaction
+  std::uint64_t written_ = 0;  // behind what the system has
+  std::uint64_t synced_ = 0;   // behind what the disk has
+  std::uint64_t end_ = 0;      // behind all
+  std::string pending_;        // appended, not yet written
+  std::string format_;         // of the open segment, for comparison
+  std::string format_event_;   // and to begin the next one with
+  std::uint32_t summed_ = 0;   // checksum of an event in parts, when we add it
+  bool failed_ = false;        // withdraw() is due
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, Segment> segments_;  // by offset; guarded, as is all below
   RelayPosition received_;
   RelayPosition durable_;
-  bool open_transaction_ = false;
+  std::uint64_t applied_ = 0;
 };
 
 // One event of a transaction.
@@ -151,7 +164,7 @@ class RelayCursor {
   const std::string& format() const;
   // The transaction of the last event, and the position after the last one that ended.
   const mysql::TransactionId& transaction() const;
-  const RelayPosition& position() const;
+  RelayPosition position() const;
 
  private:
   friend class RelayLog;
