@@ -86,6 +86,8 @@ PayloadReader::PayloadReader(PayloadReader&&) noexcept = default;
 PayloadReader& PayloadReader::operator=(PayloadReader&&) noexcept = default;
 PayloadReader::~PayloadReader() = default;
 
+Result<std::optional<Event>> PayloadReader::next() { return impl_->next(); }
+
 Result<PayloadReader> PayloadReader::open(const Event& payload) {
   Bytes body(payload.body);
   std::uint64_t size = 0, compression = kStored;

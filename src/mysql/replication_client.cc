@@ -73,7 +73,7 @@ class ReplicationClient::Impl {
   internal::Channel channel_;
   internal::Assembler assembler_;
   bool checksums_ = false;
-  bool reading_ = false;  // the stream has begun to be read
+  bool started_ = false;  // the stream has been asked for
 
   // Of an event in parts.
   std::string beginning_;
@@ -86,7 +86,7 @@ class ReplicationClient::Impl {
 tl::unexpected<Error> ReplicationClient::Impl::located(Error error) const {
   std::string where = fmt::format("source {}", peer_);
   if (!tracker_.log().file.empty()) where += fmt::format(", {}", to_string(tracker_.log()));
-  if (reading_ || !tracker_.log().file.empty())
+  if (started_)
     where += tracker_.inside() ? fmt::format(", in {}", to_string(tracker_.transaction()))
                                : fmt::format(", after {}", to_string(tracker_.position()));
   return fail(std::move(error).wrap(where));
@@ -201,8 +201,7 @@ Status ReplicationClient::Impl::start(const DumpRequest& request, BootTime deadl
       "SET @master_binlog_checksum = @@global.binlog_checksum",
       "SET @master_heartbeat_period = " + period,
   };
-  bool by_gtid =
-      request.by_gtid || !request.from.gtids.domains.empty() || !request.from.executed.empty();
+  bool by_gtid = request.by_gtid;
   if (mariadb) {
     statements.push_back("SET @mariadb_slave_capability = 4");
     if (by_gtid) {
@@ -251,6 +250,7 @@ Status ReplicationClient::Impl::start(const DumpRequest& request, BootTime deadl
            little(request.server_id, 4) + (by_gtid ? "" : request.from.log.file);
   }
   tracker_ = StreamTracker(request.from);
+  started_ = true;
   assembler_.stream(request.semi_sync);
   return command(dump, deadline);
 }
@@ -338,7 +338,6 @@ Result<std::optional<Received>> ReplicationClient::Impl::next(BootTime deadline)
       if (!error) return located(Error{Code::kCorrupt, "a malformed error packet"});
       return located(internal::to_error(*error));
     }
-    reading_ = true;
     auto received = piece.first && piece.last ? whole(piece) : part(piece);
     if (!received) return located(std::move(received.error()));
     return std::optional(*received);

@@ -61,8 +61,9 @@ enum class Flavor : std::uint8_t { kMariadb, kMysql };
 
 struct DumpRequest {
   std::uint32_t server_id = 0;  // unique among the source's replicas, or they drop each other
-  StreamPosition from;          // by GTID when it has any, or when `by_gtid`; else by log position
-  bool by_gtid = true;       // an empty GTID position then means: from the very first transaction
+  StreamPosition from;
+  bool by_gtid = true;  // start at from.gtids or from.executed, empty: at the first transaction;
+                        // else at from.log
   bool stop_at_end = false;  // end of stream at the present end of the log, instead of waiting
   bool strict = true;        // MariaDB: refuse to start where the source's history has a hole
   bool annotations = false;  // statements as comments before their rows

@@ -1,0 +1,1 @@
+leeward_fuzz(relay_segment_fuzz.cc DEPS leeward_replication)
