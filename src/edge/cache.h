@@ -6,8 +6,8 @@
 // objects that are being sent outlive their eviction.
 // Threading. Every method may be called from any thread. The paths of requests (lookup, fills)
 // never block on disk and hold no lock longer than the walk of a chain.
-// Bounds. memory_bytes_max holds at every moment for what is stored and what is being stored. The
-// disk tier: edge/cache_disk.h.
+// Bounds. memory_bytes_max counts what is stored and what is being stored; a call that takes it
+// above evicts before it returns. The disk tier: edge/cache_disk.h.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "base/log.h"
-#include "base/metrics.h"
 #include "edge/cache_policy.h"
 #include "edge/exchange.h"
 
@@ -30,7 +29,6 @@ struct CacheOptions {
   std::string disk_directory;                 // empty: no disk tier
   std::uint64_t disk_bytes_max = 16ull << 30;
   Logger logger;
-  Registry* registry = nullptr;  // optional; must outlive the cache
 };
 
 struct PurgeRequest {

@@ -20,7 +20,7 @@
 
 namespace leeward::edge {
 
-// gzip level 6, zstd level 7, brotli quality 6: about the same time a byte. nullopt when the
+// gzip level 6, zstd level 7, brotli quality 6. nullopt when the
 // library fails (out of memory).
 std::optional<std::string> encode(Coding coding, std::string_view bytes);
 

@@ -1,8 +1,8 @@
 // The memory tier: a hash table in shards, each with its lock and its S3-FIFO queues, under one
 // byte-exact bound for all of them.
 //
-// Locking. A look-up takes its shard's mutex for one walk of a short chain and one reference count,
-// 20–40 ns (bench/edge/cache); with 256 shards two loops meet in one rarely, and nothing is
+// Locking. A look-up takes its shard's mutex for one walk of a short chain and one reference count
+// (its cost is not measured yet); with 256 shards two loops meet in one rarely, and nothing is
 // allocated, freed or called under a lock. The alternatives, epochs or hazard pointers, would save
 // the mutex but not the reference count that an answer in flight needs (docs/adr/0014).
 //
