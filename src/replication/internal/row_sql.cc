@@ -1,0 +1,252 @@
+#include "replication/internal/row_sql.h"
+
+#include <algorithm>
+
+#include "mysql/bytes.h"
+#include "mysql/column_type.h"
+#include "mysql/sql.h"
+#include "mysql/value.h"
+
+namespace leeward::replication::internal {
+namespace {
+
+using mysql::ChangeKind;
+using mysql::ColumnType;
+
+constexpr std::string_view kBase64 = "base64:";
+
+// Which column of the source fills a column of the target.
+struct Filled {
+  std::size_t source = 0;
+  std::size_t target = 0;
+};
+
+std::vector<Filled> filled_columns(const RoutedTable& table) {
+  std::vector<Filled> filled;
+  for (std::size_t i = 0; i < table.table.columns.size(); ++i) {
+    auto name = table.route.column(table.table.columns[i].name);
+    if (!name) continue;
+    for (std::size_t k = 0; k < table.target_columns.size(); ++k)
+      if (table.target_columns[k].name == *name && !table.target_columns[k].generated)
+        filled.push_back({i, k});
+  }
+  return filled;
+}
+
+std::string hexadecimal(std::string_view bytes, const std::string& charset) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text = charset.empty() ? "X'" : "_" + charset + " X'";
+  for (char c : bytes) {
+    text += kDigits[static_cast<unsigned char>(c) >> 4];
+    text += kDigits[c & 15];
+  }
+  return text + "'";
+}
+
+bool is_number(const mysql::Column& column) {
+  switch (static_cast<ColumnType>(column.type)) {
+    case ColumnType::kTiny:
+    case ColumnType::kShort:
+    case ColumnType::kInt24:
+    case ColumnType::kLong:
+    case ColumnType::kLongLong:
+    case ColumnType::kDecimal:
+    case ColumnType::kBit:
+    case ColumnType::kYear:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The value as an SQL literal; empty when its bytes are not understood.
+std::string literal(const mysql::Column& column, const mysql::ColumnSpan& span,
+                    const TargetColumn& target) {
+  if (span.null) return "NULL";
+  auto type = static_cast<ColumnType>(column.type);
+  // Labels by number: they are the same at both ends, and the text of one may be in any charset.
+  if (type == ColumnType::kEnum || type == ColumnType::kSet)
+    return std::to_string(mysql::Bytes(span.bytes).little(span.bytes.size()));
+  std::string text;
+  if (!mysql::decode_value(span.bytes, column, text)) return {};
+  if (is_number(column)) return text;
+  // As the double that it is exactly, so that it can also be compared.
+  if (type == ColumnType::kFloat)
+    return fmt::format("{:.17e}", static_cast<double>(std::stof(text)));
+  if (type == ColumnType::kDouble) return fmt::format("{:.17e}", std::stod(text));
+  if (text.starts_with(kBase64)) {
+    auto bytes = mysql::unbase64(std::string_view(text).substr(kBase64.size()));
+    if (!bytes) return {};
+    text = std::move(*bytes);
+  }
+  bool disguised = column.disguise != mysql::Disguise::kNone;
+  return hexadecimal(text, disguised ? "ascii" : target.charset);
+}
+
+class Writer {
+ public:
+  Writer(const RoutedTable& table, const mysql::RowsEvent& event, std::size_t bytes_max,
+         std::vector<Step>& steps)
+      : table_(table),
+        event_(event),
+        bytes_max_(bytes_max),
+        steps_(steps),
+        filled_(filled_columns(table)),
+        name_(mysql::quote_name(table.route.schema) + "." + mysql::quote_name(table.route.table)),
+        shown_(table.route.schema + "." + table.route.table) {}
+
+  Status take(const mysql::RowImage& before, const mysql::RowImage* after) {
+    ChangeKind kind = event_.kind;
+    bool passed = passes_filter(before);
+    if (kind == ChangeKind::kUpdate) {
+      bool passes_now = passes_filter(*after);
+      if (!passed && !passes_now) return {};
+      if (!passed) return insert(*after);
+      return passes_now ? update(before, *after) : erase(before);
+    }
+    if (!passed) return {};
+    return kind == ChangeKind::kInsert ? insert(before) : erase(before);
+  }
+  void finish() {
+    if (inserts_ == 0) return;
+    steps_.emplace_back(
+        SqlStep{std::exchange(insert_, {}), std::exchange(inserts_, 0u), "INSERT into " + shown_});
+  }
+
+ private:
+  const mysql::Column& source(const Filled& filled) const {
+    return table_.table.columns[filled.source];
+  }
+  const TargetColumn& target(const Filled& filled) const {
+    return table_.target_columns[filled.target];
+  }
+
+  bool passes_filter(const mysql::RowImage& image) const {
+    if (!table_.filter) return true;
+    mysql::Row row(image.columns.size());
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      std::string text;
+      if (image.columns[i].null ||
+          !mysql::decode_value(image.columns[i].bytes, table_.table.columns[i], text))
+        continue;
+      auto bytes = text.starts_with(kBase64)
+                       ? mysql::unbase64(std::string_view(text).substr(kBase64.size()))
+                       : std::nullopt;
+      row[i] = bytes ? std::move(*bytes) : std::move(text);
+    }
+    return passes(*table_.filter, row);
+  }
+
+  Result<std::string> value(const mysql::RowImage& image, const Filled& filled) const {
+    const mysql::ColumnSpan& span = image.columns[filled.source];
+    if (!span.present || span.partial)
+      return fail(Code::kRefused,
+                  "source logs rows of {} without all their columns; set binlog_row_image=FULL",
+                  shown_);
+    std::string text = literal(source(filled), span, target(filled));
+    if (text.empty())
+      return fail(Code::kCorrupt, "binary log: column {} of {} cannot be read", source(filled).name,
+                  shown_);
+    return text;
+  }
+
+  Result<std::string> where(const mysql::RowImage& image) const {
+    const auto& key = table_.target_key;
+    bool keyed = !key.empty() && std::all_of(key.begin(), key.end(), [&](std::size_t part) {
+      return std::any_of(filled_.begin(), filled_.end(),
+                         [&](const Filled& filled) { return filled.target == part; });
+    });
+    std::string text = " WHERE ";
+    for (const Filled& filled : filled_) {
+      if (keyed && std::find(key.begin(), key.end(), filled.target) == key.end()) continue;
+      auto bound = value(image, filled);
+      if (!bound) return fail(std::move(bound.error()));
+      if (text.size() > 7) text += " AND ";
+      text += mysql::quote_name(target(filled).name) + (keyed ? " = " : " <=> ") + *bound;
+    }
+    return text + " LIMIT 1";
+  }
+
+  Status insert(const mysql::RowImage& image) {
+    if (insert_.size() >= bytes_max_) finish();
+    std::string row;
+    for (const Filled& filled : filled_) {
+      auto bound = value(image, filled);
+      if (!bound) return fail(std::move(bound.error()));
+      row += (row.empty() ? "(" : ",") + *bound;
+    }
+    if (inserts_++ == 0) {
+      insert_ = "INSERT INTO " + name_ + " (";
+      for (std::size_t i = 0; i < filled_.size(); ++i)
+        insert_ += (i ? "," : "") + mysql::quote_name(target(filled_[i]).name);
+      insert_ += ") VALUES ";
+    } else {
+      insert_ += ',';
+    }
+    insert_ += row + ")";
+    return {};
+  }
+
+  Status update(const mysql::RowImage& before, const mysql::RowImage& after) {
+    finish();
+    std::string set;
+    for (const Filled& filled : filled_) {
+      auto bound = value(after, filled);
+      if (!bound) return fail(std::move(bound.error()));
+      set +=
+          (set.empty() ? " SET " : ", ") + mysql::quote_name(target(filled).name) + " = " + *bound;
+    }
+    auto which = where(before);
+    if (!which) return fail(std::move(which.error()));
+    steps_.emplace_back(SqlStep{"UPDATE " + name_ + set + *which, 1, "UPDATE of " + shown_});
+    return {};
+  }
+
+  Status erase(const mysql::RowImage& before) {
+    finish();
+    auto which = where(before);
+    if (!which) return fail(std::move(which.error()));
+    steps_.emplace_back(SqlStep{"DELETE FROM " + name_ + *which, 1, "DELETE from " + shown_});
+    return {};
+  }
+
+  const RoutedTable& table_;
+  const mysql::RowsEvent& event_;
+  const std::size_t bytes_max_;
+  std::vector<Step>& steps_;
+  const std::vector<Filled> filled_;
+  const std::string name_;
+  const std::string shown_;
+  std::string insert_;
+  std::uint64_t inserts_ = 0;
+};
+
+}  // namespace
+
+Status row_statements(const RoutedTable& table, const mysql::RowsEvent& event,
+                      std::string_view rows, std::size_t statement_bytes_max,
+                      const std::function<void(const mysql::RowImage&)>& see,
+                      std::vector<Step>& steps) {
+  Writer writer(table, event, statement_bytes_max, steps);
+  mysql::RowImages images(table.table, event, rows);
+  mysql::RowImage before;
+  mysql::RowImage after;
+  for (;;) {
+    auto more = images.next(before);
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) break;
+    see(before);
+    bool pair = event.kind == ChangeKind::kUpdate;
+    if (pair) {
+      auto second = images.next(after);
+      if (!second) return fail(std::move(second.error()));
+      if (!*second) return fail(Code::kCorrupt, "binary log: an update without its second image");
+      see(after);
+    }
+    if (auto taken = writer.take(before, pair ? &after : nullptr); !taken) return taken;
+  }
+  writer.finish();
+  return {};
+}
+
+}  // namespace leeward::replication::internal

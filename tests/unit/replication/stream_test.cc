@@ -1,0 +1,237 @@
+// The stream driver between two real servers.
+#include <gmock/gmock.h>
+
+#include <thread>
+
+#include "stream_rig.h"
+
+namespace leeward::replication::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Every column type with its edge values, inserted, changed and deleted.
+constexpr const char* kTypes[] = {
+    "a TINYINT, b SMALLINT, c MEDIUMINT, d INT, e BIGINT|-128,-32768,-8388608,-2147483648,"
+    "-9223372036854775808|127,32767,8388607,2147483647,9223372036854775807",
+    "a TINYINT UNSIGNED, b MEDIUMINT UNSIGNED, e BIGINT UNSIGNED|255,16777215,"
+    "18446744073709551615|0,0,0",
+    "a DECIMAL(20,6), b DECIMAL(65,30), c "
+    "DECIMAL(9,0)|-123456.789012,-0.000000000000000000000000000001"
+    ",-999999999|99999999999999.999999,12345678901234567890123456789012345.5,0",
+    "a FLOAT, b DOUBLE|1.5,-2.25e300|-3.4e38,1e-300",
+    "a BIT(1), b BIT(12), c BIT(64)|b'1',b'101010101010',18446744073709551615|b'0',b'1',0",
+    "a DATE, b TIME, c TIME(2), d TIME(6), e DATETIME, f DATETIME(3), g DATETIME(6), h YEAR|"
+    "'1000-01-01','-838:59:59','-01:02:03.45','-00:00:00.000001','1000-01-01 00:00:00',"
+    "'9999-12-31 23:59:59.999','2024-05-06 07:08:09.654321',1901|'9999-12-31','838:59:59',"
+    "'00:00:00.01','12:34:56.789012','9999-12-31 23:59:59','1000-01-01 00:00:00.001',"
+    "'2024-02-29 00:00:00.000001',2155",
+    "a TIMESTAMP NULL, b TIMESTAMP(3) NULL, c TIMESTAMP(6) NULL|'1970-01-01 00:00:01',"
+    "'2024-05-06 07:08:09.123','2038-01-19 03:14:07.999999'|NULL,NULL,NULL",
+    "a CHAR(10), b CHAR(100) CHARACTER SET utf8mb4, c VARCHAR(300) CHARACTER SET utf8mb4, "
+    "d CHAR(5) CHARACTER SET latin1, e VARCHAR(9) CHARACTER SET ucs2|'abc','\xf0\x9f\x90\xac "
+    "four','quote'' \\\\ back','caf\xc3\xa9','\xc3\xa9\xe2\x82\xac'|'','base64:AAAA',NULL,'','x'",
+    "a BINARY(8), b VARBINARY(20), c BLOB, d LONGBLOB|'bin',x'00ff00',x'0001',REPEAT(x'ab',"
+    "70000)|x'0000000000000000','',x'',NULL",
+    "a TINYTEXT, b TEXT, c MEDIUMTEXT CHARACTER SET latin1|'t',REPEAT('\xe2\x82\xac',20000),"
+    "'caf\xc3\xa9'|NULL,'',''",
+    "a ENUM('a','b','caf\xc3\xa9'), b SET('x','y','z')|'caf\xc3\xa9','x,z'|'a',''",
+    "a JSON, b JSON|'{\"a\":[1,\"\xf0\x9f\x90\xac\"]}','null'|NULL,'[]'",
+    "a INET6, b INET4, c UUID|'::1','1.2.3.4','123e4567-e89b-12d3-a456-426655440000'|'fe80::1',"
+    "'0.0.0.0','00000000-0000-0000-0000-000000000000'",
+    "a POINT, b GEOMETRY|ST_GeomFromText('POINT(1 2)'),ST_GeomFromText('LINESTRING(0 0,1 1)')|"
+    "ST_GeomFromText('POINT(-1 -2)'),NULL",
+    "a VARCHAR(200) COMPRESSED, b BLOB COMPRESSED|REPEAT('compress me',15),REPEAT(x'00',3000)|"
+    "'',x'01'",
+    "a INT, b INT INVISIBLE DEFAULT 7, c INT AS (a * 2) VIRTUAL, d INT AS (a + 1) STORED|1,"
+    "DEFAULT,DEFAULT,DEFAULT|2,DEFAULT,DEFAULT,DEFAULT",
+};
+
+void change_all_types(MariadbServer& server, const std::string& schema) {
+  server.run("CREATE DATABASE IF NOT EXISTS " + schema + " CHARACTER SET utf8mb4");
+  int number = 0;
+  for (std::string_view line : kTypes) {
+    std::size_t first = line.find('|');
+    std::size_t second = line.find('|', first + 1);
+    std::string columns(line.substr(0, first));
+    std::string edge(line.substr(first + 1, second - first - 1));
+    std::string other(line.substr(second + 1));
+    std::string names = "id";
+    bool invisible = columns.find("INVISIBLE") != std::string::npos;
+    if (invisible) names += ", a, b, c, d";
+    std::string table = fmt::format("{}.t{}", schema, ++number);
+    server.run(fmt::format("CREATE TABLE {} (id INT PRIMARY KEY, {})", table, columns));
+    std::string into = "INSERT INTO " + table + (invisible ? " (" + names + ")" : "") + " VALUES ";
+    server.run(fmt::format("{}(1, {}), (2, {}), (3, {})", into, edge, other, edge));
+    server.run(fmt::format("UPDATE {0} SET id = 20 WHERE id = 2", table));
+    server.run(fmt::format("REPLACE INTO {0}{1} VALUES (1, {2})", table,
+                           invisible ? " (" + names + ")" : "", other));
+    server.run(fmt::format("{}(4, {})", into, edge));
+    server.run(fmt::format("DELETE FROM {} WHERE id = 3", table));
+  }
+}
+
+void compare_all_types(Pair& servers, const std::string& schema) {
+  for (std::size_t i = 1; i <= std::size(kTypes); ++i) {
+    std::string table = fmt::format("{}.t{}", schema, i);
+    expect_equal(servers, table, table);
+  }
+}
+
+TEST(Stream, CarriesEveryTypeAsRowEvents) {
+  Link link(pair(), "types");
+  link.start();
+  change_all_types(pair().source, "types");
+  link.drain();
+  compare_all_types(pair(), "types");
+}
+
+TEST(Stream, CarriesEveryTypeAsStatements) {
+  Link link(pair(), "types_sql", [](StreamOptions& options) { options.always_sql = true; });
+  link.start();
+  change_all_types(pair().source, "types_sql");
+  link.drain();
+  compare_all_types(pair(), "types_sql");
+}
+
+TEST(Stream, FollowsDefinitionsInOrderWithRows) {
+  Link link(pair(), "ddl");
+  link.start();
+  MariadbServer& source = pair().source;
+  source.run("CREATE DATABASE ddl");
+  source.run("CREATE TABLE ddl.a (id INT PRIMARY KEY, v INT)");
+  source.run("INSERT INTO ddl.a VALUES (1, 1), (2, 2)");
+  source.run("ALTER TABLE ddl.a ADD COLUMN w VARCHAR(9) DEFAULT 'w'");
+  source.run("INSERT INTO ddl.a VALUES (3, 3, 'x')");
+  source.run("CREATE TABLE ddl.b AS SELECT * FROM ddl.a");
+  source.run("RENAME TABLE ddl.b TO ddl.c");
+  source.run("UPDATE ddl.c SET v = v + 1");
+  source.run("CREATE INDEX iv ON ddl.a (v)");
+  source.run("CREATE VIEW ddl.seen AS SELECT id FROM ddl.a");
+  source.run("TRUNCATE TABLE ddl.a");
+  source.run("INSERT INTO ddl.a VALUES (9, 9, 'z')");
+  link.drain();
+  expect_equal(pair(), "ddl.a", "ddl.a");
+  expect_equal(pair(), "ddl.c", "ddl.c");
+  EXPECT_EQ(pair().target.scalar("SELECT COUNT(*) FROM ddl.seen"), "1");
+}
+
+TEST(Stream, ChoosesAndRenames) {
+  pair().target.run("CREATE DATABASE shop2");
+  pair().target.run("CREATE TABLE shop2.orders2 (id INT PRIMARY KEY, total INT)");
+  pair().target.run("CREATE TABLE shop2.same (id INT PRIMARY KEY, v VARCHAR(9))");
+  pair().source.run("CREATE DATABASE shop");
+  pair().source.run("CREATE TABLE shop.orders (id INT PRIMARY KEY, note TEXT, amount INT)");
+  pair().source.run("CREATE TABLE shop.same (id INT PRIMARY KEY, v VARCHAR(9))");
+  pair().source.run("CREATE TABLE shop.hidden (id INT PRIMARY KEY)");
+  Link link(pair(), "shop", [](StreamOptions& options) {
+    Mapping& mapping = options.mapping;
+    mapping.exclude = {{"shop", "hidden"}};
+    mapping.renames = {
+        {NameOf::kSchema, {"shop", "%"}, "%", {NameChange::Action::kRename, "shop2", ""}},
+        {NameOf::kTable, {"shop", "orders"}, "%", {NameChange::Action::kRename, "orders2", ""}},
+        {NameOf::kColumn,
+         {"shop", "orders"},
+         "amount",
+         {NameChange::Action::kRename, "total", ""}}};
+    mapping.columns = {{{"shop", "orders"}, "note", true}};
+    mapping.filters = {{{"shop", "orders"}, *parse_filter("amount >= 10")}};
+  });
+  link.start();
+  pair().source.run("INSERT INTO shop.orders VALUES (1, 'a', 10), (2, 'b', 9), (3, 'c', 30)");
+  pair().source.run("UPDATE shop.orders SET amount = amount + 1");
+  pair().source.run("UPDATE shop.orders SET amount = 1 WHERE id = 3");
+  pair().source.run("INSERT INTO shop.hidden VALUES (1)");
+  pair().source.run("INSERT INTO shop.same VALUES (1, 'x')");
+  link.drain();
+  EXPECT_EQ(pair().target.scalar("SELECT GROUP_CONCAT(id, ':', total ORDER BY id) FROM "
+                                 "shop2.orders2"),
+            "1:11,2:10");
+  expect_equal(pair(), "shop.same", "shop2.same");
+}
+
+TEST(Stream, StopsAtAChangeThatDoesNotFitAndGoesOnWhenMended) {
+  pair().source.run("CREATE DATABASE strict");
+  pair().source.run("CREATE TABLE strict.t (id INT PRIMARY KEY, v INT)");
+  pair().target.run("CREATE DATABASE strict");
+  pair().target.run("CREATE TABLE strict.t (id INT PRIMARY KEY, v INT)");
+  pair().target.run("INSERT INTO strict.t VALUES (2, 99)");
+  Link link(pair(), "strict");
+  link.start();
+  pair().source.run("INSERT INTO strict.t VALUES (1, 1)");
+  pair().source.run("INSERT INTO strict.t VALUES (2, 2)");
+  pair().source.run("INSERT INTO strict.t VALUES (3, 3)");
+  ASSERT_TRUE(
+      eventually(kLimit, [&] { return link.driver().status().state == LinkState::kBroken; }));
+  EXPECT_THAT(link.driver().status().error, HasSubstr("1062"));
+  EXPECT_EQ(pair().target.scalar("SELECT COUNT(*) FROM strict.t WHERE id = 3"), "0");
+  pair().target.run("DELETE FROM strict.t WHERE id = 2");
+  ASSERT_TRUE(eventually(
+      kLimit, [&] { return pair().target.scalar("SELECT COUNT(*) FROM strict.t") == "3"; }));
+  expect_equal(pair(), "strict.t", "strict.t");
+}
+
+TEST(Stream, CarriesAHugeTransactionInPieces) {
+  pair().source.run("CREATE DATABASE huge");
+  pair().source.run("CREATE TABLE huge.t (id INT PRIMARY KEY, v CHAR(200))");
+  pair().target.run("CREATE DATABASE huge");
+  pair().target.run("CREATE TABLE huge.t (id INT PRIMARY KEY, v CHAR(200))");
+  Link link(pair(), "huge", [](StreamOptions& options) { options.large_bytes = 1 << 20; });
+  link.start();
+  pair().source.run("INSERT INTO huge.t SELECT seq, REPEAT('x', 200) FROM huge.seq_1_to_40000");
+  pair().source.run("INSERT INTO huge.t VALUES (100000, 'after')");
+  link.drain();
+  expect_equal(pair(), "huge.t", "huge.t");
+}
+
+TEST(Stream, BothDirectionsDoNotLoop) {
+  pair().source.run("CREATE DATABASE both_ways");
+  pair().source.run("CREATE TABLE both_ways.t (id INT PRIMARY KEY, v INT)");
+  pair().target.run("CREATE DATABASE both_ways");
+  pair().target.run("CREATE TABLE both_ways.t (id INT PRIMARY KEY, v INT)");
+  Link there(pair(), "both_ways");
+  TempDirectory state;
+  StreamOptions options = stream_options(pair(), "both_ways_back", state.path());
+  options.source.endpoint = pair().target.endpoint();
+  std::swap(options.source_sql, options.target);
+  options.server_id = 4002;
+  options.mapping.include = {{"both_ways", "%"}};
+  StreamDriver back(options, {});
+  auto at = mysql::parse_gtid_position(pair().target.scalar("SELECT @@gtid_binlog_pos"));
+  ASSERT_TRUE(back.begin_at(*at, soon()));
+  there.start();
+  ASSERT_TRUE(back.start(soon()));
+  for (int i = 0; i < 20; ++i) {
+    pair().source.run(fmt::format("INSERT INTO both_ways.t VALUES ({}, 1)", i));
+    pair().target.run(fmt::format("INSERT INTO both_ways.t VALUES ({}, 2)", 1000 + i));
+  }
+  there.drain();
+  ASSERT_TRUE(eventually(
+      kLimit, [&] { return pair().source.scalar("SELECT COUNT(*) FROM both_ways.t") == "40"; }));
+  EXPECT_EQ(there.driver().status().error, "");
+  EXPECT_EQ(back.status().error, "");
+  expect_equal(pair(), "both_ways.t", "both_ways.t");
+}
+
+TEST(Stream, WrongPasswordIsSaidAndMended) {
+  pair().source.run("CREATE DATABASE locked_out");
+  pair().target.run("CREATE DATABASE locked_out");
+  pair().source.run("CREATE USER late@'%' IDENTIFIED BY 'old'");
+  pair().source.run("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO late@'%'");
+  Link link(pair(), "locked_out", [](StreamOptions& options) {
+    options.source.user = "late";
+    options.source.password = "new";
+  });
+  link.start();
+  ASSERT_TRUE(
+      eventually(kLimit, [&] { return link.driver().status().state == LinkState::kBroken; }));
+  EXPECT_THAT(link.driver().status().error, HasSubstr("late"));
+  EXPECT_THAT(link.driver().status().error, Not(HasSubstr("new'")));
+  pair().source.run("CREATE TABLE locked_out.t (id INT PRIMARY KEY)");
+  pair().source.run("ALTER USER late@'%' IDENTIFIED BY 'new'");
+  link.drain_when_mended();
+  expect_equal(pair(), "locked_out.t", "locked_out.t");
+}
+
+}  // namespace
+}  // namespace leeward::replication::testing
