@@ -6,12 +6,23 @@
 
 namespace leeward::control {
 
-AgentCore::AgentCore(AgentConfig config) : config_(std::move(config)) {
+namespace {
+
+NodeConfig with_self(NodeConfig config, SiteId self) {
+  config.self = self;
+  return config;
+}
+
+}  // namespace
+
+AgentCore::AgentCore(AgentConfig config)
+    : config_(std::move(config)), nodes_(with_self(config_.nodes, config_.self)) {
   for (SiteId peer : config_.peers) promises_.push_back({.peer = peer, .request = {}});
 }
 
 void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
   memory_ = persisted_ = memory;
+  nodes_.start(now, memory.nodes);
   // Greater than before even where the memory was lost: wall clocks differ by less than a reinstallation.
   auto wall = static_cast<std::uint64_t>(now.wall.time_since_epoch().count());
   memory_.life = std::max(memory.life + 1, wall);
@@ -153,7 +164,9 @@ void AgentCore::on_promise_reply(Now now, SiteId from, RequestId request, bool g
   converge(now, out);
 }
 
-void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects& out) {
+void AgentCore::on_database(Now now, NodeId node, const DatabaseStatus& status, AgentEffects& out) {
+  nodes_.on_look(now, node, status);
+  if (node != nodes_.primary()) return converge(now, out);
   bool interrupted = !status.reachable || now.boot - database_seen_ >= config_.look_fresh;
   if (interrupted) looks_since_ = now.boot;
   database_ = status;
@@ -162,8 +175,21 @@ void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects&
   converge(now, out);
 }
 
+void AgentCore::on_remote_node(Now now, SiteId site, NodeId node, const NodeCore::RemoteLook& look,
+                               AgentEffects& out) {
+  nodes_.on_remote_look(site, node, look);
+  converge(now, out);
+}
+
+std::string AgentCore::switch_node(Now now, NodeId node, AgentEffects& out) {
+  std::string why = nodes_.switch_to(now, node, node_site(now));
+  converge(now, out);
+  return why;
+}
+
 void AgentCore::on_database_done(Now now, RequestId request, bool ok, Position position,
                                  AgentEffects& out) {
+  if (nodes_.on_done(now, request, ok)) return converge(now, out);
   if (!database_op_ || database_op_->request != request) return;
   StartDatabase done = *database_op_;
   database_op_.reset();
@@ -175,6 +201,9 @@ void AgentCore::on_database_done(Now now, RequestId request, bool ok, Position p
              holds_lease(now) && done.epoch == held_) {
     drained_plan_ = memory_.intent.drain;
     drained_position_ = position;
+  } else if (done.op == DatabaseOp::kFence && nodes_.switching() && gateway_drained_ &&
+             holds_lease(now) && done.epoch == held_) {
+    nodes_.fenced(position);
   }
   converge(now, out);
 }
@@ -204,8 +233,11 @@ bool AgentCore::may_acquire(Now now) const {
   if (!LEEWARD_GUARD("promise-binds", now.boot >= memory_.promise_until)) return false;
   if (memory_.held == intent.epoch) return true;  // we were the writer: the database is ours
   if (!database_usable(now) || (database_op_ && database_op_->op == DatabaseOp::kFollow)) return false;
-  return LEEWARD_GUARD("catch-up-first",
-                       std::max(database_.applied, database_.written) >= intent.required);
+  return LEEWARD_GUARD("catch-up-first", caught_up());
+}
+
+bool AgentCore::caught_up() const {
+  return std::max(database_.applied, database_.written) >= memory_.intent.required;
 }
 
 bool AgentCore::may_hold_by_promise() const {
@@ -261,15 +293,17 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
   hold_and_finish.finish = true;
   if (intent.writer == config_.self) {
     if (!holds_lease(now) || held_ != intent.epoch) return contact ? hold : refuse;
-    if (intent.draining()) return {GatewayMode::kHold, held_, deadline_, kNoSite};
+    if (intent.draining() || nodes_.switching())
+      return {GatewayMode::kHold, held_, deadline_, kNoSite};
     // A database is writable under the lease only after its promotion at this epoch (a site without
     // the lease fences first); the epoch in the data is asked all the same, it is the proof.
-    bool promoted = database_.epoch == held_ && !database_.read_only && database_usable(now) &&
-                    !database_op_;
-    bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_;
+    bool promoted = database_.epoch == held_ && nodes_.open_to(database_, held_) &&
+                    !database_.read_only && database_usable(now) && !database_op_;
+    bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_ &&
+                    gateway_->node == nodes_.primary();
     // A status that comes late must not close a gateway that is open: the database itself answers.
     if (promoted || (was_open && !database_op_))
-      return {GatewayMode::kLocal, held_, deadline_, kNoSite};
+      return {GatewayMode::kLocal, held_, deadline_, kNoSite, nodes_.primary()};
     return hold;
   }
   if (intent.writer == kNoSite) return refuse;
@@ -282,7 +316,8 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
 void AgentCore::steer_gateway(Now now, AgentEffects& out) {
   SetGateway wanted = wanted_gateway(now);
   bool same = gateway_ && gateway_->mode == wanted.mode && gateway_->epoch == wanted.epoch &&
-              gateway_->site == wanted.site && gateway_->finish == wanted.finish;
+              gateway_->site == wanted.site && gateway_->node == wanted.node &&
+              gateway_->finish == wanted.finish;
   if (same && wanted.deadline == gateway_->deadline) return;
   if (same) {
     out.push_back(ExtendLease{wanted.epoch, wanted.deadline});
@@ -305,8 +340,13 @@ std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
       return StartDatabase{DatabaseOp::kFence, held_, kNoSite, {}};
     return std::nullopt;
   }
+  if (lease && nodes_.switching()) {
+    if (gateway_drained_ && !nodes_.switch_fenced())
+      return StartDatabase{DatabaseOp::kFence, held_, kNoSite, {}};
+    return std::nullopt;
+  }
   if (lease) {
-    if (database_.read_only || database_.epoch != held_)
+    if (database_.read_only || database_.epoch != held_ || !nodes_.open_to(database_, held_))
       return StartDatabase{DatabaseOp::kPromote, held_, kNoSite, {}};
     return std::nullopt;
   }
@@ -314,16 +354,20 @@ std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
     return StartDatabase{DatabaseOp::kFence, {}, kNoSite, {}};
   bool open_elsewhere = intent.writer != kNoSite && intent.writer != config_.self &&
                         memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
-  bool following = database_.source == intent.writer && !database_.diverged &&
+  std::optional<NodeId> source = nodes_.source_at(intent.writer, intent.epoch);
+  bool right_node = !source || database_.source_node == *source;
+  bool following = database_.source == intent.writer && right_node && !database_.diverged &&
                    (database_.replication == ReplicationState::kStreaming ||
                     database_.replication == ReplicationState::kConnecting);
-  if (open_elsewhere && !following)
-    return StartDatabase{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
-  return std::nullopt;
+  if (!open_elsewhere || following || !source) return std::nullopt;
+  StartDatabase follow{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
+  follow.source_node = *source;
+  return follow;
 }
 
 void AgentCore::steer_database(Now now, AgentEffects& out) {
-  if (memory_.intent.draining() && holds_lease(now) && !gateway_drained_ && !transactions_ended_ &&
+  bool draining = memory_.intent.draining() || nodes_.switching();
+  if (draining && holds_lease(now) && !gateway_drained_ && !transactions_ended_ &&
       now.boot - drain_started_ >= config_.drain_patience) {
     transactions_ended_ = true;
     out.push_back(EndTransactions{});
@@ -332,13 +376,70 @@ void AgentCore::steer_database(Now now, AgentEffects& out) {
   if (database_op_ || now.boot < next_database_op_ || !database_usable(now)) return;
   std::optional<StartDatabase> wanted = wanted_database_op(now);
   if (!wanted) return;
+  wanted->node = nodes_.primary();
+  if (wanted->op == DatabaseOp::kPromote && nodes_.pair()) {
+    bool fresh_epoch = memory_.nodes.epoch != held_;
+    if (fresh_epoch && !caught_up()) return;
+    if (!nodes_.begin(held_)) return;
+    memory_.nodes = nodes_.memory();
+    if (!(memory_ == persisted_)) persist(out);
+    wanted->term = memory_.nodes.term;
+    wanted->semi_sync = memory_.nodes.in_sync;
+    wanted->whole = wanted->term.value != 0 && database_.term != wanted->term;
+  }
   wanted->request = RequestId{next_request_++};
   database_op_ = wanted;
   out.push_back(*wanted);
 }
 
+NodeCore::Site AgentCore::node_site(Now now) const {
+  const Intent& intent = memory_.intent;
+  NodeCore::Site site;
+  site.writer = intent.writer == config_.self;
+  site.lease = site.writer && holds_lease(now) && intent.epoch == held_;
+  site.epoch = intent.epoch;
+  site.draining = intent.draining();
+  site.primary_busy = database_op_.has_value();
+  site.drained = gateway_drained_;
+  return site;
+}
+
+void AgentCore::steer_nodes(Now now, AgentEffects& out) {
+  NodeCore::Step step = nodes_.step(now, node_site(now));
+  if (step.moved) change_primary(now, out);
+  memory_.nodes = nodes_.memory();
+  if (!(memory_ == persisted_)) {
+    bool only_sync = !step.moved && persisted_.nodes.in_sync && !memory_.nodes.in_sync;
+    if (only_sync && LEEWARD_GUARD("sync-loss-durable", false))
+      persisted_ = memory_;
+    else
+      persist(out);
+  }
+  for (StartDatabase& op : step.ops) {
+    op.request = RequestId{next_request_++};
+    nodes_.started(op);
+    out.push_back(op);
+  }
+}
+
+// The other node is the database from now on. No client may reach the former one any more, and what
+// was seen of it, or is still being done to it, says nothing.
+void AgentCore::change_primary(Now now, AgentEffects& out) {
+  if (gateway_ && gateway_->epoch.value != 0) {
+    gateway_ = SetGateway{GatewayMode::kHold, {}, {}, kNoSite};
+    out.push_back(*gateway_);
+    gateway_drained_ = false;
+  }
+  database_op_.reset();
+  next_database_op_ = now.boot;
+  database_ = nodes_.status(nodes_.primary());
+  database_seen_ = nodes_.seen(nodes_.primary());
+  database_fresh_ = true;
+}
+
 void AgentCore::converge(Now now, AgentEffects& out) {
   expire(now);
+  if (nodes_.pair()) steer_nodes(now, out);
   if (!(memory_ == persisted_)) persist(out);
   steer_gateway(now, out);
   ask_for_lease(now, out);
@@ -367,6 +468,15 @@ AgentReport AgentCore::report(Now now) {
   r.drained_position = drained_position_;
   r.rejoining = database_op_ && database_op_->op == DatabaseOp::kFollow;
   r.database = database_;
+  if (nodes_.pair()) {
+    for (NodeId node : {kFirstNode, kSecondNode}) {
+      const DatabaseStatus& s = nodes_.status(node);
+      r.nodes.push_back({s.reachable, node == nodes_.primary(), s.epoch, s.term, s.replication,
+                         std::max(s.applied, s.written)});
+    }
+    r.node_in_sync = nodes_.memory().in_sync;
+    r.node_moving = nodes_.moving(now);
+  }
   r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.look_fresh;
   if (r.database.heartbeat_age != kNever)
     r.database.heartbeat_age += now.boot - database_seen_;
@@ -380,6 +490,9 @@ AgentReport AgentCore::report(Now now) {
     r.problem = "rejoining";
   } else if (database_.diverged) {
     r.problem = "diverged";
+  } else if (memory_.intent.writer != config_.self && database_.source == config_.self) {
+    // New rows may still come from the other node, and yet be old: they tell nothing of the writer.
+    r.problem = "follows the other node of its site, not yet the writer";
   } else if (memory_.intent.writer != config_.self &&
              database_.replication != ReplicationState::kStreaming &&
              database_.replication != ReplicationState::kConnecting) {

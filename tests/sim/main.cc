@@ -107,6 +107,10 @@ constexpr const char* kGuards[] = {
     "drained-for-this-plan",
     "catch-up-first",
     "distrust-after-pause",
+    "replica-in-sync",
+    "sync-loss-durable",
+    "switch-catches-up",
+    "standby-follows-term",
 };
 
 int main(int argc, char** argv) {

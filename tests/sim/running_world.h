@@ -54,6 +54,9 @@ enum class Kind : std::uint8_t {
   kSettled,
   kLinkHeals,
   kWatch,
+  kRemoteLook,
+  kSwitchNode,
+  kPairHeals,
 };
 
 struct Event {
@@ -83,6 +86,8 @@ enum class Fault : std::uint8_t {
   kOverload,  // too slow for probes, but commits go on
   kSiteDies,
   kSiteIsLost,  // and does not come back
+  kOtherNodeCrash,
+  kPairCut,
   kCount,
 };
 
@@ -134,6 +139,7 @@ class World {
   explicit World(const Options& options)
       : options_(options),
         random_(options.seed),
+        pair_random_(options.seed ^ 0x5bd1e995u),
         checker_(state_, outcome_, [this](const std::string& line) { say(line); }) {}
   Outcome run();
 
@@ -158,12 +164,20 @@ class World {
   void crash_control();
   void restart_control();
 
-  DatabaseStatus database_status(int site);
-  void execute(int site, control::DatabaseOp op, Epoch epoch, int source, std::uint64_t request,
-               std::uint32_t life);
+  DatabaseStatus database_status(int site, int node);
+  void look_at_databases(int site);
+  void look_at_remote(int site);
+  void execute(int site, const control::StartDatabase& op, std::uint32_t life);
+  bool promote(Database& db, const control::StartDatabase& op);
   void done(int site, std::uint64_t request, std::uint32_t life, bool ok, Position position);
-  bool follow(int site, int source, Epoch epoch);
-  void replicate(int site);
+  bool follow(int site, const control::StartDatabase& op);
+  void replicate(int site, int node);
+  void receive(int site, Database& db, Database& up);
+  void apply_relay(Database& db);
+  void end_waiting(int site, Database& db, bool answered);
+  void stop_database(int site, int node);
+  void restart_database(int site, int node);
+  void plan_pairs();
 
   bool service_answers(int site) const;
   void probe(int vantage);
@@ -188,6 +202,7 @@ class World {
 
   Options options_;
   Random random_;
+  Random pair_random_;  // of sites with two nodes, so that worlds without any stay as they were
   Outcome outcome_;
   State state_;
   Checker checker_;

@@ -69,7 +69,8 @@ Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime de
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline) {
   auto rows =
-      sql.query("SELECT epoch, site, promoted_gtid FROM leeward.epoch ORDER BY epoch", deadline);
+      sql.query("SELECT epoch, site, promoted_gtid, term FROM leeward.epoch ORDER BY epoch, term",
+                deadline);
   if (!rows) {
     if (sql.last_error() == ER_NO_SUCH_TABLE || sql.last_error() == ER_BAD_DB_ERROR)
       return std::nullopt;
@@ -80,7 +81,8 @@ Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& s
     auto promoted = mysql::parse_gtid_position(row[2].value_or(""));
     if (!promoted) return fail(std::move(promoted.error()));
     epochs.push_back(
-        {Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted});
+        {Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted,
+         Term{number_or_zero<std::uint64_t>(row[3])}});
   }
   return epochs;
 }
@@ -117,6 +119,27 @@ Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, 
     bool waited = sql.last_error() == ER_LOCK_WAIT_TIMEOUT;
     if (!waited || BootClock::now() >= deadline) return set;
   }
+}
+
+Status set_semi_sync_source(mysql::SqlConnection& sql, bool on, BootTime deadline) {
+  // The time-out is about 136 years: going on alone is the agent's decision, never the server's.
+  return sql.execute(
+      on ? "SET GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_SYNC', "
+           "rpl_semi_sync_master_timeout = 4294967295000, rpl_semi_sync_master_wait_no_slave = 1, "
+           "rpl_semi_sync_master_enabled = 1"
+         : "SET GLOBAL rpl_semi_sync_master_enabled = 0",
+      deadline);
+}
+
+Status set_semi_sync_replica(mysql::SqlConnection& sql, bool on, BootTime deadline) {
+  return sql.execute(fmt::format("SET GLOBAL rpl_semi_sync_slave_enabled = {}", on ? 1 : 0),
+                     deadline);
+}
+
+Result<bool> keeps_received(mysql::SqlConnection& sql, BootTime deadline) {
+  auto rows = sql.query(std::string("SELECT ") + kKeepsReceived, deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  return rows->scalar() == "1";
 }
 
 Status forget_sources(mysql::SqlConnection& sql, BootTime deadline) {

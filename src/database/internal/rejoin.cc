@@ -304,12 +304,17 @@ Status Rejoin::finish_interrupted_rewind() {
 Status Rejoin::connect() {
   auto link = read_link(sql_, soon());
   if (!link) return fail(std::move(link.error()));
-  bool right = link->configured && link->source == source_;
+  auto marked = keeps_received(sql_, soon());
+  if (!marked) return fail(std::move(marked.error()));
+  bool right = link->configured && link->source == source_ && *marked == acknowledges_;
   if (right && outcome_.kind == FollowOutcome::Kind::kStreaming &&
       link->state != ReplicationState::kBroken && link->state != ReplicationState::kNone)
     return {};
   if (auto entered = enter(FollowPhase::kConnect); !entered) return entered;
   if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  // As a primary it waited for others; now it may be waited for.
+  if (auto off = set_semi_sync_source(sql_, false, soon()); !off) return off;
+  if (auto set = set_semi_sync_replica(sql_, acknowledges_, soon()); !set) return set;
   // Where to go on: after a rewind or a reload gtid_slave_pos says it, and the own log is empty. A
   // former writer that lost nothing has it in its own log, and the log may be ahead of
   // gtid_slave_pos.
