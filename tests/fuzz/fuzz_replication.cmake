@@ -1,0 +1,2 @@
+leeward_fuzz(replication_task_fuzz.cc DEPS leeward_replication)
+leeward_fuzz(dms_mapping_fuzz.cc DEPS leeward_replication)
