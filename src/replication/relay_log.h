@@ -2,8 +2,8 @@
 // appends what it receives, and the applier, which reads. "Durable" here is what a semi-sync
 // acknowledgement rests on.
 //
-// On disk: a directory of segments, relay.<offset of its first byte>. Each is a binary log that
-// mariadb-binlog reads: magic, format description, an artificial ROTATE (the source's log position)
+// On disk: a directory of segments, relay.<offset of its first byte>. Each is laid out as
+// a binary log: magic, format description, an artificial ROTATE (the source's log position)
 // and GTID_LIST or PREVIOUS_GTIDS (what lies before), then events as received. Every event has a
 // CRC32; a source without checksums gets them here. A segment begins between two transactions and
 // has one format description, so that a reader can start at each. It is closed at segment_bytes,
