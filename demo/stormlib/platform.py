@@ -291,5 +291,6 @@ def _could_take_over(status):
         if site["role"] == "witness" or site["name"] == status["writer"]:
             continue
         return bool(agent) and not agent["problem"] and not agent["rejoining"] and \
-            agent["database"]["replication"] == "streaming"
+            agent["database"]["replication"] == "streaming" and \
+            agent["database"]["epoch"] >= status["epoch"]  # it follows this writer, not the one before
     return False
