@@ -26,6 +26,8 @@ std::string type_text(const Setting& s) {
       return "list of texts";
     case Kind::kEnvironment:
       return "variable to value";
+    case Kind::kTextMap:
+      return fmt::format("`{}` to text", s.key);
     case Kind::kSiteMap:
       return "site to value";
     case Kind::kSection:

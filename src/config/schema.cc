@@ -37,6 +37,7 @@ Json kind_schema(const Setting& s) {
     case Kind::kRawTexts:
       return Json{{"type", "array"}, {"items", any_scalar()}};
     case Kind::kEnvironment:
+    case Kind::kTextMap:
       return Json{{"type", "object"}, {"additionalProperties", any_scalar()}};
     case Kind::kSiteMap:
       return Json{{"type", "object"}, {"additionalProperties", text_schema(*s.rule)}};

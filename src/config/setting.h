@@ -25,6 +25,7 @@ struct Setting {
     kTexts,        // list of texts following `rule`
     kRawTexts,     // list of any scalars
     kEnvironment,  // name of a variable to any scalar
+    kTextMap,      // `key` to any scalar
     kSiteMap,      // site name to text following `rule`
     kSection,      // `settings`
     kSections,     // list of `settings`

@@ -11,13 +11,12 @@
 namespace leeward::mysql {
 namespace {
 
-// libmariadb counts in whole seconds, so these only bound the parts that poll() cannot see: the
-// handshake and the rest of an answer that has begun to arrive.
-constexpr unsigned kStallSeconds = 30;
+// libmariadb counts in whole seconds, so its time-outs only bound the parts that poll() cannot see:
+// the handshake and the rest of an answer that has begun to arrive.
 
-unsigned whole_seconds(Duration left) {
-  auto up = std::chrono::ceil<std::chrono::seconds>(left).count();
-  return static_cast<unsigned>(std::clamp<std::int64_t>(up, 1, kStallSeconds));
+unsigned whole_seconds(Duration left, Duration most) {
+  auto up = std::chrono::ceil<std::chrono::seconds>(std::min(left, most)).count();
+  return static_cast<unsigned>(std::max<std::int64_t>(up, 1));
 }
 
 Code code_of(unsigned number) {
@@ -60,6 +59,19 @@ Status wait_readable(int fd, BootTime deadline) {
   }
 }
 
+void set_tls(MYSQL* handle, const TlsOptions& tls) {
+  if (tls.mode == TlsMode::kOff) return;
+  my_bool yes = 1;
+  my_bool verify = tls.mode == TlsMode::kVerifyCa || tls.mode == TlsMode::kVerifyIdentity;
+  mysql_optionsv(handle, MYSQL_OPT_SSL_ENFORCE, &yes);
+  mysql_optionsv(handle, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+  if (!tls.authority_file.empty())
+    mysql_optionsv(handle, MYSQL_OPT_SSL_CA, tls.authority_file.c_str());
+  if (!tls.certificate_file.empty())
+    mysql_optionsv(handle, MYSQL_OPT_SSL_CERT, tls.certificate_file.c_str());
+  if (!tls.key_file.empty()) mysql_optionsv(handle, MYSQL_OPT_SSL_KEY, tls.key_file.c_str());
+}
+
 SqlRows read_rows(MYSQL_RES* result) {
   SqlRows rows;
   unsigned width = mysql_num_fields(result);
@@ -93,10 +105,18 @@ std::uint64_t SqlConnection::id() const { return mysql_thread_id(handle_.get());
 Result<SqlConnection> SqlConnection::open(const SqlTarget& target, BootTime deadline) {
   std::unique_ptr<st_mysql, Close> handle(mysql_init(nullptr));
   if (!handle) return fail(Code::kInternal, "out of memory");
-  unsigned connect_timeout = whole_seconds(deadline - BootClock::now());
+  // A stall_max longer than the default is for transfers, whose pauses have nothing to do with how
+  // long the log-in may take.
+  unsigned connect_timeout = whole_seconds(deadline - BootClock::now(), SqlTarget{}.stall_max);
+  unsigned stall = target.stall_max > SqlTarget{}.stall_max
+                       ? whole_seconds(target.stall_max, target.stall_max)
+                       : connect_timeout;
   mysql_options(handle.get(), MYSQL_OPT_CONNECT_TIMEOUT, &connect_timeout);
-  mysql_options(handle.get(), MYSQL_OPT_READ_TIMEOUT, &connect_timeout);
-  mysql_options(handle.get(), MYSQL_OPT_WRITE_TIMEOUT, &connect_timeout);
+  mysql_options(handle.get(), MYSQL_OPT_READ_TIMEOUT, &stall);
+  mysql_options(handle.get(), MYSQL_OPT_WRITE_TIMEOUT, &stall);
+  set_tls(handle.get(), target.tls);
+  unsigned local_infile = target.local_infile ? 1 : 0;
+  mysql_options(handle.get(), MYSQL_OPT_LOCAL_INFILE, &local_infile);
   mysql_options(handle.get(), MYSQL_SET_CHARSET_NAME, "utf8mb4");
   // A lock that somebody else holds must not keep our request alive for the server's default of a
   // day.
@@ -149,6 +169,80 @@ Status SqlConnection::execute(std::string_view sql, BootTime deadline) {
   auto rows = query(sql, deadline);
   if (!rows) return fail(std::move(rows.error()));
   return {};
+}
+
+Result<RowStream> SqlConnection::stream(std::string_view sql, BootTime deadline) {
+  if (!handle_) return fail(Code::kUnavailable, "MariaDB at {}: the connection was lost", peer_);
+  last_error_ = 0;
+  if (mysql_send_query(handle_.get(), sql.data(), sql.size()) != 0) return fail(failure(deadline));
+  if (auto ready = wait_readable(mysql_get_socket(handle_.get()), deadline); !ready) {
+    handle_.reset();
+    return fail(ready.error().code, "MariaDB at {}: {}", peer_, ready.error().message);
+  }
+  if (mysql_read_query_result(handle_.get()) != 0) return fail(failure(deadline));
+  MYSQL_RES* result = mysql_use_result(handle_.get());
+  if (result == nullptr) return fail(failure(deadline));
+  return RowStream(*this, result);
+}
+
+void RowStream::Free::operator()(st_mysql_res* result) const { mysql_free_result(result); }
+
+RowStream::~RowStream() {
+  if (!result_) return;
+  // Without its connection the answer is freed without reading what is left of it.
+  result_->handle = nullptr;
+  sql_->handle_.reset();
+}
+
+Result<std::optional<RowView>> RowStream::next() {
+  if (!result_) return std::nullopt;
+  if (MYSQL_ROW cells = mysql_fetch_row(result_.get()))
+    return RowView{{cells, mysql_num_fields(result_.get())}, mysql_fetch_lengths(result_.get())};
+  result_.reset();
+  if (mysql_errno(sql_->handle_.get()) != 0) return fail(sql_->failure(BootClock::now()));
+  return std::nullopt;
+}
+
+namespace {
+
+// What libmariadb's callbacks for a local file need. The error text goes back through it too.
+struct LocalFile {
+  const SqlConnection::FillBuffer& read;
+  std::optional<Error> error;
+};
+
+int begin_local_file(void** state, const char*, void* file) {
+  *state = file;
+  return 0;
+}
+int read_local_file(void* state, char* buffer, unsigned size) {
+  auto* file = static_cast<LocalFile*>(state);
+  auto bytes = file->read(std::span(buffer, size));
+  if (bytes) return static_cast<int>(*bytes);
+  file->error = std::move(bytes.error());
+  return -1;
+}
+void end_local_file(void*) {}
+int local_file_error(void*, char* text, unsigned size) {
+  if (size > 0) text[0] = '\0';
+  return CR_UNKNOWN_ERROR;
+}
+
+}  // namespace
+
+Result<std::uint64_t> SqlConnection::load(std::string_view sql, const FillBuffer& read) {
+  if (!handle_) return fail(Code::kUnavailable, "MariaDB at {}: the connection was lost", peer_);
+  last_error_ = 0;
+  LocalFile file{read, {}};
+  mysql_set_local_infile_handler(handle_.get(), begin_local_file, read_local_file, end_local_file,
+                                 local_file_error, &file);
+  int failed = mysql_real_query(handle_.get(), sql.data(), sql.size());
+  if (file.error) {
+    handle_.reset();
+    return fail(std::move(*file.error));
+  }
+  if (failed != 0) return fail(failure(BootClock::now()));
+  return mysql_affected_rows(handle_.get());
 }
 
 std::string SqlConnection::quote(std::string_view text) const {

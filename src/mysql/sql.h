@@ -6,8 +6,10 @@
 // request is unknown, and it may still run when the server wakes up.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,8 +17,10 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "model/platform.h"
+#include "mysql/tls.h"
 
-struct st_mysql;  // MYSQL of libmariadb
+struct st_mysql;      // MYSQL of libmariadb
+struct st_mysql_res;  // MYSQL_RES
 
 namespace leeward::mysql {
 
@@ -38,7 +42,21 @@ struct SqlTarget {
   Endpoint endpoint;
   std::string user;
   std::string password;
+  TlsOptions tls{};           // kVerifyCa checks the name as well
+  bool local_infile = false;  // allow load()
+  // Longest silence in the middle of an answer, or while the server takes what is sent.
+  Duration stall_max = 30s;
 };
+
+// Of one row that is read as it arrives: `lengths[i]` bytes at `cells[i]`, null for SQL NULL. Lives
+// until the next row is read.
+struct RowView {
+  std::span<const char* const> cells;
+  const unsigned long* lengths = nullptr;
+  std::string_view operator[](std::size_t i) const { return {cells[i], lengths[i]}; }
+};
+
+class RowStream;
 
 class SqlConnection {
  public:
@@ -47,6 +65,18 @@ class SqlConnection {
 
   Result<SqlRows> query(std::string_view sql, BootTime deadline);
   Status execute(std::string_view sql, BootTime deadline);
+
+  // Sends a query whose rows are read as they arrive, never holding more than one. `deadline` is
+  // for the first; afterwards only silence ends it (SqlTarget::stall_max). The connection must
+  // outlive the stream and cannot be used for anything else until then.
+  Result<RowStream> stream(std::string_view sql, BootTime deadline);
+
+  // Runs a LOAD DATA LOCAL INFILE whose file is what `read` fills into the buffer; 0 bytes end it.
+  // An error of `read` ends the statement and is returned; then the connection is broken, because
+  // the server would take what it has got for the whole file. Returns the rows stored.
+  // REQUIRES: SqlTarget::local_infile.
+  using FillBuffer = std::function<Result<std::size_t>(std::span<char> buffer)>;
+  Result<std::uint64_t> load(std::string_view sql, const FillBuffer& read);
 
   // The server's number of the last failure of query(), 0 after success (mysqld_error.h).
   unsigned last_error() const { return last_error_; }
@@ -57,6 +87,7 @@ class SqlConnection {
   const std::string& peer() const { return peer_; }
 
  private:
+  friend class RowStream;
   struct Close {
     void operator()(st_mysql* handle) const;
   };
@@ -67,6 +98,28 @@ class SqlConnection {
   std::unique_ptr<st_mysql, Close> handle_;
   std::string peer_;
   unsigned last_error_ = 0;
+};
+
+// The rows of one query, in order. Dropped before its end it breaks the connection, because what
+// is left would have to be read first. Not thread-safe.
+class RowStream {
+ public:
+  RowStream(RowStream&&) noexcept = default;
+  RowStream& operator=(RowStream&&) noexcept = default;
+  ~RowStream();
+
+  // The next row, which lives until the next call; nullopt at the end.
+  Result<std::optional<RowView>> next();
+
+ private:
+  friend class SqlConnection;
+  struct Free {
+    void operator()(st_mysql_res* result) const;
+  };
+  RowStream(SqlConnection& sql, st_mysql_res* result) : sql_(&sql), result_(result) {}
+
+  SqlConnection* sql_;
+  std::unique_ptr<st_mysql_res, Free> result_;
 };
 
 std::string quote_name(std::string_view name);  // `name`, for schemas, tables and columns

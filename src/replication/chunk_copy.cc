@@ -1,0 +1,236 @@
+#include "replication/internal/chunk_copy.h"
+
+#include <fmt/ranges.h>
+
+#include <cstring>
+#include <span>
+
+namespace leeward::replication::internal {
+namespace {
+
+using mysql::quote_name;
+
+// Errors of a server that does not take local files (mysqld_error.h): not allowed, not loaded.
+constexpr unsigned kNotAllowedCommand = 1148;
+constexpr unsigned kLocalInfileOff = 4166;
+
+std::string name_at_source(const TableColumn& column) { return quote_name(column.name); }
+
+std::string select_of(const CarriedTable& table, const KeyRange& range,
+                      const mysql::SqlConnection& source) {
+  std::vector<std::string> list, conditions;
+  for (std::size_t i : table.carried())
+    list.push_back(read_expression(table.columns[i], quote_name(table.columns[i].name)));
+  if (!range.lower.empty())
+    conditions.push_back(key_condition(table, range.lower, false, name_at_source));
+  if (!range.upper.empty())
+    conditions.push_back(key_condition(table, range.upper, true, name_at_source));
+  if (table.filter)
+    conditions.push_back(table.filter->sql([&](std::string_view t) { return source.quote(t); }));
+  std::string sql = fmt::format("SELECT {} FROM {}", fmt::join(list, ","), table.source_name());
+  if (!conditions.empty()) sql += fmt::format(" WHERE {}", fmt::join(conditions, " AND "));
+  if (!table.primary_key.empty()) {
+    std::vector<std::string> key;
+    for (std::size_t i : table.primary_key) key.push_back(quote_name(table.columns[i].name));
+    sql += fmt::format(" ORDER BY {}", fmt::join(key, ","));
+  }
+  return sql;
+}
+
+// A field of LOAD DATA's default format: only these bytes mean something in it.
+void append_field(std::string& out, std::string_view bytes) {
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    char c = bytes[i];
+    if (c != '\\' && c != '\t' && c != '\n' && c != '\0') continue;
+    out.append(bytes, begin, i - begin);
+    begin = i + 1;
+    out += '\\';
+    out += c == '\\' ? '\\' : c == '\t' ? 't' : c == '\n' ? 'n' : '0';
+  }
+  out.append(bytes, begin, std::string_view::npos);
+}
+
+void append_row(std::string& out, const mysql::RowView& row) {
+  for (std::size_t i = 0; i < row.cells.size(); ++i) {
+    if (i > 0) out += '\t';
+    if (row.cells[i] == nullptr)
+      out += "\\N";
+    else
+      append_field(out, row[i]);
+  }
+  out += '\n';
+}
+
+std::string load_statement(const CarriedTable& table) {
+  std::vector<std::string> fields, assignments;
+  for (std::size_t i : table.carried()) {
+    std::string name = quote_name(table.columns[i].target);
+    std::string variable = fmt::format("@leeward_{}", i);
+    auto expression = write_expression(table.columns[i], variable);
+    fields.push_back(expression ? variable : name);
+    if (expression) assignments.push_back(name + "=" + *expression);
+  }
+  std::string sql =
+      fmt::format("LOAD DATA LOCAL INFILE 'rows' INTO TABLE {} CHARACTER SET binary ({})",
+                  table.target_name(), fmt::join(fields, ","));
+  if (!assignments.empty()) sql += fmt::format(" SET {}", fmt::join(assignments, ","));
+  return sql;
+}
+
+void append_hex(std::string& out, std::string_view bytes) {
+  static constexpr char kDigits[] = "0123456789ABCDEF";
+  out += "X'";
+  for (unsigned char c : bytes) {
+    out += kDigits[c >> 4];
+    out += kDigits[c & 15];
+  }
+  out += '\'';
+}
+
+// A hexadecimal literal would be a number to these.
+bool takes_number(std::string_view type) {
+  return type.ends_with("int") || type == "decimal" || type == "float" || type == "double" ||
+         type == "year" || type == "bit" || type == "enum" || type == "set";
+}
+
+void append_tuple(std::string& out, const CarriedTable& table,
+                  const std::vector<std::size_t>& carried, const mysql::RowView& row) {
+  out += '(';
+  for (std::size_t i = 0; i < carried.size(); ++i) {
+    if (i > 0) out += ',';
+    if (row.cells[i] == nullptr) {
+      out += "NULL";
+      continue;
+    }
+    const TableColumn& column = table.columns[carried[i]];
+    std::string literal;
+    if (takes_number(column.data_type))
+      literal = row[i];  // digits, a sign, a point, an exponent
+    else
+      append_hex(literal, row[i]);
+    out += write_expression(column, literal).value_or(literal);
+  }
+  out += ')';
+}
+
+}  // namespace
+
+Result<Copied> ChunkCopier::copy(const CarriedTable& table, const KeyRange& range,
+                                 BootTime deadline, const OnCopied& on_copied) {
+  std::string select = select_of(table, range, source_);
+  if (may_load_) {
+    auto copied = load(table, select, deadline, on_copied);
+    unsigned refused = target_.last_error();
+    if (copied || (refused != kNotAllowedCommand && refused != kLocalInfileOff)) return copied;
+    may_load_ = false;
+  }
+  return insert(table, select, deadline, on_copied);
+}
+
+Result<Copied> ChunkCopier::load(const CarriedTable& table, const std::string& select,
+                                 BootTime deadline, const OnCopied& on_copied) {
+  std::optional<mysql::RowStream> rows;
+  Copied total, fresh;
+  std::string pending;
+  std::size_t sent = 0;
+  bool ended = false;
+  auto fill = [&](std::span<char> buffer) -> Result<std::size_t> {
+    if (!rows) {  // only now, so that a target that refuses costs no query
+      auto stream = source_.stream(select, deadline);
+      if (!stream) return fail(std::move(stream.error()).wrap(table.label()));
+      rows.emplace(std::move(*stream));
+    }
+    if (sent == pending.size()) {
+      pending.clear();
+      sent = 0;
+    }
+    while (!ended && pending.size() - sent < buffer.size()) {
+      auto row = rows->next();
+      if (!row) return fail(std::move(row.error()).wrap(table.label()));
+      if (!*row) {
+        ended = true;
+        break;
+      }
+      append_row(pending, **row);
+      ++fresh.rows;
+    }
+    std::size_t bytes = std::min(buffer.size(), pending.size() - sent);
+    std::memcpy(buffer.data(), pending.data() + sent, bytes);
+    sent += bytes;
+    fresh.bytes += bytes;
+    if (fresh.bytes >= kBatchBytes || (bytes == 0 && fresh.rows > 0)) {
+      total.rows += fresh.rows;
+      total.bytes += fresh.bytes;
+      if (auto go_on = on_copied(std::exchange(fresh, {})); !go_on)
+        return fail(std::move(go_on.error()));
+    }
+    return bytes;
+  };
+  auto stored = target_.load(load_statement(table), fill);
+  if (!stored) return fail(std::move(stored.error()).wrap("loading " + table.target_name()));
+  if (*stored != total.rows)
+    return fail(Code::kConflict, "{}: {} of {} rows were there already or did not fit",
+                table.target_name(), total.rows - *stored, total.rows);
+  return total;
+}
+
+Result<Copied> ChunkCopier::insert(const CarriedTable& table, const std::string& select,
+                                   BootTime deadline, const OnCopied& on_copied) {
+  auto carried = table.carried();
+  std::vector<std::string> names;
+  for (std::size_t i : carried) names.push_back(quote_name(table.columns[i].target));
+  const std::string head =
+      fmt::format("INSERT INTO {} ({}) VALUES ", table.target_name(), fmt::join(names, ","));
+  auto rows = source_.stream(select, deadline);
+  if (!rows) return fail(std::move(rows.error()).wrap(table.label()));
+  Copied total, fresh;
+  std::string statement;
+  auto flush = [&]() -> Status {
+    if (fresh.rows == 0) return {};
+    if (auto done = target_.execute(statement, deadline); !done)
+      return fail(std::move(done.error()).wrap("inserting into " + table.target_name()));
+    total.rows += fresh.rows;
+    total.bytes += fresh.bytes;
+    statement.clear();
+    return on_copied(std::exchange(fresh, {}));
+  };
+  for (;;) {
+    auto row = rows->next();
+    if (!row) return fail(std::move(row.error()).wrap(table.label()));
+    if (!*row) break;
+    statement += fresh.rows == 0 ? head : ",";
+    std::size_t before = statement.size();
+    append_tuple(statement, table, carried, **row);
+    ++fresh.rows;
+    fresh.bytes += statement.size() - before;
+    if (statement.size() < kBatchBytes) continue;
+    if (auto sent = flush(); !sent) return fail(std::move(sent.error()));
+  }
+  if (auto sent = flush(); !sent) return fail(std::move(sent.error()));
+  return total;
+}
+
+Result<std::optional<std::vector<std::string>>> chunk_end(mysql::SqlConnection& source,
+                                                          const CarriedTable& table,
+                                                          const std::vector<std::string>& lower,
+                                                          std::uint64_t rows, BootTime deadline) {
+  std::vector<std::string> list, key;
+  for (std::size_t i : table.primary_key) {
+    key.push_back(quote_name(table.columns[i].name));
+    list.push_back(read_expression(table.columns[i], key.back()));
+  }
+  std::string where =
+      lower.empty() ? "" : " WHERE " + key_condition(table, lower, false, name_at_source);
+  auto found = source.query(
+      fmt::format("SELECT {} FROM {} FORCE INDEX (PRIMARY){} ORDER BY {} LIMIT 1 OFFSET {}",
+                  fmt::join(list, ","), table.source_name(), where, fmt::join(key, ","), rows - 1),
+      deadline);
+  if (!found) return fail(std::move(found.error()).wrap(table.label()));
+  if (found->rows.empty()) return std::nullopt;
+  std::vector<std::string> values;
+  for (const auto& cell : found->rows[0]) values.push_back(cell.value_or(""));
+  return std::optional(std::move(values));
+}
+
+}  // namespace leeward::replication::internal
