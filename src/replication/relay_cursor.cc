@@ -119,18 +119,24 @@ Result<std::unique_ptr<RelayCursor>> RelayLog::read_from(RelayOffset offset) {
 }
 
 Result<std::unique_ptr<RelayCursor>> RelayLog::read_after(const mysql::StreamPosition& position) {
+  // Who has seen nothing misses nothing where nothing with a GTID lies before.
+  auto seen = [&](const mysql::StreamPosition& start) {
+    return includes(position, start) ||
+           (position == mysql::StreamPosition{} && start.gtids.domains.empty() &&
+            start.executed.empty());
+  };
   std::lock_guard lock(mutex_);
   std::uint64_t segment = 0;
   mysql::StreamPosition start = durable_.stream;
   if (!segments_.empty()) {
     auto found = std::find_if(segments_.rbegin(), segments_.rend(), [&](const auto& entry) {
-      return includes(position, entry.second.start);
+      return seen(entry.second.start);
     });
     const Segment& from = found == segments_.rend() ? segments_.begin()->second : found->second;
     segment = from.offset;
     start = from.start;
   }
-  if (!includes(position, start))
+  if (!seen(start))
     return fail(Code::kNotFound,
                 "relay log {}: it begins after {}, and the target stands at {}: what is between is "
                 "no longer here; seed the target again",

@@ -92,8 +92,9 @@ class RelayLog {
   // kNotFound: purged, or beyond the end.
   Result<std::unique_ptr<RelayCursor>> read_from(RelayOffset offset);
   // Reads the transactions that a reader at `position` has not seen. A position beyond the end is
-  // fine: what comes is skipped until it has been passed. kNotFound: transactions in between are no
-  // longer here; names where the log begins.
+  // fine: what comes is skipped until it has been passed. An empty position is that of a reader who
+  // has seen no transaction. kNotFound: transactions in between are no longer here; names where the
+  // log begins.
   Result<std::unique_ptr<RelayCursor>> read_after(const mysql::StreamPosition& position);
 
  private:

@@ -199,9 +199,17 @@ Outcome DdlExecutor::execute(const LoggedQuery& query, const mysql::Gtid& gtid) 
   Outcome outcome;
   for (const std::string& statement : statements) {
     auto done = sql.execute(statement, BootClock::now() + kStatementLimit);
-    bool schema_gone = !done && statement.starts_with("USE ") && sql.usable();
-    if (done || schema_gone) continue;
-    outcome = failed(std::move(done.error()));
+    bool proper = &statement == &statements.back();
+    bool schema_gone = !done && !proper && statement.starts_with("USE ") && sql.usable();
+    // What failed half-way at the source (DROP TABLE of some that are there) fails here the same.
+    bool fails_alike = !done && proper && query.error != 0 && sql.last_error() == query.error;
+    if ((done && !(proper && query.error != 0)) || schema_gone || fails_alike) continue;
+    outcome = done ? Outcome{Trouble::kRejected,
+                             Error{Code::kConflict,
+                                   fmt::format("a statement that failed at the source with error "
+                                               "{} succeeded at the target",
+                                               query.error)}}
+                   : failed(std::move(done.error()));
     outcome.error.message +=
         fmt::format("; statement of {}: {}", to_string(gtid), shown(query.sql));
     break;

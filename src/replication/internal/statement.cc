@@ -266,32 +266,31 @@ bool one_of(const Tokens& tokens, const std::string_view (&words)[N]) {
                      [&](std::string_view word) { return tokens.is(word); });
 }
 
-}  // namespace
+constexpr int kStatementPrefixesMax = 8;
 
-Result<LoggedQuery> read_query(const mysql::Event& event) {
-  auto parsed = mysql::parse_query(event);
-  if (!parsed) return fail(std::move(parsed.error()));
-  LoggedQuery query;
-  query.time = event.time;
-  query.schema = std::string(parsed->schema);
-  read_status(Bytes(parsed->status), query);
-  query.sql = std::string(parsed->sql);
-  if (!parsed->compressed) return query;
-  auto sql = mysql::unpack(parsed->sql);
-  if (!sql) return fail(Code::kCorrupt, "binary log: a compressed statement cannot be unpacked");
-  query.sql = std::move(*sql);
-  return query;
+// Passes SET STATEMENT … FOR; false, with nothing passed, when that is not what stands here.
+bool skip_set_statement(Tokens& tokens) {
+  Tokens ahead = tokens;
+  if (!ahead.skip("SET") || !ahead.skip("STATEMENT")) return false;
+  for (int depth = 0; ahead.now().kind != Token::Kind::kEnd; ahead.advance()) {
+    if (ahead.sign('(')) ++depth;
+    if (ahead.sign(')')) --depth;
+    if (depth > 0 || !ahead.is("FOR")) continue;
+    ahead.advance();
+    tokens = ahead;
+    return true;
+  }
+  return false;
 }
 
-StatementInfo inspect(std::string_view sql, std::string_view default_schema) {
+StatementInfo classify(Tokens& tokens, std::string_view default_schema) {
   constexpr std::string_view kControl[] = {"BEGIN", "COMMIT", "SAVEPOINT", "START", "RELEASE"};
   constexpr std::string_view kDefine[] = {"CREATE", "ALTER", "DROP"};
   constexpr std::string_view kUpkeep[] = {"ANALYZE", "OPTIMIZE", "REPAIR", "FLUSH", "CHECK"};
-  constexpr std::string_view kAccount[] = {"GRANT", "REVOKE", "SET", "INSTALL", "UNINSTALL"};
+  constexpr std::string_view kAccount[] = {"GRANT", "REVOKE", "INSTALL", "UNINSTALL"};
   constexpr std::string_view kRows[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD",
                                         "WITH",   "CALL",   "DO",     "SELECT"};
   StatementInfo info;
-  Tokens tokens(sql);
   std::string verb = tokens.now().text;
   if (one_of(tokens, kControl)) {
     info.kind = StatementKind::kControl;
@@ -304,6 +303,9 @@ StatementInfo inspect(std::string_view sql, std::string_view default_schema) {
     info.kind = StatementKind::kAccount;
   } else if (one_of(tokens, kRows)) {
     info.kind = StatementKind::kRows;
+  } else if (tokens.skip("SET")) {
+    if (tokens.is("PASSWORD") || tokens.is("ROLE") || tokens.is("DEFAULT"))
+      info.kind = StatementKind::kAccount;
   } else if (tokens.is("ROLLBACK")) {
     info.kind = StatementKind::kRollback;
   } else if (tokens.skip("RENAME")) {
@@ -314,6 +316,33 @@ StatementInfo inspect(std::string_view sql, std::string_view default_schema) {
                                                                 : StatementKind::kUnknown;
   }
   return info;
+}
+
+}  // namespace
+
+Result<LoggedQuery> read_query(const mysql::Event& event) {
+  auto parsed = mysql::parse_query(event);
+  if (!parsed) return fail(std::move(parsed.error()));
+  LoggedQuery query;
+  query.time = event.time;
+  query.error = parsed->error_code;
+  query.schema = std::string(parsed->schema);
+  read_status(Bytes(parsed->status), query);
+  query.sql = std::string(parsed->sql);
+  if (!parsed->compressed) return query;
+  auto sql = mysql::unpack(parsed->sql);
+  if (!sql) return fail(Code::kCorrupt, "binary log: a compressed statement cannot be unpacked");
+  query.sql = std::move(*sql);
+  return query;
+}
+
+StatementInfo inspect(std::string_view sql, std::string_view default_schema) {
+  Tokens tokens(sql);
+  // SET STATEMENT variable = value, … FOR the statement proper.
+  for (int i = 0; i < kStatementPrefixesMax && tokens.is("SET"); ++i) {
+    if (!skip_set_statement(tokens)) break;
+  }
+  return classify(tokens, default_schema);
 }
 
 }  // namespace leeward::replication::internal

@@ -21,6 +21,7 @@ struct LoggedQuery {
   std::string schema;  // default schema, may be empty
   std::string sql;
   std::uint32_t time = 0;
+  std::uint16_t error = 0;  // that the statement ended with at the source; 0: none
   std::uint64_t sql_mode = 0;
   std::uint32_t option_bits = 0;
   std::uint16_t client_charset = 0;  // ids of collations; 0: not said
@@ -41,7 +42,7 @@ enum class StatementKind : std::uint8_t {
   kProgram,    // views, triggers, procedures, functions, events, packages
   kUpkeep,     // ANALYZE, OPTIMIZE, REPAIR, FLUSH: changes no definition
   kTemporary,  // of temporary tables: nobody else sees them
-  kAccount,    // users, roles, privileges: belong to a server, not to its data
+  kAccount,    // users, roles, privileges, plugins: belong to a server, not to its data
   kRows,       // INSERT, UPDATE, DELETE, LOAD … as a statement: binlog_format was not ROW
   kUnknown,
 };

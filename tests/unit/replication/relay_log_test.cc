@@ -117,6 +117,18 @@ class RelayLogTest : public ::testing::Test {
   testing::TempDirectory directory_;
 };
 
+TEST_F(RelayLogTest, WhoHasSeenNothingReadsFromTheBeginningOfHistory) {
+  auto log = open();
+  Stream stream(*log);
+  ASSERT_TRUE(stream.event(EventType::kRotate, little(256, 8) + "binlog.000001", 0x20));
+  ASSERT_TRUE(stream.format());
+  for (std::uint64_t i = 1; i <= 3; ++i) ASSERT_TRUE(stream.transaction(i));
+  ASSERT_TRUE(log->sync());
+  auto cursor = log->read_after({});
+  ASSERT_TRUE(cursor) << cursor.error().message;
+  EXPECT_EQ(read(**cursor), range(1, 3));
+}
+
 TEST_F(RelayLogTest, ShowsOnlyWholeAndDurableTransactions) {
   auto log = open();
   Stream stream(*log);
