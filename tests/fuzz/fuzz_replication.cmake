@@ -1,3 +1,4 @@
 leeward_fuzz(dms_mapping_fuzz.cc DEPS leeward_replication)
 leeward_fuzz(relay_segment_fuzz.cc DEPS leeward_replication)
 leeward_fuzz(replication_task_fuzz.cc DEPS leeward_replication)
+leeward_fuzz(statement_fuzz.cc DEPS leeward_replication)

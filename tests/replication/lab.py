@@ -63,7 +63,8 @@ def spawn(arguments, **how):
 class Mariadb:
     """One server. `kill` is a crash: SIGKILL; `start` goes on with the same data and port."""
 
-    def __init__(self, lab, number, options=()):
+    def __init__(self, lab, number, options=(), like=None):
+        self.lab = lab
         self.directory = lab.directory / f"db{number}"
         self.directory.mkdir()
         self.number = number
@@ -71,7 +72,8 @@ class Mariadb:
         self.options = list(options)
         self.process = None
         self.socket = self.directory / "s"
-        shutil.copytree(lab.pristine(), self.directory / "data")
+        shutil.copytree(like.directory / "data" if like else lab.pristine(),
+                        self.directory / "data")
         self.start()
 
     def start(self, extra=()):
@@ -129,6 +131,13 @@ class Mariadb:
     def position(self):
         return self.scalar("SELECT @@gtid_binlog_pos")
 
+    def copy(self, number):
+        """Another server with the same data and history, which goes on by itself from here."""
+        self.stop()
+        other = self.lab.server(number, self.options, like=self)
+        self.start()
+        return other
+
     def checksum(self, table):
         return self.run(f"CHECKSUM TABLE {table} EXTENDED")[0][1]
 
@@ -163,6 +172,10 @@ class Replicator:
     def resume(self):
         self.process.send_signal(signal.SIGUSR1)
 
+    def pause(self):
+        """Goes on receiving."""
+        self.process.send_signal(signal.SIGUSR2)
+
     @property
     def pid(self):
         return self.process.pid
@@ -186,18 +199,20 @@ class Replicator:
         return all(have.get(domain, 0) >= n for domain, n in read(position).items())
 
     def drain(self, limit=60):
-        """Waits for all that the source has; an error when the stream stands still for good."""
+        """Waits for all that the source has, as long as something arrives every `limit` seconds;
+        an error at once when the stream stands still for good."""
         position = self.source.position()
-
-        def drained():
-            if self.process.poll() is not None or self.status().get("state") == "broken":
+        applied, since = None, time.monotonic()
+        while not self.reached(position):
+            status = self.status()
+            if self.process.poll() is not None or status.get("state") == "broken":
                 raise RuntimeError(f"the stream broke: {self.last_words()}")
-            return self.reached(position)
-
-        try:
-            until(limit, drained, "the target has everything")
-        except TimeoutError as late:
-            raise TimeoutError(f"{late}; wanted {position}; {self.last_words()}") from late
+            if status.get("applied") != applied:
+                applied, since = status.get("applied"), time.monotonic()
+            if time.monotonic() > since + limit:
+                raise TimeoutError(f"nothing applied for {limit} s; wanted {position}; "
+                                   f"{self.last_words()}")
+            time.sleep(0.02)
 
     def last_words(self):
         return self.log.read_text(errors="replace")[-1500:]
@@ -228,8 +243,8 @@ GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;
         self._pristine = data
         return data
 
-    def server(self, number, options=()):
-        self.servers.append(Mariadb(self, number, options))
+    def server(self, number, options=(), like=None):
+        self.servers.append(Mariadb(self, number, options, like))
         return self.servers[-1]
 
     def replicator(self, source, target, task, *settings):

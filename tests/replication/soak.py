@@ -82,7 +82,7 @@ class Client(threading.Thread):
     def transfer(self, connection):
         amount = self.random.randint(1, 50)
         one, two = self.random.sample(range(ACCOUNTS), 2)
-        bulk = self.random.random() < 0.003
+        bulk = self.random.random() < 0.001
         with connection.cursor() as cursor:
             connection.begin()
             cursor.execute("UPDATE bank.account SET balance = balance - %s WHERE id = %s",

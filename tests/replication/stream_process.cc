@@ -4,7 +4,7 @@
 //   leeward-stream-process SOURCE_PORT TARGET_PORT STATE_DIR TASK [name=value …]
 //     begin=GTID      where the target is; sets the checkpoint before starting
 //     include=SCHEMA  what is carried (may be repeated); default: everything
-//     paused=1        receives only, until SIGUSR1
+//     paused=1        receives only, until SIGUSR1 (SIGUSR2 pauses)
 //     workers=N group=N heartbeat_ms=N server_id=N sql=1  as in StreamOptions
 //
 // Both servers are on 127.0.0.1; the account is LEEWARD_USER with LEEWARD_PASSWORD. Prints a line
@@ -100,7 +100,7 @@ void print(const LinkStatus& status) {
 int main(int argc, char** argv) {
   sigset_t signals;
   sigemptyset(&signals);
-  for (int number : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, number);
+  for (int number : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) sigaddset(&signals, number);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   Request request = read_arguments(argc, argv);
   StreamDriver driver(request.options, {});
@@ -127,6 +127,7 @@ int main(int argc, char** argv) {
     timespec pause{0, 100'000'000};
     int number = sigtimedwait(&signals, nullptr, &pause);
     if (number == SIGUSR1) (void)driver.resume(BootClock::now());
+    if (number == SIGUSR2) (void)driver.pause(BootClock::now());
     if (number == SIGTERM || number == SIGINT) break;
   }
   if (auto stopped = driver.stop(BootClock::now() + 30s); !stopped) die(stopped.error().message);

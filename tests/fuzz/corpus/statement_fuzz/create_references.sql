@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS `a``b`.t (p INT, FOREIGN KEY (p) REFERENCES other.parent (id)) COMMENT 'it''s'

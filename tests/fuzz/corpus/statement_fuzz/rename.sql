@@ -1,0 +1,1 @@
+RENAME TABLE a TO b, c WAIT 5 TO x.d

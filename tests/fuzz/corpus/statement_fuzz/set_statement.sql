@@ -1,0 +1,1 @@
+SET STATEMENT sql_mode = (SELECT 'FOR'), a = 1 FOR /*!40101 DROP */ TABLE x, `y`.z -- end
