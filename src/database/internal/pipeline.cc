@@ -165,13 +165,12 @@ Status run_pipeline(const Program& from, const Program& to, Duration stall,
                     const std::function<bool(std::uint64_t)>& progress) {
   UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null.valid()) return fail(os_error(errno, "open /dev/null"));
-  Pipe pipes[4];  // output, input, and each one's complaints
-  for (Pipe& pipe : pipes) {
+  Pipe output, input, from_errors, to_errors;  // the errors are what each one complains
+  for (Pipe* pipe : {&output, &input, &from_errors, &to_errors}) {
     auto made = make_pipe();
     if (!made) return fail(std::move(made.error()));
-    pipe = std::move(*made);
+    *pipe = std::move(*made);
   }
-  auto& [output, input, from_errors, to_errors] = pipes;
   std::string from_text, to_text;
   std::thread from_reader, to_reader;
   Status copied;
