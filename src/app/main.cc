@@ -14,5 +14,6 @@ int main(int argc, char** argv) {
   roles.control = leeward::app::run_control;
   roles.agent = leeward::app::run_agent;
   roles.dns = leeward::app::run_dns;
+  roles.edge = leeward::app::run_edge;
   return leeward::cli::run(argc, argv, roles);
 }

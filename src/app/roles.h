@@ -9,6 +9,7 @@ namespace leeward::app {
 int run_control(const cli::RoleOptions& options);
 int run_agent(const cli::RoleOptions& options);
 int run_dns(const cli::RoleOptions& options);
+int run_edge(const cli::RoleOptions& options);
 // All roles of one site and the database processes that the configuration starts, as children.
 int run_up(const cli::RoleOptions& options);
 

@@ -49,6 +49,7 @@ Result<std::vector<compute::TierSpec>> children(const Context& context, const cl
   if (platform.control.site == context.self) role("control");
   if (context.site().role != SiteRole::kWitness) role("agent");
   role("dns");
+  if (platform.edge && context.site().role != SiteRole::kWitness) role("edge");
   return tiers;
 }
 

@@ -136,6 +136,11 @@ void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
            "Runs the name server of a site: it answers for the configured zone and sends clients "
            "to the active site, also while the control node is away.",
            roles.dns);
+  add_role(app, a, "edge",
+           "Runs the edge of a workload site: the HTTP proxy that balances over the origins of both "
+           "sites and fails over between them inside a request. SIGHUP reads the configuration again, "
+           "SIGTERM lets requests under way end.",
+           roles.edge);
 }
 
 void add_file_commands(CLI::App& app, Arguments& a) {

@@ -30,6 +30,7 @@ struct Roles {
   std::function<int(const RoleOptions&)> control;
   std::function<int(const RoleOptions&)> agent;
   std::function<int(const RoleOptions&)> dns;
+  std::function<int(const RoleOptions&)> edge;
 };
 
 // Runs the command in `argv` with the process's own streams and returns the exit status.

@@ -263,6 +263,14 @@ std::vector<Listener> listeners(const Platform& p, SiteId id) {
     add(site.address, d.peer_port, 1, fmt::format("the peer port of database '{}'", d.name),
         path + ".gateway.peer_port");
   }
+  if (p.edge) {
+    for (std::size_t i = 0; i < p.edge->listeners.size(); ++i) {
+      const EdgeListener& l = p.edge->listeners[i];
+      add(l.address, l.port, 1, fmt::format("listener {} of the edge", i + 1),
+          fmt::format("edge.listeners[{}].port", i));
+    }
+    add(site.address, p.edge->admin_port, 1, "edge.admin_port", "edge.admin_port");
+  }
   for (const Tier& tier : p.tiers)
     add(tier.local ? "127.0.0.1" : site.address, tier.port, tier.instances,
         fmt::format("tier '{}'", tier.name), fmt::format("tiers.{}.port", tier.name));

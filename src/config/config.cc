@@ -31,6 +31,7 @@ Loaded load_text(std::string_view text, const std::string& file_name,
     platform_table().read(reader, Place{*tree, Position{}, "", "the file"}, platform);
     check_platform(reader, platform);
     check_dns(reader, platform);
+    check_edge(reader, platform);
   }
   Loaded loaded;
   loaded.problems = reader.take_problems();

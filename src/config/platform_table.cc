@@ -1,6 +1,7 @@
 // Every setting of leeward.yaml: name, type, bounds, sentence; defaults are those of the model.
 #include <limits>
 
+#include "config/internal/edge_table.h"
 #include "config/setting.h"
 
 namespace leeward::config {
@@ -429,6 +430,8 @@ Table<Platform> make_platform_table() {
             "How every site watches the service on the workload sites.")
       .required();
   t.section("failover", &Platform::failover, failover_table(), "When and how the writer moves.");
+  t.section("edge", [](Platform & p) -> auto& { return p.edge.emplace(); }, edge_table(),
+            "The HTTP proxy of each workload site. Without this section there is none.");
   return t;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "model/edge.h"
 #include "model/ids.h"
 #include "model/lease.h"
 
@@ -148,6 +149,7 @@ struct Platform {
   DnsZone dns;
   ProbePolicy probes;
   FailoverPolicy failover;
+  std::optional<EdgeSpec> edge;  // none: no edge
 
   const Site& site(SiteId id) const { return sites[id.value]; }
   std::optional<SiteId> find_site(std::string_view name) const;

@@ -9,5 +9,6 @@ namespace leeward::config {
 
 void check_platform(Reader& reader, Platform& platform);
 void check_dns(Reader& reader, Platform& platform);
+void check_edge(Reader& reader, Platform& platform);
 
 }  // namespace leeward::config

@@ -1,0 +1,90 @@
+#include "app/edge_config.h"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace leeward::app {
+namespace {
+
+// Where another site's edge takes requests from us: its first listener without TLS and PROXY
+// header.
+std::optional<std::uint16_t> plain_port(const EdgeSpec& edge) {
+  for (const EdgeListener& l : edge.listeners)
+    if (!l.tls && !l.proxy_protocol && (l.address == "{address}" || l.address == "0.0.0.0"))
+      return l.port;
+  return std::nullopt;
+}
+
+void add_tier(const Platform& platform, SiteId self, const Tier& tier, edge::GroupSpec& group) {
+  for (SiteId site : platform.workload_sites()) {
+    const Site& s = platform.site(site);
+    if (tier.local && site != self) {
+      if (auto port = plain_port(*platform.edge))
+        group.origins.push_back({.name = s.name + "-edge",
+                                 .address = fmt::format("{}:{}", s.address, *port),
+                                 .site = site,
+                                 .edge = true});
+      continue;
+    }
+    for (int i = 0; i < tier.instances; ++i)
+      group.origins.push_back(
+          {.name = fmt::format("{}-{}-{}", s.name, tier.name, i),
+           .address = fmt::format("{}:{}", tier.local ? "127.0.0.1" : s.address, tier.port + i),
+           .site = site});
+  }
+}
+
+std::string absolute(const Platform& platform, const std::string& path) {
+  if (path.empty() || path.front() == '/') return path;
+  return (std::filesystem::path(platform.directory) / path).string();
+}
+
+}  // namespace
+
+edge::EdgeConfig edge_config(const Platform& platform, SiteId self) {
+  const EdgeSpec& spec = *platform.edge;
+  edge::EdgeConfig config;
+  config.site = platform.site(self).name;
+  for (const EdgeListener& l : spec.listeners)
+    config.listeners.push_back(
+        {.address = fmt::format(
+             "{}:{}", l.address == "{address}" ? platform.site(self).address : l.address, l.port),
+         .tls = l.tls,
+         .proxy_protocol = l.proxy_protocol,
+         .trusted = l.trusted});
+  for (const EdgeCertificate& c : spec.certificates)
+    config.certificates.push_back({.chain_path = absolute(platform, c.chain),
+                                   .key_path = absolute(platform, c.key),
+                                   .ocsp_path = absolute(platform, c.ocsp)});
+  for (const EdgeOrigins& o : spec.origins) {
+    edge::GroupSpec group{.name = o.name,
+                          .origins = {},
+                          .policy = o.policy,
+                          .sticky_cookie = o.sticky_cookie,
+                          .proxy_protocol = o.proxy_protocol};
+    for (const std::string& server : o.servers)
+      group.origins.push_back({.name = server, .address = server});
+    for (const Tier& tier : platform.tiers)
+      if (tier.name == o.tier) add_tier(platform, self, tier, group);
+    config.groups.push_back(std::move(group));
+  }
+  for (const EdgeRoute& r : spec.routes) {
+    auto group = std::find_if(spec.origins.begin(), spec.origins.end(),
+                              [&](const EdgeOrigins& o) { return o.name == r.origins; });
+    config.routes.push_back({.name = (r.host.empty() ? "any" : r.host) + r.path,
+                             .host = r.host,
+                             .path = r.path,
+                             .group = static_cast<std::size_t>(group - spec.origins.begin()),
+                             .writer = r.writer,
+                             .hedge = r.hedge,
+                             .upgrade = r.upgrade,
+                             .cache = nullptr});
+  }
+  config.timeouts = spec.timeouts;
+  config.limits = spec.limits;
+  config.parking = spec.parking;
+  config.server_timing = spec.server_timing;
+  return config;
+}
+
+}  // namespace leeward::app

@@ -1,0 +1,14 @@
+// The edge of one site, from the platform's configuration.
+#pragma once
+
+#include "edge/edge.h"
+#include "model/platform.h"
+
+namespace leeward::app {
+
+// REQUIRES: platform.edge. The groups are in the order of platform.edge->origins. A tier's
+// instances are reached directly; where another site's tier listens on loopback only, through that
+// site's edge.
+edge::EdgeConfig edge_config(const Platform& platform, SiteId self);
+
+}  // namespace leeward::app

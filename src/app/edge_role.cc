@@ -1,0 +1,177 @@
+// leeward edge: the HTTP proxy of a workload site, with what control last said or, without control,
+// what is on disk.
+#include <csignal>
+
+#include "app/context.h"
+#include "app/edge_config.h"
+#include "app/edge_memory.h"
+#include "app/roles.h"
+#include "app/state_feed.h"
+#include "config/config.h"
+#include "console/auth.h"
+#include "edge/edge.h"
+#include "health/prober.h"
+#include "net/http.h"
+
+namespace leeward::app {
+namespace {
+
+// Checks every origin of every group that has a check, and tells the edge.
+class OriginChecks {
+ public:
+  OriginChecks(net::EventLoop& loop, edge::Edge& edge, const Logger& logger)
+      : loop_(loop), edge_(edge), logger_(logger) {}
+
+  Status start(const Platform& platform, const edge::EdgeConfig& config) {
+    probers_.clear();
+    for (std::size_t g = 0; g < config.groups.size(); ++g) {
+      const EdgeCheck& check = platform.edge->origins[g].check;
+      if (check.path.empty()) continue;
+      for (std::size_t o = 0; o < config.groups[g].origins.size(); ++o) {
+        auto endpoint = parse_endpoint(config.groups[g].origins[o].address);
+        if (!endpoint) continue;  // a Unix socket: failures of requests alone tell
+        if (auto started = start_one(g, o, check, *endpoint, config.groups[g].origins[o].name);
+            !started)
+          return started;
+      }
+    }
+    return {};
+  }
+
+ private:
+  Status start_one(std::size_t group, std::size_t origin, const EdgeCheck& check,
+                   const Endpoint& endpoint, const std::string& name) {
+    health::ProberOptions options;
+    options.vantage = SiteId{0};
+    options.policy.interval = check.interval;
+    options.policy.timeout = check.timeout;
+    options.policy.fall = check.fall;
+    options.policy.rise = check.rise;
+    options.policy.path = check.path;
+    options.targets = {{SiteId{0}, name, endpoint}};
+    options.logger = logger_.with("check");
+    auto up = std::make_shared<bool>(true);
+    options.on_result = [this, group, origin, up](SiteId, const health::ProbeResult& result) {
+      edge_.check(group, origin, result.ok, *up);
+    };
+    options.on_change = [this, group, origin, up](SiteId, Health health) {
+      *up = health != Health::kDown;
+      edge_.check(group, origin, health == Health::kUp, *up);
+    };
+    auto prober = health::Prober::start(loop_, std::move(options));
+    if (!prober) return fail(std::move(prober.error()));
+    probers_.push_back(std::move(*prober));
+    return {};
+  }
+
+  net::EventLoop& loop_;
+  edge::Edge& edge_;
+  Logger logger_;
+  std::vector<std::unique_ptr<health::Prober>> probers_;
+};
+
+net::HttpResponse text(std::string body, std::string type) {
+  net::HttpResponse response;
+  response.body = std::move(body);
+  response.content_type = std::move(type);
+  return response;
+}
+
+net::HttpResponse answer(const net::HttpRequest& request, const Context& context,
+                         const edge::Edge& edge) {
+  if (request.method != "GET")
+    return net::error_response(
+        {Code::kNotFound, "there is no " + request.method + " " + request.path});
+  if (request.path == "/healthz") return text("{\"ok\":true}", "application/json");
+  if (request.path == "/metrics") return text(edge.prometheus_text(), "text/plain; version=0.0.4");
+  if (auto allowed = console::authorize(request, context.tokens, console::Role::kOperator);
+      !allowed)
+    return net::error_response(allowed.error());
+  if (request.path == "/v1/edge/top") return text(edge.top_json(), "application/json");
+  if (request.path == "/v1/edge/explain")
+    return text(edge.explain(request.parameter("url")), "text/plain; charset=utf-8");
+  return net::error_response({Code::kNotFound, "there is no GET " + request.path});
+}
+
+// The file again, as far as the running edge can follow it.
+Status reload(const cli::RoleOptions& options, const Context& context, edge::Edge& edge,
+              OriginChecks& checks) {
+  config::Loaded loaded = config::load_file(options.config_path);
+  if (!loaded.platform || !loaded.platform->edge)
+    return fail(Code::kInvalid,
+                "{} cannot be used; the edge goes on as before. `leeward validate {}` tells why",
+                options.config_path, options.config_path);
+  edge::EdgeConfig config = edge_config(*loaded.platform, context.self);
+  if (auto taken = edge.reload(config); !taken) return taken;
+  return checks.start(*loaded.platform, config);
+}
+
+edge::WriterState writer_state(const ServiceRecord& record) {
+  edge::WriterState state;
+  state.active = record.active;
+  state.epoch = record.intent.epoch;
+  state.version = record.version;
+  state.moving = record.intent.draining() || record.active != record.intent.writer ||
+                 record.active_epoch != record.intent.epoch;
+  return state;
+}
+
+}  // namespace
+
+int run_edge(const cli::RoleOptions& options) {
+  auto context = make_context(options, "edge", true);
+  if (!context) return report_failure(context.error());
+  const Platform& platform = context->platform;
+  if (!platform.edge)
+    return report_failure({Code::kInvalid, options.config_path + " has no section 'edge'"});
+  if (context->site().role == SiteRole::kWitness)
+    return report_failure({Code::kInvalid, "a witness has no edge; its site runs no workload"});
+  edge::EdgeOptions edge_options;
+  edge_options.threads = static_cast<unsigned>(platform.edge->threads);
+  edge_options.access_log = platform.edge->access_log;
+  edge_options.access_log_path = context->state + "/access.log";
+  edge_options.logger = context->logger;
+  edge::EdgeConfig config = edge_config(platform, context->self);
+  auto edge = edge::Edge::start(std::move(edge_options), config);
+  if (!edge) return report_failure(edge.error());
+  EdgeMemory memory(context->state + "/writer", platform, context->logger);
+  if (auto published = (*edge)->publish(memory.load()); !published)
+    return report_failure(published.error());
+
+  net::EventLoop loop;
+  net::HttpClient http(loop);
+  OriginChecks checks(loop, **edge, context->logger);
+  if (auto started = checks.start(platform, config); !started)
+    return report_failure(started.error());
+  auto admin = net::HttpServer::start(loop, {context->site().address, platform.edge->admin_port},
+                                      [&](const net::HttpRequest& request, net::Responder respond) {
+                                        respond(answer(request, *context, **edge));
+                                      });
+  if (!admin) return report_failure(admin.error());
+  auto signals = loop.on_signals({SIGINT, SIGTERM, SIGHUP}, [&](int signal) {
+    if (signal != SIGHUP) return loop.stop();
+    if (auto reloaded = reload(options, *context, **edge, checks); !reloaded)
+      context->logger.error("could not reload", {{"why", reloaded.error().message}});
+    else
+      context->logger.info("reloaded");
+  });
+  if (!signals) return report_failure(signals.error());
+  StateFeed feed(loop, http, *context, [&](const ServiceRecord& record) {
+    // Before the first writer is open there is nobody to wait for.
+    if (record.active == kNoSite || record.active_epoch.value == 0) return;
+    const edge::WriterState state = writer_state(record);
+    if (state == (*edge)->state()) return;
+    memory.save(state);
+    if (auto published = (*edge)->publish(state); !published)
+      context->logger.warn("an old record was not followed", {{"why", published.error().message}});
+  });
+  context->logger.info("edge serves",
+                       {{"listen", fmt::format("{}", fmt::join((*edge)->listening(), " "))}});
+  loop.run();
+  context->logger.info("draining");
+  if (!(*edge)->drain(platform.edge->timeouts.drain))
+    context->logger.warn("requests were still under way at the end of timeouts.drain");
+  return 0;
+}
+
+}  // namespace leeward::app

@@ -1,0 +1,67 @@
+// What the edge section must fit to: tiers, origins, certificates.
+#include <algorithm>
+
+#include "config/internal/check.h"
+
+namespace leeward::config {
+namespace {
+
+std::vector<std::string> names_of(const auto& items) {
+  std::vector<std::string> names;
+  for (const auto& item : items) names.push_back(item.name);
+  return names;
+}
+
+void check_origins(Reader& r, const Platform& p, EdgeOrigins& origins) {
+  const std::string path = "edge.origins." + origins.name;
+  if (!r.sound(path)) return;
+  if (origins.tier.empty() == origins.servers.empty()) {
+    r.problem(r.key_at(path), path,
+              fmt::format("group '{}' needs either tier or servers", origins.name));
+    return;
+  }
+  if (origins.tier.empty()) return;
+  auto tier = std::find_if(p.tiers.begin(), p.tiers.end(),
+                           [&](const Tier& t) { return t.name == origins.tier; });
+  if (tier == p.tiers.end())
+    r.problem(r.value_at(path + ".tier"), path + ".tier",
+              fmt::format("there is no tier {}{}", quoted(origins.tier),
+                          suggestion(origins.tier, names_of(p.tiers))));
+  else if (!r.present(path + ".check.path") && tier->ready)
+    origins.check.path = tier->ready->path;
+}
+
+}  // namespace
+
+void check_edge(Reader& r, Platform& p) {
+  if (!p.edge || !r.sound("edge.listeners") || !r.sound("edge.routes")) return;
+  EdgeSpec& edge = *p.edge;
+  for (EdgeOrigins& origins : edge.origins) check_origins(r, p, origins);
+  auto empty = [&](const auto& list, const std::string& path, const char* what) {
+    if (list.empty() && r.present(path)) r.problem(r.value_at(path), path, what);
+  };
+  empty(edge.listeners, "edge.listeners", "an edge without a listener serves nobody");
+  empty(edge.routes, "edge.routes", "an edge without a route answers 404 to everything");
+  for (std::size_t i = 0; i < edge.routes.size(); ++i) {
+    const std::string path = fmt::format("edge.routes[{}].origins", i);
+    const auto names = names_of(edge.origins);
+    if (r.sound(path) &&
+        std::find(names.begin(), names.end(), edge.routes[i].origins) == names.end())
+      r.problem(
+          r.value_at(path), path,
+          fmt::format("there is no group {} in edge.origins{}", quoted(edge.routes[i].origins),
+                      suggestion(edge.routes[i].origins, names)));
+  }
+  for (std::size_t i = 0; i < edge.listeners.size(); ++i) {
+    const std::string path = fmt::format("edge.listeners[{}]", i);
+    const std::string& address = edge.listeners[i].address;
+    if (address != "{address}" && !kAddressRule.valid(address) && r.sound(path))
+      r.problem(r.value_at(path + ".address"), path + ".address",
+                fmt::format("{} is neither an IPv4 address nor {{address}}", quoted(address)));
+    if (edge.listeners[i].tls && edge.certificates.empty() && r.sound("edge.certificates"))
+      r.problem(r.value_at(path + ".tls"), path + ".tls",
+                "a listener with tls needs edge.certificates");
+  }
+}
+
+}  // namespace leeward::config

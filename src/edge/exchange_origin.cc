@@ -1,0 +1,400 @@
+// Exchange: attempts at origins. One request may be sent to several: again after a failure, when
+// that is safe, and a second time beside a slow first one (hedge).
+#include <algorithm>
+#include <charconv>
+
+#include "edge/internal/exchange_flow.h"
+#include "edge/internal/origin_link.h"
+#include "edge/internal/proxy_fields.h"
+#include "edge/proxy_protocol.h"
+
+namespace leeward::edge {
+
+bool Exchange::safe_to_repeat() const { return is_idempotent(head_.method) && replayable_; }
+
+// What came from an edge is not sent to an edge again.
+OriginCore::Mask Exchange::forbidden_origins() const {
+  OriginCore::Mask mask = 0;
+  if (find_field(head_.fields(), kEdgeHopField).data() == nullptr) return mask;
+  const auto& origins = group_->spec().origins;
+  for (std::size_t i = 0; i < origins.size(); ++i)
+    if (origins[i].edge) mask |= OriginCore::Mask{1} << i;
+  return mask;
+}
+
+bool Exchange::other_origin_exists() const {
+  const OriginCore& core = group_->core;
+  const OriginCore::Mask except = tried_ | forbidden_origins();
+  for (std::size_t i = 0; i < core.size(); ++i)
+    if ((except >> i & 1) == 0 && core.available(loop_.now(), i)) return true;
+  return false;
+}
+
+// ---- beginning an attempt
+
+// False: there is no origin to try. A hedge is tried at an available one only.
+bool Exchange::attempt(std::size_t slot, bool hedge) {
+  const bool expendable = is_safe(head_.method) && head_.framing == Framing::kNone;
+  const OriginCore::Mask never = forbidden_origins();
+  auto choice =
+      core().pick(loop_.now(), never | tried_, loop_.random(), key_, expendable, sticky_origin());
+  if (!choice && !hedge && tried_ != 0) {
+    // All were tried once: begin anew rather than give up while attempts are left.
+    tried_ = 0;
+    choice = core().pick(loop_.now(), never, loop_.random(), key_, expendable);
+  }
+  if (!choice || (hedge && !choice->available)) return false;
+  Attempt& a = attempts_[slot];
+  a = {};
+  a.origin = choice->origin;
+  a.started = loop_.now();
+  tried_ |= OriginCore::Mask{1} << a.origin;
+  ++attempts_made_;
+  origin_used_ = true;
+  origin_done_ = false;
+  last_origin_ = a.origin;
+  core().started(loop_.now(), a.origin);
+  group_->stats->origins[a.origin].requests.add();
+  auto& idle = group_->idle[a.origin];
+  if (!idle.empty() && !group_->spec().proxy_protocol) {
+    a.link = idle.back();
+    idle.pop_back();
+  } else {
+    a.link = &loop_.new_link();
+    a.link->connect(group_, a.origin);
+  }
+  a.link->begin(*this, slot, head_.method == Method::kHead);
+  append_request(a.link->out(), group_->spec().origins[a.origin]);
+  a.link->wrote();
+  send_request_body(slot);
+  if (route_->hedge && expendable && !hedged_ && !head_.upgrade && other_origin_exists())
+    loop_.wheel().arm(timer_, loop_.now() + core().hedge_after());
+  return true;
+}
+
+std::optional<std::size_t> Exchange::sticky_origin() const {
+  const GroupSpec& spec = group_->spec();
+  if (spec.sticky_cookie.empty()) return std::nullopt;
+  for (const Field& field : head_.fields()) {
+    if (!same_name(field.name, "cookie")) continue;
+    const std::string_view value = cookie_value(field.value, spec.sticky_cookie);
+    for (std::size_t i = 0; i < spec.origins.size(); ++i)
+      if (!value.empty() && spec.origins[i].name == value) return i;
+  }
+  return std::nullopt;
+}
+
+void Exchange::append_request(std::string& out, const OriginSpec& origin) const {
+  if (group_->spec().proxy_protocol) out.append(format_proxy_header(client_, ClientAddress{}));
+  out.append(head_.method_text).append(" ").append(head_.target).append(" HTTP/1.1\r\nHost: ");
+  out.append(head_.host).append("\r\n");
+  const bool replaced = fill_ && fill_->replaces_conditions();
+  const ConnectionOptions options(head_.fields());
+  for (const Field& field : head_.fields()) {
+    if (is_hop_by_hop(field.name) || options.names(field.name) || is_proxy_owned(field.name))
+      continue;
+    if (replaced && is_conditional(field.name)) continue;
+    out.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+  append_forwarded(out);
+  if (fill_) out.append(fill_->request_lines());
+  if (head_.upgrade && route_->upgrade) {
+    out.append("Connection: upgrade\r\nUpgrade: ").append(find_field(head_.fields(), "upgrade"));
+    out.append("\r\n");
+  }
+  if (list_has(find_field(head_.fields(), "te"), "trailers")) out.append("TE: trailers\r\n");
+  if (head_.framing == Framing::kChunked) {
+    out.append("Transfer-Encoding: chunked\r\n");
+  } else if (head_.has_length) {
+    char text[20];
+    out.append("Content-Length: ");
+    out.append(text, std::to_chars(text, text + sizeof text, head_.content_length).ptr);
+    out.append("\r\n");
+  }
+  if (origin.edge) out.append(kEdgeHopField).append(": 1\r\n");
+  out.append("\r\n");
+}
+
+// Who asked, and how: told anew, or carried on from one we trust.
+void Exchange::append_forwarded(std::string& out) const {
+  out.append("X-Forwarded-For: ");
+  const std::string_view before = trusted_ ? find_field(head_.fields(), "x-forwarded-for") : "";
+  if (!before.empty()) out.append(before).append(", ");
+  append_address(out, client_);
+  const std::string_view proto = trusted_ ? find_field(head_.fields(), "x-forwarded-proto") : "";
+  out.append("\r\nX-Forwarded-Proto: ");
+  out.append(!proto.empty() ? proto : secure_ ? "https" : "http");
+  out.append("\r\nVia: ");
+  if (const std::string_view via = find_field(head_.fields(), "via"); !via.empty())
+    out.append(via).append(", ");
+  out.append(head_.minor_version == 0 ? "1.0 " : "1.1 ")
+      .append(snapshot_->config.site)
+      .append("-edge\r\n");
+}
+
+void Exchange::send_request_body(std::size_t slot) {
+  Attempt& a = attempts_[slot];
+  if (a.link == nullptr || a.end_sent) return;
+  const std::size_t room = snapshot_->config.limits.buffer_bytes;
+  const std::string_view rest =
+      std::string_view(body_).substr(static_cast<std::size_t>(a.sent - body_base_));
+  const bool chunked = head_.framing == Framing::kChunked;
+  if (!rest.empty() && a.link->queued() < room) {
+    if (chunked) {
+      char text[20];
+      std::string size(text, std::to_chars(text, text + sizeof text, rest.size(), 16).ptr);
+      a.link->write(size.append("\r\n"));
+    }
+    a.link->write(rest);
+    if (chunked) a.link->write("\r\n");
+    a.sent += rest.size();
+  }
+  if (!body_ended_ || a.sent != body_base_ + body_.size()) return;
+  if (chunked) a.link->write("0\r\n" + body_trailers_ + "\r\n");
+  a.end_sent = true;
+  a.link->request_sent();
+}
+
+void Exchange::on_origin_drained(std::size_t slot) {
+  if (state_ != State::kTunnel) {
+    send_request_body(slot);
+    drop_body();
+  }
+  if (down_ != nullptr && (!body_ended_ || state_ == State::kTunnel)) down_->resume_body();
+}
+
+// ---- the end of an attempt
+
+void Exchange::cancel(std::size_t slot, bool lost_hedge) {
+  Attempt& a = attempts_[slot];
+  if (a.link == nullptr) return;
+  if (!a.heard) {
+    lost_hedge ? core().lost(loop_.now(), a.origin, a.started)
+               : core().failed(loop_.now(), a.origin, false);
+  }
+  core().ended(a.origin);
+  std::exchange(a.link, nullptr)->abandon();
+}
+
+bool Exchange::may_retry(bool nothing_sent) const {
+  return status_ == 0 && attempts_made_ < snapshot_->config.limits.attempts_max &&
+         (nothing_sent || safe_to_repeat());
+}
+
+void Exchange::on_origin_fault(std::size_t slot, OriginFault fault, bool nothing_sent) {
+  Attempt& a = attempts_[slot];
+  a.link = nullptr;
+  const BootTime now = loop_.now();
+  const bool counts = fault != OriginFault::kStale;
+  if (counts) group_->stats->origins[a.origin].failures.add();
+  if (!a.heard) core().failed(now, a.origin, counts);
+  core().ended(a.origin);
+  if (state_ == State::kRespond || state_ == State::kTunnel) {
+    // The head is out already: the client, and whoever reads from the cache, must see the break.
+    origin_done_ = true;
+    if (storing_) {
+      fill_->abort();
+      fill_.reset();
+      storing_ = false;
+      if (down_ == nullptr) return finish();
+      return;  // the readers learn it from the body
+    }
+    if (down_ != nullptr) return down_->abort();
+    return finish();
+  }
+  if (attempts_[1 - slot].link != nullptr) return;  // the other one may still answer
+  origin_done_ = true;
+  // A kept connection that was closed as we used it says nothing about the origin: it may be asked
+  // again.
+  if (fault == OriginFault::kStale) tried_ &= ~(OriginCore::Mask{1} << a.origin);
+  if (may_retry(nothing_sent) && (fault == OriginFault::kStale || core().take_retry())) {
+    stats_->retries.add();
+    hedged_ = false;
+    timer_.disarm();
+    if (attempt(slot, false)) return;
+  }
+  const bool late = fault == OriginFault::kFirstByte;
+  give_up(late ? 504 : 502,
+          late ? "the origin did not answer in time" : "the origin could not be reached");
+}
+
+// ---- the response
+
+bool Exchange::on_origin_head(std::size_t slot, const ResponseHead& head) {
+  Attempt& a = attempts_[slot];
+  const BootTime now = loop_.now();
+  if (head.status < 200 && head.status != 101) return relay_interim(head);
+  const bool server_error = head.status == 500 || (head.status >= 502 && head.status <= 504);
+  a.heard = true;
+  core().heard(now, a.origin, now - a.started, server_error);
+  origin_time_ = now - origin_began_;
+  if (server_error) {
+    group_->stats->origins[a.origin].failures.add();
+    const bool other_runs = attempts_[1 - slot].link != nullptr;
+    const bool again = status_ == 0 && safe_to_repeat() && !head_.upgrade &&
+                       (other_runs || (attempts_made_ < snapshot_->config.limits.attempts_max &&
+                                       other_origin_exists() && core().take_retry()));
+    if (again) {
+      a.link = nullptr;
+      core().ended(a.origin);
+      if (other_runs) return false;
+      stats_->retries.add();
+      timer_.disarm();
+      if (attempt(slot, false)) return false;
+      give_up(502, "the origin failed");
+      return false;
+    }
+  }
+  return respond(slot, head);
+}
+
+bool Exchange::relay_interim(const ResponseHead& head) {
+  if (down_ == nullptr || status_ != 0 || attempts_[1].link != nullptr) return true;
+  std::string& lines = loop_.lines();
+  lines.clear();
+  append_end_to_end(lines, head.fields());
+  down_->send_interim(head.status, lines);
+  return true;
+}
+
+bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
+  timer_.disarm();
+  winner_ = slot;
+  last_origin_ = attempts_[slot].origin;
+  if (slot == 1) stats_->hedges_won.add();
+  cancel(1 - slot, true);
+  if (head.status == 101) {
+    if (down_ == nullptr || !head_.upgrade || !route_->upgrade) {
+      on_origin_fault(slot, OriginFault::kBadReply, false);
+      return false;
+    }
+    status_ = 101;
+    state_ = State::kTunnel;
+    std::string& lines = loop_.lines();
+    lines.assign("Connection: upgrade\r\nUpgrade: ");
+    lines.append(find_field(head.fields(), "upgrade")).append("\r\n");
+    append_end_to_end(lines, head.fields());
+    const std::string_view blocks[] = {lines};
+    down_->become_tunnel(blocks);
+    return true;
+  }
+  state_ = State::kRespond;
+  const bool has_body = head.framing != Framing::kNone;
+  const ResponseView response{
+      .status = head.status,
+      .fields = head.fields(),
+      .content_length = head.has_length ? std::optional(head.content_length) : std::nullopt,
+      .has_body = has_body};
+  if (!fill_) {
+    if (Cache* cache = loop_.shared().options.cache.get(); cache != nullptr && route_->cache)
+      cache->passed(view(), response, loop_.both());
+    relay_head(head);
+    return true;
+  }
+  CacheAnswer answer;
+  switch (fill_->on_response(response, loop_.both(), answer)) {
+    case Fill::Start::kPass:
+      fill_.reset();
+      if (down_ == nullptr) {
+        cancel(slot, false);
+        origin_done_ = true;
+        finish();
+        return false;
+      }
+      relay_head(head);
+      return true;
+    case Fill::Start::kStore:
+      storing_ = true;
+      if (down_ != nullptr) serve(std::move(answer));
+      return true;
+    case Fill::Start::kServe:
+      break;
+  }
+  fill_.reset();
+  core().ended(attempts_[slot].origin);
+  attempts_[slot].link = nullptr;
+  origin_done_ = true;
+  if (down_ != nullptr)
+    serve(std::move(answer));
+  else
+    finish();
+  // A 304 has no body, and its connection is as good as new; on_origin_end() finds no attempt. The
+  // connection with a body that nobody wants is closed.
+  return head.framing == Framing::kNone;
+}
+
+void Exchange::relay_head(const ResponseHead& head) {
+  std::string& lines = loop_.lines();
+  lines.clear();
+  append_end_to_end(lines, head.fields());
+  const GroupSpec& spec = group_->spec();
+  if (!spec.sticky_cookie.empty() && sticky_origin() != attempts_[winner_].origin)
+    lines.append("Set-Cookie: ")
+        .append(spec.sticky_cookie)
+        .append("=")
+        .append(spec.origins[attempts_[winner_].origin].name)
+        .append("; Path=/; HttpOnly; SameSite=Lax\r\n");
+  lines.append("Via: 1.1 ").append(snapshot_->config.site).append("-edge\r\n");
+  if (snapshot_->config.server_timing)
+    lines.append(fmt::format("Server-Timing: origin;dur={:.1f}\r\n", seconds(origin_time_) * 1000));
+  status_ = head.status;
+  const bool to_head = head_.method == Method::kHead || head.status == 304;
+  const std::string_view blocks[] = {lines};
+  ReplyHead reply{.status = head.status, .reason = head.reason, .lines = blocks, .length = {}};
+  reply.body = head.framing != Framing::kNone;
+  if (head.has_length)
+    reply.length = head.content_length;
+  else if (!to_head && head.framing == Framing::kNone && head.status != 204)
+    reply.length = 0;
+  down_->send_head(reply);
+}
+
+bool Exchange::origin_may_send(std::size_t slot) const {
+  if (state_ == State::kForward) return true;
+  if (slot != winner_) return false;
+  if (storing_ || down_ == nullptr) return !fill_paused_;
+  return down_->wants_more();
+}
+
+bool Exchange::on_origin_body(std::size_t slot, std::string_view bytes) {
+  if (storing_) {
+    switch (fill_->append(bytes, {&loop_, token()})) {
+      case Fill::More::kGoOn:
+        return true;
+      case Fill::More::kPause:
+        fill_paused_ = true;
+        return true;
+      case Fill::More::kStop:
+        break;
+    }
+    core().ended(attempts_[slot].origin);
+    attempts_[slot].link = nullptr;
+    origin_done_ = true;
+    fill_.reset();
+    storing_ = false;
+    if (down_ == nullptr) finish();
+    return false;
+  }
+  bytes_out_ += bytes.size();
+  down_->send_body(bytes);
+  return true;
+}
+
+void Exchange::on_origin_end(std::size_t slot, std::string_view trailers) {
+  Attempt& a = attempts_[slot];
+  if (a.link == nullptr) return;
+  a.link = nullptr;
+  core().ended(a.origin);
+  origin_done_ = true;
+  if (storing_) {
+    storing_ = false;
+    fill_->finish();
+    fill_.reset();
+    if (down_ == nullptr) finish();
+    return;
+  }
+  if (down_ != nullptr) down_->send_end(trailers);
+  finish();
+}
+
+}  // namespace leeward::edge

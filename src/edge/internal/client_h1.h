@@ -1,0 +1,99 @@
+// A client's HTTP/1.1 connection: reads requests one after the other, hands each to an Exchange,
+// and writes what the exchange sends. Pipelined requests wait in the socket and in `in_`, at most
+// one head's worth.
+#pragma once
+
+#include <string>
+
+#include "edge/http1.h"
+#include "edge/internal/downstream.h"
+#include "edge/internal/loop.h"
+#include "edge/internal/transport.h"
+
+namespace leeward::edge {
+
+class ClientH1 final : public Target, public Downstream, private Timer::Owner {
+ public:
+  explicit ClientH1(Loop& loop) : loop_(loop), timer_(*this) {}
+
+  // Takes an accepted connection; the listener outlives it.
+  void open(UniqueFd fd, const ListenerSpec& listener, const ClientAddress& address, SSL* ssl);
+  void close_if_idle();  // draining
+  const ClientAddress& address() const { return address_; }
+  bool secure() const { return io_.ssl() != nullptr; }
+  bool trusted() const { return listener_->trusted; }
+
+  // Target
+  void on_events(std::uint32_t events) override;
+  void on_deferred() override;
+
+  // Downstream
+  void send_interim(int status, std::string_view lines) override;
+  void send_head(const ReplyHead& head) override;
+  void send_body(std::string_view bytes) override;
+  std::size_t send_piece(const Body::Piece& piece, std::size_t size_max) override;
+  void send_end(std::string_view trailer_lines) override;
+  void abort() override;
+  bool wants_more() const override;
+  void resume_body() override { loop_.defer(*this); }
+  void exchange_done() override;
+  void become_tunnel(std::span<const std::string_view> lines) override;
+  bool speaks_http1() const override { return minor_version_ == 1; }
+
+ private:
+  enum class Phase : std::uint8_t {
+    kProxyHeader,
+    kHead,     // of the next request, or idle
+    kBody,     // the exchange runs, more of its body is to come
+    kWaiting,  // the exchange runs, its body is complete
+    kTunnel,
+    kClosing,  // last words are sent; what still comes is thrown away
+    kDead,
+  };
+
+  void on_timer(Timer& timer) override;
+  void read_more();
+  bool wants_read() const;
+  // Takes what it can of `bytes`, returns how much.
+  std::size_t advance(std::string_view bytes);
+  std::size_t advance_head(std::string_view bytes);
+  std::size_t advance_body(std::string_view bytes);
+  void refuse(int status, const char* why);
+  void after_exchange();
+  void flush();
+  bool write_queue();
+  bool note_write(const Transport::Moved& moved);
+  void close_softly();
+  void die();
+  void arm(Duration d) { loop_.wheel().arm(timer_, loop_.now() + d); }
+  void set_phase(Phase phase);
+  void need_out();
+
+  Loop& loop_;
+  Transport io_;
+  Timer timer_;
+  const ListenerSpec* listener_ = nullptr;
+  ClientAddress address_;
+  Phase phase_ = Phase::kDead;
+  Exchange* exchange_ = nullptr;
+  HeadScan scan_;
+  std::string in_;   // received and not taken yet
+  std::string out_;  // to be sent, from out_sent_ on
+  std::size_t out_sent_ = 0;
+  std::uint64_t body_left_ = 0;  // of the request, with a length
+  ChunkedDecoder chunked_;
+  Framing framing_ = Framing::kNone;  // of the request
+  std::uint8_t minor_version_ = 1;
+  bool readable_ = false;
+  bool writable_ = false;
+  bool eof_ = false;
+  bool broken_ = false;
+  bool keep_alive_ = true;
+  bool reply_chunked_ = false;
+  bool reply_begun_ = false;
+  bool close_after_ = false;  // the response ends with the connection
+  bool stalled_ = false;      // out_ could not be written at once
+  std::size_t discarded_ = 0;
+};
+
+}  // namespace leeward::edge

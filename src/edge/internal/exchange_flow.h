@@ -1,0 +1,177 @@
+// One request from its head to the end of its response: route, firewall, cache, parking, attempts
+// at origins (retries, a hedge, failover to the other site), and the way of both bodies. A client's
+// connection starts it; when the client leaves while the response is being stored, it goes on
+// alone.
+//
+// exchange_flow.cc holds the way to and from the client, exchange_origin.cc the attempts.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "edge/exchange.h"
+#include "edge/http1.h"
+#include "edge/internal/downstream.h"
+#include "edge/internal/loop.h"
+
+namespace leeward::edge {
+
+class OriginLink;
+
+// Why an attempt failed.
+enum class OriginFault : std::uint8_t {
+  kConnect,    // no connection: nothing was sent
+  kStale,      // a kept connection was closed as we used it: nothing was answered
+  kFirstByte,  // no answer in time
+  kBroken,     // closed or reset before the head was complete
+  kBadReply,   // what came is not HTTP
+  kIdle,       // the response's body stopped
+};
+
+class Exchange final : private Timer::Owner {
+ public:
+  explicit Exchange(Loop& loop, std::uint32_t slot) : loop_(loop), slot_(slot), timer_(*this) {}
+
+  std::uint64_t token() const { return std::uint64_t{slot_} << 32 | generation_; }
+  RequestHead& head() { return head_; }
+
+  // From the client's side. `head_bytes`: what head() points into, valid during the call only.
+  void start(Downstream& down, std::string_view head_bytes, const ClientAddress& client,
+             bool secure, bool trusted);
+  bool wants_body() const;
+  void on_body(std::string_view bytes);
+  void on_body_end(std::string_view trailers);
+  void on_bad_body(const char* why);
+  void on_body_timeout();
+  void on_drained();
+  void on_client_gone();
+
+  // From an origin's side; `slot` names the attempt.
+  void on_origin_drained(std::size_t slot);
+  // False: the attempt is over, the connection of no more use.
+  bool on_origin_head(std::size_t slot, const ResponseHead& head);
+  bool on_origin_body(std::size_t slot, std::string_view bytes);
+  bool origin_may_send(std::size_t slot) const;
+  void on_origin_end(std::size_t slot, std::string_view trailers);
+  void on_origin_fault(std::size_t slot, OriginFault fault, bool nothing_sent);
+
+  // From the loop.
+  void on_release();  // parked no more
+  void on_wake();     // the cache has something
+  void begin_background(const Exchange& model, std::unique_ptr<Fill> fill);
+  void reset();
+
+ private:
+  enum class State : std::uint8_t {
+    kIdle,
+    kCacheWait,  // somebody else fetches what we want
+    kParked,     // the writer moves
+    kForward,    // one or two attempts, no response yet
+    kRespond,    // a response's body is on its way
+    kTunnel,
+    kOver,
+  };
+  struct Attempt {
+    OriginLink* link = nullptr;
+    std::size_t origin = 0;
+    BootTime started;
+    bool heard = false;      // OriginCore::heard or failed was called
+    std::uint64_t sent = 0;  // of the request's body
+    bool end_sent = false;
+  };
+
+  void on_timer(Timer& timer) override;
+
+  // exchange_flow.cc
+  void route();
+  void look_up();
+  void forward();
+  void park();
+  void serve(CacheAnswer answer);
+  void pump_answer();
+  void reply(int status, std::string_view text, Duration retry_after = {});
+  void give_up(int status, std::string_view why);
+  void adopt_head(std::string_view bytes);
+  RequestView view() const;
+  void finish();
+  void count_and_log();
+  void drop_body();
+
+  // exchange_origin.cc
+  bool attempt(std::size_t slot, bool hedge);
+  void append_request(std::string& out, const OriginSpec& origin) const;
+  void append_forwarded(std::string& out) const;
+  void send_request_body(std::size_t slot);
+  void cancel(std::size_t slot, bool lost_hedge);
+  bool may_retry(bool nothing_sent) const;
+  void retry_or_fail(int status, std::string_view why);
+  bool respond(std::size_t slot, const ResponseHead& head);
+  void relay_head(const ResponseHead& head);
+  bool relay_interim(const ResponseHead& head);
+  std::optional<std::size_t> sticky_origin() const;
+  bool other_origin_exists() const;
+  OriginCore::Mask forbidden_origins() const;
+  OriginCore& core() { return group_->core; }
+  bool safe_to_repeat() const;
+
+  Loop& loop_;
+  std::uint32_t slot_;
+  std::uint32_t generation_ = 1;
+  Timer timer_;
+  State state_ = State::kIdle;
+  Downstream* down_ = nullptr;
+
+  RequestHead head_;
+  std::string head_bytes_;  // once adopted
+  bool adopted_ = false;
+  std::string_view given_head_;
+  HostText host_;
+  ClientAddress client_;
+  bool secure_ = false;
+  bool trusted_ = false;
+  std::shared_ptr<const Snapshot> snapshot_;
+  const RouteSpec* route_ = nullptr;
+  RouteStats* stats_ = nullptr;
+  BootTime began_;
+
+  // Request body: what may still be needed, from offset body_base_ on.
+  std::string body_;
+  std::uint64_t body_base_ = 0;
+  std::uint64_t body_received_ = 0;
+  bool body_ended_ = false;
+  std::string body_trailers_;
+  bool replayable_ = true;
+
+  // Attempts.
+  std::shared_ptr<GroupState> group_;
+  std::array<Attempt, 2> attempts_;
+  OriginCore::Mask tried_ = 0;
+  int attempts_made_ = 0;
+  bool hedged_ = false;
+  std::size_t winner_ = 0;
+  std::size_t last_origin_ = 0;
+  bool origin_used_ = false;
+  BootTime origin_began_;
+  Duration origin_time_{};
+  std::uint64_t key_ = 0;
+
+  // Response.
+  int status_ = 0;  // sent to the client; 0: none yet
+  std::uint64_t bytes_out_ = 0;
+  bool origin_done_ = true;
+
+  // Cache.
+  std::unique_ptr<Fill> fill_;
+  bool storing_ = false;
+  bool fill_paused_ = false;
+  bool serving_ = false;
+  CacheAnswer answer_;
+  std::string_view pass_reason_;
+  bool cache_gave_up_ = false;
+  std::string_view firewall_rule_;
+
+  std::size_t parked_bytes_ = 0;
+};
+
+}  // namespace leeward::edge

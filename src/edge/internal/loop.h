@@ -1,0 +1,179 @@
+// One loop of the edge: a thread with an epoll instance, its own listening sockets, clients, origin
+// connections, timers and opinion of the origins. Everything below runs on that thread except what
+// is marked.
+//
+// Descriptors are registered once, edge-triggered; each object remembers whether its socket may be
+// readable or writable. Work that an event causes elsewhere (flushing a client, starting an origin
+// connection) is deferred to the end of the event, so that no object is called from inside itself.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/file.h"
+#include "edge/edge.h"
+#include "edge/internal/access_log.h"
+#include "edge/internal/snapshot.h"
+#include "edge/internal/stats.h"
+#include "edge/internal/timer_wheel.h"
+
+namespace leeward::edge {
+
+class ClientH1;
+class Exchange;
+class OriginLink;
+class Loop;
+
+// What epoll events and deferred work point at. Objects are freed at the end of a round only, so
+// that a late event of the same round finds them, closed.
+class Target {
+ public:
+  virtual ~Target() = default;
+  virtual void on_events(std::uint32_t events) = 0;
+  virtual void on_deferred() = 0;
+
+ private:
+  friend class Loop;
+  bool deferred_ = false;
+};
+
+// A group of origins as one loop sees it; outlives its place in the configuration while it is used.
+struct GroupState {
+  explicit GroupState(std::shared_ptr<const Snapshot> s, std::size_t index);
+  const GroupSpec& spec() const { return snapshot->groups[at].spec; }
+
+  std::shared_ptr<const Snapshot> snapshot;
+  std::size_t at;
+  OriginCore core;
+  std::vector<std::vector<OriginLink*>> idle;  // by origin, the warmest last
+  std::shared_ptr<GroupStats> stats;
+  bool retired = false;  // no longer in the configuration: connections are not kept
+};
+
+// What all loops of an edge share; all of it is immutable or safe for any thread.
+struct Shared {
+  EdgeOptions options;
+  AccessLog* access_log = nullptr;  // null: none
+};
+
+class Loop final : public Wakeup {
+ public:
+  static constexpr std::size_t kScratchBytes = 64u << 10;
+
+  Loop(const Shared& shared, unsigned index, std::shared_ptr<const Snapshot> snapshot);
+  ~Loop() override;  // REQUIRES: join() was called, or start() never
+
+  // Before start(): listens on the address of each listener; port 0 is replaced in `addresses`.
+  Status listen(std::vector<SocketAddress>& addresses);
+  void start();
+  // Any thread.
+  void join();
+  void run(const std::function<void()>& work);  // on the loop's thread; waits for it
+  void wake(std::uint64_t token) override;
+
+  // Through run():
+  void adopt(std::shared_ptr<const Snapshot> snapshot);
+  void set_state(const WriterState& state);
+  void check(std::size_t group, std::size_t origin, bool passed, bool up);
+  void begin_drain();
+  std::size_t clients() const { return clients_.size(); }
+  const std::vector<std::shared_ptr<GroupState>>& groups() const { return groups_; }
+
+  // For the objects of the loop:
+  BootTime now() const { return now_; }
+  Now both() const;
+  const Snapshot& snapshot() const { return *snapshot_; }
+  const std::shared_ptr<const Snapshot>& shared_snapshot() const { return snapshot_; }
+  const std::shared_ptr<GroupState>& group(std::size_t index) const { return groups_[index]; }
+  const Shared& shared() const { return shared_; }
+  const WriterState& state() const { return state_; }
+  bool draining() const { return draining_; }
+  TimerWheel& wheel() { return wheel_; }
+  std::uint64_t random() { return random_(); }
+  LoopStats& stats() { return stats_; }
+  std::string& access_line() { return access_line_; }
+  void log_access() { shared_.access_log->append(index_, access_line_); }
+
+  void watch(int fd, Target& target);  // edge-triggered, for reading and writing
+  void defer(Target& target);
+  char* scratch() { return scratch_.get(); }
+  ResponseHead& response_head() { return response_head_; }
+  std::string& lines() { return lines_; }
+  // Empty strings with some capacity, and back; so that idle connections hold none.
+  std::string take_buffer();
+  void give_buffer(std::string& buffer);
+
+  Exchange& take_exchange();
+  void give_exchange(Exchange& exchange);
+  Exchange* find(std::uint64_t token) const;
+  void client_gone(ClientH1& client);
+  OriginLink& new_link();
+  void link_gone(OriginLink& link);
+
+  // Parking: false when there is no room. A released request's on_release() is called.
+  bool park(Exchange& exchange, std::size_t bytes);
+  void unpark(Exchange& exchange, std::size_t bytes);
+
+ private:
+  struct Listener;
+  void main();
+  void accept_from(Listener& listener);
+  void shed(Listener& listener);
+  void run_posted();
+  void run_woken();
+  void run_deferred();
+  void bury();
+  void apply_ranks(GroupState& group) const;
+  void release_parked();
+
+  const Shared& shared_;
+  unsigned index_;
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::vector<std::shared_ptr<GroupState>> groups_;
+  WriterState state_;
+  BootTime now_;
+  TimerWheel wheel_;
+  std::mt19937_64 random_;
+  LoopStats stats_;
+
+  UniqueFd epoll_, wake_, spare_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  bool draining_ = false;
+  std::unique_ptr<char[]> scratch_;
+  ResponseHead response_head_;
+  std::string lines_;
+  std::string access_line_;
+  std::vector<std::string> buffers_;
+
+  std::unordered_map<ClientH1*, std::unique_ptr<ClientH1>> clients_;
+  std::unordered_map<OriginLink*, std::unique_ptr<OriginLink>> links_;
+  std::vector<std::unique_ptr<Target>> graves_;
+  std::vector<std::unique_ptr<Exchange>> exchanges_;  // by slot
+  std::vector<Exchange*> free_exchanges_;
+  std::vector<Target*> deferred_;
+
+  std::deque<std::uint64_t>
+      parked_;  // tokens, the longest waiting first; outdated ones are skipped
+  std::size_t parked_count_ = 0;
+  std::size_t parked_bytes_ = 0;
+  bool releasing_ = false;
+
+  std::mutex mutex_;
+  std::condition_variable done_;
+  std::deque<const std::function<void()>*> posted_;
+  std::uint64_t posted_count_ = 0, done_count_ = 0;
+  std::vector<std::uint64_t> woken_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace leeward::edge

@@ -1,0 +1,38 @@
+// Which header fields go on from one side to the other (RFC 9110 §7.6).
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "edge/exchange.h"
+
+namespace leeward::edge {
+
+// Set on what one edge sends to another; such a request is not sent to a third.
+inline constexpr std::string_view kEdgeHopField = "Leeward-Edge-Hop";
+
+// The fields that Connection names. At most 16 are remembered; those beyond, and fields that must
+// never be dropped at a client's wish (Host, what frames and authenticates a message), count as not
+// named.
+class ConnectionOptions {
+ public:
+  explicit ConnectionOptions(Fields fields);
+  bool names(std::string_view field) const;
+
+ private:
+  std::array<std::string_view, 16> names_;
+  std::size_t count_ = 0;
+};
+
+// Fields of a request that the edge writes itself, or that would lie about the client.
+bool is_proxy_owned(std::string_view name);
+bool is_conditional(std::string_view name);  // RFC 9110 §13.1 and Range
+// "Name: value\r\n" of each field of a response that is meant for the client; Content-Length is
+// left out.
+void append_end_to_end(std::string& out, Fields fields);
+void append_address(std::string& out, const ClientAddress& address);
+// The value of one cookie in a Cookie field.
+std::string_view cookie_value(std::string_view cookies, std::string_view name);
+
+}  // namespace leeward::edge

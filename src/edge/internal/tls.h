@@ -1,0 +1,47 @@
+// TLS towards clients: TLS 1.2 and 1.3 by OpenSSL, the certificate by SNI, ALPN, session tickets,
+// stapled OCSP responses. Immutable once loaded; a reload makes a new one, connections keep theirs.
+#pragma once
+
+#include <openssl/types.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "edge/edge.h"
+
+namespace leeward::edge {
+
+class TlsServer {
+ public:
+  // kIo or kInvalid name the file and what is wrong with it.
+  static Result<std::shared_ptr<const TlsServer>> load(
+      const std::vector<Certificate>& certificates);
+  ~TlsServer();
+  TlsServer(const TlsServer&) = delete;
+  TlsServer& operator=(const TlsServer&) = delete;
+
+  // A session for a connection that was just accepted; the caller frees it.
+  SSL* accept() const;
+
+ private:
+  struct Entry {
+    SSL_CTX* context = nullptr;
+    std::string ocsp;
+  };
+  TlsServer() = default;
+  static Result<Entry> load_one(const Certificate& certificate);
+  const Entry& entry_for(std::string_view name) const;
+  static int select_certificate(SSL* ssl, int* alert, void* self);
+  static int staple(SSL* ssl, void* self);
+
+  std::vector<std::unique_ptr<Entry>> entries_;
+  std::unordered_map<std::string, const Entry*> by_name_;  // "shop.test", "*.shop.test"
+};
+
+// What the client and we agreed on by ALPN; "" before the handshake is over or without ALPN.
+std::string_view negotiated_protocol(const SSL* ssl);
+
+}  // namespace leeward::edge

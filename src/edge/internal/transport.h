@@ -1,0 +1,76 @@
+// A non-blocking stream socket, plain or under TLS.
+#pragma once
+
+#include <openssl/types.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "edge/exchange.h"
+#include "model/platform.h"
+
+namespace leeward::edge {
+
+// TCP address or Unix socket, ready for bind() and connect().
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  bool is_unix() const { return storage.ss_family == AF_UNIX; }
+};
+// "10.0.0.1:80", "[::1]:80" or "unix:/path"; kInvalid says what to write.
+Result<SocketAddress> parse_socket_address(std::string_view text);
+SocketAddress socket_address(const Endpoint& endpoint);  // REQUIRES: host is an IPv4 address
+ClientAddress client_address(const sockaddr_storage& storage);
+
+// Listens with SO_REUSEPORT, so that each loop has its own queue. kIo names the address.
+Result<UniqueFd> listen_on(const SocketAddress& address, std::string_view text);
+
+class Transport {
+ public:
+  enum class Result : std::uint8_t {
+    kOk,     // `bytes` were moved
+    kAgain,  // the socket would block
+    kEof,    // read: the other side ended its stream properly
+    kError,  // of no more use
+  };
+  struct Moved {
+    Result result = Result::kError;
+    std::size_t bytes = 0;
+  };
+
+  Transport() = default;
+  ~Transport() { close(); }
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+  void open(UniqueFd fd) { fd_ = std::move(fd); }
+  // Takes the session; a handshake runs within read() and write().
+  void secure(SSL* ssl);
+  void close();
+  void shut_down_writing();
+
+  int fd() const { return fd_.get(); }
+  bool is_open() const { return fd_.valid(); }
+  SSL* ssl() const { return ssl_; }
+
+  Moved read(std::span<char> into);
+  Moved write(std::string_view bytes);
+  // Both as one system call on a plain socket.
+  Moved write(std::string_view first, std::string_view second);
+  // From a file, without copying on a plain socket; at most `size`.
+  Moved write_file(int file, std::uint64_t offset, std::size_t size);
+
+ private:
+  Moved ssl_outcome(int result) const;
+
+  UniqueFd fd_;
+  SSL* ssl_ = nullptr;
+};
+
+}  // namespace leeward::edge

@@ -1,0 +1,202 @@
+#include "edge/internal/report.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+namespace leeward::edge {
+namespace {
+
+constexpr std::string_view kClasses[] = {"gone", "1xx", "2xx", "3xx", "4xx", "5xx"};
+
+class Text {
+ public:
+  void family(std::string_view name, std::string_view type, std::string_view help) {
+    name_ = name;
+    fmt::format_to(std::back_inserter(out_), "# HELP {} {}\n# TYPE {} {}\n", name, help, name,
+                   type);
+  }
+  template <typename T>
+  void sample(std::string_view labels, T value, std::string_view suffix = "") {
+    out_.append(name_).append(suffix);
+    if (!labels.empty()) out_.append("{").append(labels).append("}");
+    fmt::format_to(std::back_inserter(out_), " {}\n", value);
+  }
+  std::string take() { return std::move(out_); }
+
+ private:
+  std::string name_, out_;
+};
+
+}  // namespace
+
+void Report::add(const LoopStats& stats) {
+  accepted_ += stats.accepted.value();
+  shed_ += stats.shed.value();
+  clients_ += stats.clients.value();
+  bad_ += stats.bad_requests.value();
+  refused_ += stats.refused.value();
+  parked_ += stats.parked_now.value();
+  stats.each_route([&](const std::string& name, const RouteStats& s) {
+    Route& route = routes_[name];
+    for (std::size_t i = 0; i < route.status.size(); ++i) route.status[i] += s.status[i].value();
+    for (std::size_t i = 0; i < route.latency.size(); ++i) route.latency[i] += s.latency[i].value();
+    route.hits += s.cache_hits.value();
+    route.misses += s.cache_misses.value();
+    route.bytes_out += s.bytes_out.value();
+    route.retries += s.retries.value();
+    route.hedges += s.hedges.value();
+    route.hedges_won += s.hedges_won.value();
+    route.parked += s.parked.value();
+    route.parked_too_long += s.parked_too_long.value();
+    route.latency_us += s.latency_us.value();
+  });
+  stats.each_group([&](const std::string& name, const GroupStats& s) {
+    auto& group = groups_[name];
+    group.resize(std::max(group.size(), s.origins.size()));
+    for (std::size_t i = 0; i < s.origins.size(); ++i) {
+      group[i].requests += s.origins[i].requests.value();
+      group[i].connects += s.origins[i].connects.value();
+      group[i].failures += s.origins[i].failures.value();
+    }
+  });
+}
+
+std::string Report::prometheus_text() const {
+  Text t;
+  auto route_counter = [&](std::string_view name, std::string_view help,
+                           std::uint64_t Route::*member) {
+    t.family(name, "counter", help);
+    for (const auto& [route, r] : routes_) t.sample(fmt::format("route=\"{}\"", route), r.*member);
+  };
+  auto origin_counter = [&](std::string_view name, std::string_view type, std::string_view help,
+                            std::uint64_t Origin::*member) {
+    t.family(name, type, help);
+    for (const auto& [group, origins] : groups_)
+      for (std::size_t i = 0; i < origins.size(); ++i)
+        t.sample(fmt::format("group=\"{}\",origin=\"{}\"", group, i), origins[i].*member);
+  };
+  t.family("leeward_edge_connections_total", "counter", "Connections accepted from clients.");
+  t.sample("", accepted_);
+  t.family("leeward_edge_connections_shed_total", "counter", "Connections closed at a limit.");
+  t.sample("", shed_);
+  t.family("leeward_edge_connections", "gauge", "Clients connected.");
+  t.sample("", clients_);
+  t.family("leeward_edge_bad_requests_total", "counter", "Requests refused by the parser.");
+  t.sample("", bad_);
+  t.family("leeward_edge_refused_total", "counter", "Requests refused by the firewall.");
+  t.sample("", refused_);
+  t.family("leeward_edge_parked", "gauge", "Requests that wait for the writer to move.");
+  t.sample("", parked_);
+  t.family("leeward_edge_access_log_dropped_total", "counter",
+           "Lines that found no room or no disk.");
+  t.sample("", access_log_dropped);
+  t.family("leeward_edge_responses_total", "counter", "Responses by route and class.");
+  for (const auto& [route, r] : routes_)
+    for (std::size_t i = 0; i < r.status.size(); ++i)
+      t.sample(fmt::format("route=\"{}\",class=\"{}\"", route, kClasses[i]), r.status[i]);
+  route_counter("leeward_edge_cache_hits_total", "Answered from the cache.", &Route::hits);
+  route_counter("leeward_edge_cache_misses_total", "Fetched for the cache.", &Route::misses);
+  route_counter("leeward_edge_body_bytes_total", "Bytes of response bodies.", &Route::bytes_out);
+  route_counter("leeward_edge_retries_total", "Attempts after a failed one.", &Route::retries);
+  route_counter("leeward_edge_hedges_total", "Second attempts beside a slow one.", &Route::hedges);
+  route_counter("leeward_edge_hedges_won_total", "Hedges that answered first.", &Route::hedges_won);
+  route_counter("leeward_edge_parked_total", "Requests that waited for the writer.",
+                &Route::parked);
+  route_counter("leeward_edge_parked_refused_total", "Waited too long, or found no room.",
+                &Route::parked_too_long);
+  t.family("leeward_edge_request_seconds", "histogram",
+           "From a request's head to its response's end.");
+  for (const auto& [route, r] : routes_) {
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < r.latency.size(); ++i) {
+      sum += r.latency[i];
+      const std::string le =
+          i + 1 < r.latency.size() ? fmt::format("{}", Histogram::kBounds[i]) : "+Inf";
+      t.sample(fmt::format("route=\"{}\",le=\"{}\"", route, le), sum, "_bucket");
+    }
+    t.sample(fmt::format("route=\"{}\"", route), static_cast<double>(r.latency_us) / 1e6, "_sum");
+    t.sample(fmt::format("route=\"{}\"", route), sum, "_count");
+  }
+  origin_counter("leeward_edge_origin_requests_total", "counter", "Attempts at an origin.",
+                 &Origin::requests);
+  origin_counter("leeward_edge_origin_connects_total", "counter", "Connections begun.",
+                 &Origin::connects);
+  origin_counter("leeward_edge_origin_failures_total", "counter", "Attempts that failed.",
+                 &Origin::failures);
+  return t.take();
+}
+
+std::string Report::json(const Snapshot& snapshot, const WriterState& state) const {
+  std::string out =
+      fmt::format("{{\"clients\":{},\"parked\":{},\"moving\":{},\"epoch\":{},\"routes\":[",
+                  clients_, parked_, state.moving, state.epoch.value);
+  bool first = true;
+  for (const auto& [name, r] : routes_) {
+    std::uint64_t total = 0;
+    for (std::uint64_t n : r.latency) total += n;
+    fmt::format_to(std::back_inserter(out),
+                   "{}{{\"route\":\"{}\",\"requests\":{},\"errors\":{},\"hits\":{},\"misses\":{},"
+                   "\"bytes\":{},\"retries\":{},\"hedges\":{},\"latency_us\":{},\"buckets\":[",
+                   first ? "" : ",", name, total, r.status[5], r.hits, r.misses, r.bytes_out,
+                   r.retries, r.hedges, r.latency_us);
+    for (std::size_t i = 0; i < r.latency.size(); ++i)
+      fmt::format_to(std::back_inserter(out), "{}{}", i == 0 ? "" : ",", r.latency[i]);
+    out.append("]}");
+    first = false;
+  }
+  out.append("],\"origins\":[");
+  first = true;
+  for (const Group& group : snapshot.groups) {
+    auto found = groups_.find(group.spec.name);
+    if (found == groups_.end()) continue;
+    for (std::size_t i = 0; i < group.spec.origins.size() && i < found->second.size(); ++i) {
+      const Origin& o = found->second[i];
+      fmt::format_to(std::back_inserter(out),
+                     "{}{{\"group\":\"{}\",\"origin\":\"{}\",\"requests\":{},\"connects\":{},"
+                     "\"failures\":{}}}",
+                     first ? "" : ",", group.spec.name, group.spec.origins[i].name, o.requests,
+                     o.connects, o.failures);
+      first = false;
+    }
+  }
+  return out.append("]}");
+}
+
+std::string explain_request(Loop& loop, std::string_view url) {
+  const bool https = url.starts_with("https://");
+  if (!https && !url.starts_with("http://")) return "write http://HOST/PATH or https://HOST/PATH\n";
+  url.remove_prefix(https ? 8 : 7);
+  const std::size_t slash = std::min(url.find('/'), url.size());
+  HostText host;
+  if (!valid_host(url.substr(0, slash)) || !normalize_host(url.substr(0, slash), https, host))
+    return "the URL's host is none\n";
+  const std::string target(slash < url.size() ? url.substr(slash) : "/");
+  std::string out = fmt::format("GET {} of {}\n", target, host.view());
+  const RouteSpec* route = loop.snapshot().find(host.view(), target);
+  if (route == nullptr) return out + "route     none matches: 404\n";
+  fmt::format_to(std::back_inserter(out), "route     {} (host {}, path {})\n", route->name,
+                 route->host.empty() ? "any" : route->host, route->path);
+  RequestView request;
+  request.method_text = "GET";
+  request.scheme = https ? "https" : "http";
+  request.host = host.view();
+  request.target = target;
+  Cache* cache = loop.shared().options.cache.get();
+  fmt::format_to(std::back_inserter(out), "cache     {}\n",
+                 cache == nullptr || !route->cache
+                     ? "not for this route"
+                     : cache->explain(request, *route->cache, loop.both()));
+  const GroupState& group = *loop.group(route->group);
+  fmt::format_to(std::back_inserter(out), "group     {}; a second attempt after {}\n",
+                 group.spec().name, format_duration(group.core.hedge_after()));
+  for (std::size_t i = 0; i < group.core.size(); ++i) {
+    const OriginSpec& origin = group.spec().origins[i];
+    fmt::format_to(std::back_inserter(out), "origin    {} at {}: {}, {} under way\n", origin.name,
+                   origin.address, group.core.describe(loop.now(), i), group.core.under_way(i));
+  }
+  if (loop.state().moving) out.append("writer    moves: requests that need it wait\n");
+  return out;
+}
+
+}  // namespace leeward::edge

@@ -1,0 +1,171 @@
+#include "edge/internal/transport.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/sendfile.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace leeward::edge {
+
+Result<SocketAddress> parse_socket_address(std::string_view text) {
+  SocketAddress address;
+  if (text.starts_with("unix:")) {
+    auto& un = reinterpret_cast<sockaddr_un&>(address.storage);
+    const std::string_view path = text.substr(5);
+    if (path.empty() || path.size() >= sizeof un.sun_path)
+      return fail(Code::kInvalid, "'{}': write unix:/PATH, at most {} characters", text,
+                  sizeof un.sun_path - 1);
+    un.sun_family = AF_UNIX;
+    std::memcpy(un.sun_path, path.data(), path.size());
+    address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+    return address;
+  }
+  const std::size_t colon = text.rfind(':');
+  std::uint16_t port = 0;
+  const char* end = text.data() + text.size();
+  std::string host(text.substr(0, std::min(colon, text.size())));
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  auto& v4 = reinterpret_cast<sockaddr_in&>(address.storage);
+  auto& v6 = reinterpret_cast<sockaddr_in6&>(address.storage);
+  const bool has_port = colon != std::string_view::npos &&
+                        std::from_chars(text.data() + colon + 1, end, port).ptr == end &&
+                        colon + 1 < text.size();
+  if (has_port && !bracketed && inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    address.size = sizeof v4;
+    return address;
+  }
+  if (has_port && bracketed && inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1) {
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    address.size = sizeof v6;
+    return address;
+  }
+  return fail(Code::kInvalid, "'{}' is no address; write 10.0.0.1:8080, [::1]:8080 or unix:/PATH",
+              text);
+}
+
+SocketAddress socket_address(const Endpoint& endpoint) {
+  auto address = parse_socket_address(to_string(endpoint));
+  return address ? *address : SocketAddress{};
+}
+
+ClientAddress client_address(const sockaddr_storage& storage) {
+  ClientAddress client;
+  client.bytes[10] = client.bytes[11] = 0xff;
+  if (storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
+    std::memcpy(client.bytes + 12, &v4.sin_addr, 4);
+    client.port = ntohs(v4.sin_port);
+  } else if (storage.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+    std::memcpy(client.bytes, &v6.sin6_addr, 16);
+    client.port = ntohs(v6.sin6_port);
+  }
+  return client;
+}
+
+Result<UniqueFd> listen_on(const SocketAddress& address, std::string_view text) {
+  UniqueFd fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int one = 1;
+  if (!fd.valid() || setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+      setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0 ||
+      bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 ||
+      listen(fd.get(), 4096) != 0)
+    return fail(os_error(errno, fmt::format("listen on {}", text)));
+  return fd;
+}
+
+void Transport::secure(SSL* ssl) {
+  ssl_ = ssl;
+  SSL_set_fd(ssl_, fd_.get());
+}
+
+void Transport::close() {
+  if (ssl_ != nullptr) {
+    // Without the close_notify a session is not resumed by some clients.
+    if (SSL_is_init_finished(ssl_) == 1) SSL_shutdown(ssl_);
+    ERR_clear_error();
+    SSL_free(std::exchange(ssl_, nullptr));
+  }
+  fd_.reset();
+}
+
+void Transport::shut_down_writing() {
+  if (ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1) SSL_shutdown(ssl_);
+  ERR_clear_error();
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
+Transport::Moved Transport::ssl_outcome(int result) const {
+  if (result > 0) return {Result::kOk, static_cast<std::size_t>(result)};
+  const int error = SSL_get_error(ssl_, result);
+  ERR_clear_error();
+  switch (error) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+      return {Result::kAgain, 0};
+    case SSL_ERROR_ZERO_RETURN:
+      return {Result::kEof, 0};
+    default:
+      return {Result::kError, 0};
+  }
+}
+
+Transport::Moved Transport::read(std::span<char> into) {
+  if (ssl_ != nullptr)
+    return ssl_outcome(SSL_read(ssl_, into.data(), static_cast<int>(into.size())));
+  const ssize_t n = recv(fd_.get(), into.data(), into.size(), 0);
+  if (n > 0) return {Result::kOk, static_cast<std::size_t>(n)};
+  if (n == 0) return {Result::kEof, 0};
+  return {errno == EAGAIN || errno == EINTR ? Result::kAgain : Result::kError, 0};
+}
+
+Transport::Moved Transport::write(std::string_view bytes) {
+  if (ssl_ != nullptr)
+    return ssl_outcome(SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size())));
+  const ssize_t n = send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  if (n >= 0) return {Result::kOk, static_cast<std::size_t>(n)};
+  return {errno == EAGAIN || errno == EINTR ? Result::kAgain : Result::kError, 0};
+}
+
+Transport::Moved Transport::write(std::string_view first, std::string_view second) {
+  if (second.empty() || ssl_ != nullptr) return write(first.empty() ? second : first);
+  iovec parts[2] = {{const_cast<char*>(first.data()), first.size()},
+                    {const_cast<char*>(second.data()), second.size()}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  const ssize_t n = sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+  if (n >= 0) return {Result::kOk, static_cast<std::size_t>(n)};
+  return {errno == EAGAIN || errno == EINTR ? Result::kAgain : Result::kError, 0};
+}
+
+Transport::Moved Transport::write_file(int file, std::uint64_t offset, std::size_t size) {
+  if (ssl_ != nullptr) {
+    std::array<char, 16384> block;
+    const ssize_t n =
+        pread(file, block.data(), std::min(size, block.size()), static_cast<off_t>(offset));
+    if (n <= 0) return {Result::kError, 0};
+    return write({block.data(), static_cast<std::size_t>(n)});
+  }
+  off_t at = static_cast<off_t>(offset);
+  const ssize_t n = sendfile(fd_.get(), file, &at, size);
+  if (n > 0) return {Result::kOk, static_cast<std::size_t>(n)};
+  if (n == 0) return {Result::kError, 0};  // the file is shorter than its index says
+  return {errno == EAGAIN || errno == EINTR ? Result::kAgain : Result::kError, 0};
+}
+
+}  // namespace leeward::edge

@@ -1,0 +1,149 @@
+// The `edge` section of leeward.yaml: where the edge listens, which requests go to which origins,
+// and how patient it is. Plain data; the edge takes timeouts, limits and policies over as they are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+
+namespace leeward {
+
+// How long each thing may take. At the end of each the client gets 408 or 504 where an answer is
+// still possible; otherwise the connection is closed.
+struct EdgeTimeouts {
+  Duration header = 10s;       // from a request's first octet to the end of its head
+  Duration body = 30s;         // between two parts of a request's body
+  Duration idle = 75s;         // a client's connection between requests
+  Duration write = 30s;        // a client that reads nothing
+  Duration connect = 500ms;    // to an origin
+  Duration first_byte = 60s;   // from the request sent to the response's head
+  Duration origin_idle = 60s;  // between two parts of a response
+  Duration pool = 60s;         // an origin's connection between requests
+  Duration tunnel = 1h;        // an upgraded connection without a byte either way
+  Duration drain = 30s;        // when the edge ends: for the requests under way
+};
+
+struct EdgeLimits {
+  std::uint64_t target_bytes_max = 8u << 10;  // above: 414
+  std::uint64_t head_bytes_max = 32u << 10;   // request or status line and fields; above: 431
+  std::uint64_t fields_max = 100;             // above: 431
+  std::uint64_t request_body_bytes_max = 64u << 20;  // above: 413
+  std::uint64_t buffer_bytes = 64u << 10;  // each way, each request; above it the other side waits
+  std::uint64_t replay_bytes = 64u << 10;  // of a request's body, kept so that it can be sent again
+  std::uint64_t connections_max = 65536;   // of clients, each thread; above: closed unanswered
+  std::uint64_t pool_per_origin = 256;     // idle connections kept, each thread
+  int attempts_max = 3;                    // origins that one request is sent to
+};
+
+// Requests that wait while the writer moves.
+struct EdgeParking {
+  Duration time_max = 8s;               // then 503 with Retry-After
+  std::uint64_t requests_max = 4096;    // each thread; above: 503 at once
+  std::uint64_t bytes_max = 16u << 20;  // heads and bodies that they hold, each thread
+};
+
+enum class Balancing : std::uint8_t {
+  kRoundRobin,     // smooth weighted
+  kLeastRequests,  // fewest under way per weight
+  kTwoChoices,     // the better of two drawn at random: as good as least, without its herding
+  kHash,           // by the request's URL: an origin that goes moves only its own URLs
+};
+
+// What an origin has to do to get no requests (edge/origin_core.h).
+struct OriginPolicy {
+  Balancing balancing = Balancing::kTwoChoices;
+  int failures_to_eject = 3;
+  int silent_requests = 5;
+  Duration silence = 150ms;
+  Duration ejection = 1s;
+  Duration ejection_max = 30s;
+  Duration slow_start = 2s;  // 0: at once
+  std::uint32_t requests_max = 4096;
+  double retry_budget = 0.2;  // retries per request
+  double hedge_budget = 0.1;  // hedges per request
+  Duration hedge_min = 10ms;  // a hedge starts after p99, within these bounds
+  Duration hedge_max = 400ms;
+  bool operator==(const OriginPolicy&) const = default;
+};
+
+struct EdgeCheck {
+  std::string path;  // empty: no active checks
+  Duration interval = 500ms;
+  Duration timeout = 400ms;
+  int fall = 2;
+  int rise = 1;
+};
+
+struct EdgeOrigins {
+  std::string name;
+  std::string tier;                  // its instances on every site; or
+  std::vector<std::string> servers;  // "10.0.0.1:8080", "unix:/path"
+  OriginPolicy policy;
+  EdgeCheck check;
+  std::string sticky_cookie;
+  bool proxy_protocol = false;
+};
+
+// Which requests need the writer, and wait while it moves.
+enum class WriterNeed : std::uint8_t {
+  kNone,
+  kUnsafe,  // all but GET, HEAD, OPTIONS, TRACE
+  kAll,
+};
+
+struct EdgeRoute {
+  std::string host;  // "shop.test", "*.shop.test"; empty: any
+  std::string path = "/";
+  std::string origins;
+  WriterNeed writer = WriterNeed::kUnsafe;
+  bool hedge = true;
+  bool upgrade = true;
+};
+
+struct EdgeListener {
+  std::string address = "{address}";  // an IPv4 address; {address} is the site's
+  std::uint16_t port = 0;
+  bool tls = false;
+  bool proxy_protocol = false;
+  bool trusted = false;  // what is in front tells who the client is
+};
+
+struct EdgeCertificate {
+  std::string chain;  // PEM files, relative to leeward.yaml
+  std::string key;
+  std::string ocsp;
+};
+
+enum class AccessLogFormat : std::uint8_t { kNone, kCombined, kJson };
+
+struct EdgeRateLimit {
+  std::string name;
+  double per_second = 0;  // 0: none
+  int burst = 20;
+  std::string key;  // "address", or the name of a header field
+};
+
+struct EdgeFirewall {
+  std::string allow_file;  // addresses and networks, one a line: never refused
+  std::string block_file;
+  std::vector<EdgeRateLimit> rate_limits;
+};
+
+struct EdgeSpec {
+  std::vector<EdgeListener> listeners;
+  std::vector<EdgeCertificate> certificates;
+  std::vector<EdgeOrigins> origins;
+  std::vector<EdgeRoute> routes;
+  EdgeTimeouts timeouts;
+  EdgeLimits limits;
+  EdgeParking parking;
+  EdgeFirewall firewall;
+  std::uint16_t admin_port = 7402;  // on each site's address: metrics, top, explain
+  int threads = 0;                  // 0: one a core
+  AccessLogFormat access_log = AccessLogFormat::kNone;
+  bool server_timing = false;
+};
+
+}  // namespace leeward
