@@ -1,0 +1,357 @@
+"""One `leeward edge` with origins of its own on free loopback ports, and raw HTTP/1.1 to talk to it."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from stormlib import layout
+
+_HOST = "127.0.0.1"
+
+
+def free_ports(count):
+    """Ports that nobody listens on now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind((_HOST, 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+class Reply:
+    """A response read to its end: status, fields as a list, body, and what came before it."""
+
+    def __init__(self, status, fields, body=b"", trailers=(), interim=()):
+        self.status, self.fields, self.body = status, fields, body
+        self.trailers, self.interim = list(trailers), list(interim)
+
+    def field(self, name):
+        """The first value of a field, or None."""
+        return next((v for n, v in self.fields if n.lower() == name.lower()), None)
+
+
+class Wire:
+    """A connection, and the reading of messages from it. `send` takes bytes as they are."""
+
+    def __init__(self, connection, seconds=10.0):
+        self.socket = connection
+        self.socket.settimeout(seconds)
+        self.buffer = b""
+        self.raw = b""  # everything that was received
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def fill(self):
+        """Receives more; EOFError at the end of the stream."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise EOFError
+        self.buffer += data
+        self.raw += data
+
+    def take(self, count):
+        while len(self.buffer) < count:
+            self.fill()
+        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        return data
+
+    def line(self):
+        while b"\r\n" not in self.buffer:
+            self.fill()
+        line, self.buffer = self.buffer.split(b"\r\n", 1)
+        return line
+
+    def head(self):
+        """(first line, fields)"""
+        first = self.line().decode("latin-1")
+        return first, self.fields()
+
+    def fields(self):
+        fields = []
+        while line := self.line():
+            name, value = line.split(b":", 1)
+            fields.append((name.decode("latin-1"), value.strip().decode("latin-1")))
+        return fields
+
+    def chunks(self):
+        """The decoded body, and its trailers."""
+        body = b""
+        while size := int(self.line().split(b";")[0], 16):
+            body += self.take(size)
+            assert self.line() == b""
+        return body, self.fields()
+
+    def rest(self):
+        try:
+            while True:
+                self.fill()
+        except (EOFError, ConnectionError):
+            pass
+        data, self.buffer = self.buffer, b""
+        return data
+
+    def body(self, fields, nothing=False):
+        """The body of a message with these fields, as RFC 9112 §6.3 cuts it."""
+        values = {name.lower(): value for name, value in fields}
+        if nothing:
+            return b"", []
+        if values.get("transfer-encoding", "").lower() == "chunked":
+            return self.chunks()
+        if "content-length" in values:
+            return self.take(int(values["content-length"])), []
+        return None, []
+
+    def reply(self, method="GET"):
+        interim = []
+        while True:
+            first, fields = self.head()
+            status = int(first.split()[1])
+            if status >= 200 or status == 101:
+                break
+            interim.append(Reply(status, fields))
+        nothing = method == "HEAD" or status in (101, 204, 304)
+        body, trailers = self.body(fields, nothing)
+        return Reply(status, fields, self.rest() if body is None else body, trailers, interim)
+
+    def ask(self, target="/", method="GET", fields=(), body=None, host="shop.test"):
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+        lines += [f"{name}: {value}" for name, value in fields]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + (body or b""))
+        return self.reply(method)
+
+
+class Request:
+    """What an origin received."""
+
+    def __init__(self, method, target, fields, body, trailers):
+        self.method, self.target, self.fields = method, target, fields
+        self.body, self.trailers = body, trailers
+
+    def field(self, name):
+        return next((v for n, v in self.fields if n.lower() == name.lower()), None)
+
+
+class Origin:
+    """An HTTP/1.1 server with a thread for each connection. It answers by `handlers`, by path, or with
+    its name; everything it received stays in `requests`, and in `wires` byte by byte.
+    """
+
+    def __init__(self, name, port=0):
+        self.name = name
+        self.handlers = {}
+        self.requests, self.wires = [], []
+        self.mode = "serve"  # or "hang" (accepts, never answers) or "503"
+        self.proxy_headers = None  # a list: connections begin with a PROXY v2 header, kept here
+        self._lock = threading.Lock()
+        self._listener = None
+        self._open = set()
+        self.port = port
+        self.start()
+
+    def start(self):
+        self._listener = socket.create_server((_HOST, self.port), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def stop(self):
+        """Refuses connections and breaks those that are open."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            still, self._open = self._open, set()
+        for connection in still:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def count(self, target):
+        with self._lock:
+            return sum(1 for request in self.requests if request.target == target)
+
+    def last(self, target):
+        with self._lock:
+            return next(r for r in reversed(self.requests) if r.target == target)
+
+    def _accept(self, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._open.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wire = Wire(connection, 60.0)
+        with self._lock:
+            self.wires.append(wire)
+        try:
+            if self.proxy_headers is not None:
+                start = wire.take(16)
+                self.proxy_headers.append(start + wire.take(int.from_bytes(start[14:16], "big")))
+            while True:
+                self._one(wire)
+        except (EOFError, OSError, ValueError, AssertionError):
+            pass
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+
+    def _one(self, wire):
+        first, fields = wire.head()
+        method, target, _ = first.split(" ")
+        if any(name.lower() == "expect" for name, _ in fields):
+            wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body, trailers = wire.body(fields)
+        request = Request(method, target, fields, body or b"", trailers)
+        with self._lock:
+            self.requests.append(request)
+        if self.mode == "hang":
+            threading.Event().wait(60)
+        if self.mode == "503":
+            return self.answer(wire, request, 503, b"down\n")
+        handler = self.handlers.get(target.split("?")[0])
+        if handler is not None:
+            return handler(wire, request)
+        return self.answer(wire, request, 200, f"{self.name} {target}\n".encode())
+
+    @staticmethod
+    def answer(wire, request, status=200, body=b"", fields=()):
+        lines = [f"HTTP/1.1 {status} {'OK' if status == 200 else 'Other'}",
+                 *[f"{name}: {value}" for name, value in fields], f"Content-Length: {len(body)}"]
+        data = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        wire.send(data + (b"" if request.method == "HEAD" else body))
+
+
+_CONFIG = """version: 1
+name: shop
+state_dir: {run}/state
+sites:
+  gcp: {{ role: primary, address: 127.0.0.1 }}
+  aws: {{ role: standby, address: 127.0.0.2 }}
+  witness: {{ role: witness, address: 127.0.0.3 }}
+access: {{ agent_token: "file:{run}/agent.token", operator_token: "file:{run}/operator.token" }}
+control: {{ store: sqlite, site: witness, listen: "127.0.0.3:{control}" }}
+agent: {{ port: {agent} }}
+databases:
+  orders:
+    engine: mariadb
+    admin: {{ user: leeward, password: "file:{run}/agent.token" }}
+    replication: {{ user: replica, password: "file:{run}/agent.token" }}
+    gateway: {{ listen: "127.0.0.1:3307", peer_port: 3308 }}
+    sites: {{ gcp: {{ address: "127.0.0.1:3306" }}, aws: {{ address: "127.0.0.2:3306" }} }}
+dns:
+  zone: shop.test
+  contact: hostmaster@shop.test
+  nameservers: [ns1.shop.test]
+  records: [{{ name: ns1, type: A, values: [127.0.0.1] }}]
+probes: {{ port: {probe}, path: /healthz }}
+edge:
+  admin_port: {admin}
+"""
+
+
+class Edge:
+    """`leeward edge` of site gcp. `section` is the rest of the configuration's edge section."""
+
+    def __init__(self, directory, section):
+        self.directory = pathlib.Path(directory)
+        self.admin, control, agent, probe = free_ports(4)
+        self._head = _CONFIG.format(run=self.directory, admin=self.admin, control=control,
+                                    agent=agent, probe=probe)
+        for name in ("agent.token", "operator.token"):
+            path = self.directory / name
+            path.write_text(f"{name}-of-the-edge-test\n")
+            path.chmod(0o600)
+        self.write(section)
+        self.log = self.directory / "edge.log"
+        self._process = None
+
+    def write(self, section):
+        """The configuration anew; in force at the next start or reload()."""
+        (self.directory / "leeward.yaml").write_text(
+            self._head + "".join(f"  {line}\n" for line in section.strip().splitlines()))
+
+    def __enter__(self):
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [str(layout.binary()), "edge", "--config", str(self.directory / "leeward.yaml"),
+                 "--site", "gcp"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.wait_for("edge serves")
+        return self
+
+    def __exit__(self, *_):
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(timeout=10)
+
+    def wait_for(self, text, seconds=20.0, count=1):
+        """Waits until the log has `text` so many times."""
+        deadline = time.monotonic() + seconds
+        while self.log.read_text(errors="replace").count(text) < count:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"no '{text}' in the log:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def reload(self):
+        before = self.log.read_text(errors="replace").count("reloaded")
+        self._process.send_signal(signal.SIGHUP)
+        self.wait_for("reloaded", count=before + 1)
+
+    def terminate(self):
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, seconds=20.0):
+        """The exit status."""
+        return self._process.wait(timeout=seconds)
+
+    def cli(self, *arguments, seconds=20.0):
+        """Runs `leeward ARGUMENTS`; CompletedProcess with text."""
+        return subprocess.run([str(layout.binary()), *arguments, "--config",
+                               str(self.directory / "leeward.yaml")], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=seconds,
+                              env={**os.environ, "COLUMNS": "100"})
+
+    def metrics(self):
+        with connect(self.admin) as wire:
+            return wire.ask("/metrics").body.decode()
+
+    def metric(self, line_start):
+        """The value of the one metric line that begins like this."""
+        lines = [x for x in self.metrics().splitlines() if x.startswith(line_start)]
+        assert len(lines) == 1, lines
+        return float(lines[0].rsplit(" ", 1)[1])
+
+    def get_json(self, path):
+        token = (self.directory / "operator.token").read_text().strip()
+        with connect(self.admin) as wire:
+            reply = wire.ask(path, fields=[("Authorization", f"Bearer {token}")])
+        assert reply.status == 200, reply.body
+        return json.loads(reply.body)
+
+
+def connect(port, seconds=10.0):
+    connection = socket.create_connection((_HOST, port), timeout=seconds)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Wire(connection, seconds)
