@@ -87,4 +87,11 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self) {
   return config;
 }
 
+EdgeFirewall edge_firewall(const Platform& platform) {
+  EdgeFirewall firewall = platform.edge->firewall;
+  for (std::string* path : {&firewall.allow_file, &firewall.block_file, &firewall.country_file})
+    *path = absolute(platform, *path);
+  return firewall;
+}
+
 }  // namespace leeward::app

@@ -10,5 +10,7 @@ namespace leeward::app {
 // instances are reached directly; where another site's tier listens on loopback only, through that
 // site's edge.
 edge::EdgeConfig edge_config(const Platform& platform, SiteId self);
+// REQUIRES: platform.edge. The same with absolute paths.
+EdgeFirewall edge_firewall(const Platform& platform);
 
 }  // namespace leeward::app

@@ -9,6 +9,7 @@
 #include "app/state_feed.h"
 #include "config/config.h"
 #include "console/auth.h"
+#include "edge/access_rules.h"
 #include "edge/edge.h"
 #include "health/prober.h"
 #include "net/http.h"
@@ -70,6 +71,32 @@ class OriginChecks {
   std::vector<std::unique_ptr<health::Prober>> probers_;
 };
 
+// Follows the firewall's files.
+class ListRefresh {
+ public:
+  ListRefresh(net::EventLoop& loop, edge::AccessRules& rules, const Logger& logger)
+      : loop_(loop), rules_(rules), logger_(logger.with("firewall")) {
+    again();
+  }
+
+ private:
+  void again() {
+    loop_.call_after(kInterval, [this] {
+      auto read = rules_.refresh();
+      if (!read)
+        logger_.error("the lists stay as they were", {{"why", read.error().message}});
+      else if (*read)
+        logger_.info("read the lists again");
+      again();
+    });
+  }
+
+  static constexpr Duration kInterval = 2s;
+  net::EventLoop& loop_;
+  edge::AccessRules& rules_;
+  Logger logger_;
+};
+
 net::HttpResponse text(std::string body, std::string type) {
   net::HttpResponse response;
   response.body = std::move(body);
@@ -78,12 +105,13 @@ net::HttpResponse text(std::string body, std::string type) {
 }
 
 net::HttpResponse answer(const net::HttpRequest& request, const Context& context,
-                         const edge::Edge& edge) {
+                         const edge::Edge& edge, const edge::AccessRules& rules) {
   if (request.method != "GET")
     return net::error_response(
         {Code::kNotFound, "there is no " + request.method + " " + request.path});
   if (request.path == "/healthz") return text("{\"ok\":true}", "application/json");
-  if (request.path == "/metrics") return text(edge.prometheus_text(), "text/plain; version=0.0.4");
+  if (request.path == "/metrics")
+    return text(edge.prometheus_text() + rules.prometheus_text(), "text/plain; version=0.0.4");
   if (auto allowed = console::authorize(request, context.tokens, console::Role::kOperator);
       !allowed)
     return net::error_response(allowed.error());
@@ -131,6 +159,9 @@ int run_edge(const cli::RoleOptions& options) {
   edge_options.access_log = platform.edge->access_log;
   edge_options.access_log_path = context->state + "/access.log";
   edge_options.logger = context->logger;
+  auto rules = edge::AccessRules::load(edge_firewall(platform));
+  if (!rules) return report_failure(rules.error());
+  edge_options.firewall = *rules;
   edge::EdgeConfig config = edge_config(platform, context->self);
   auto edge = edge::Edge::start(std::move(edge_options), config);
   if (!edge) return report_failure(edge.error());
@@ -145,7 +176,7 @@ int run_edge(const cli::RoleOptions& options) {
     return report_failure(started.error());
   auto admin = net::HttpServer::start(loop, {context->site().address, platform.edge->admin_port},
                                       [&](const net::HttpRequest& request, net::Responder respond) {
-                                        respond(answer(request, *context, **edge));
+                                        respond(answer(request, *context, **edge, **rules));
                                       });
   if (!admin) return report_failure(admin.error());
   auto signals = loop.on_signals({SIGINT, SIGTERM, SIGHUP}, [&](int signal) {
@@ -165,6 +196,7 @@ int run_edge(const cli::RoleOptions& options) {
     if (auto published = (*edge)->publish(state); !published)
       context->logger.warn("an old record was not followed", {{"why", published.error().message}});
   });
+  ListRefresh refresh(loop, **rules, context->logger);
   context->logger.info("edge serves",
                        {{"listen", fmt::format("{}", fmt::join((*edge)->listening(), " "))}});
   loop.run();

@@ -31,12 +31,30 @@ void check_origins(Reader& r, const Platform& p, EdgeOrigins& origins) {
     origins.check.path = tier->ready->path;
 }
 
+void check_firewall(Reader& r, const EdgeFirewall& firewall) {
+  const std::string path = "edge.firewall";
+  if (!r.sound(path)) return;
+  if (!firewall.block_countries.empty() && firewall.country_file.empty())
+    r.problem(r.value_at(path + ".block_countries"), path + ".block_countries",
+              "without country_file nobody's country is known");
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < firewall.rate_limits.size(); ++i) {
+    const std::string& name = firewall.rate_limits[i].name;
+    const std::string place = fmt::format("{}.rate_limits[{}].name", path, i);
+    if (std::find(names.begin(), names.end(), name) != names.end() && r.sound(place))
+      r.problem(r.value_at(place), place,
+                fmt::format("there is a rate limit {} already", quoted(name)));
+    names.push_back(name);
+  }
+}
+
 }  // namespace
 
 void check_edge(Reader& r, Platform& p) {
   if (!p.edge || !r.sound("edge.listeners") || !r.sound("edge.routes")) return;
   EdgeSpec& edge = *p.edge;
   for (EdgeOrigins& origins : edge.origins) check_origins(r, p, origins);
+  check_firewall(r, edge.firewall);
   auto empty = [&](const auto& list, const std::string& path, const char* what) {
     if (list.empty() && r.present(path)) r.problem(r.value_at(path), path, what);
   };

@@ -1,7 +1,25 @@
 #include "config/internal/edge_table.h"
 
+#include <algorithm>
+
 namespace leeward::config {
 namespace {
+
+bool letter(char c) { return c >= 'A' && c <= 'Z'; }
+
+const TextRule kCountryRule{
+    "country", "write the two capital letters of ISO 3166-1, for example DE", "^[A-Z]{2}$",
+    [](std::string_view t) { return t.size() == 2 && letter(t[0]) && letter(t[1]); }};
+const TextRule kRateKeyRule{
+    "key of a rate limit", "write address, network or header:NAME",
+    "^(address|network|header:[A-Za-z0-9-]{1,64})$", [](std::string_view t) {
+      constexpr std::string_view kHeader = "header:";
+      if (!t.starts_with(kHeader)) return t == "address" || t == "network";
+      t.remove_prefix(kHeader.size());
+      return !t.empty() && t.size() <= 64 && std::all_of(t.begin(), t.end(), [](char c) {
+        return letter(c) || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+      });
+    }};
 
 constexpr std::size_t kItemsMax = 1000;
 constexpr std::int64_t kMiB = 1 << 20;
@@ -187,6 +205,47 @@ Table<EdgeParking> parking_table() {
   return t;
 }
 
+Table<EdgeRateLimit> rate_limit_table() {
+  Table<EdgeRateLimit> t;
+  using L = EdgeRateLimit;
+  t.text("name", &L::name, kNameRule, "For logs and metrics.").required();
+  t.text("path", &L::path, kPathRule, "Beginning of the paths that count.");
+  t.text("key", &L::key, kRateKeyRule,
+         "Whose requests are counted together: address, network (the /24 of an IPv4, the /64 of an "
+         "IPv6 address) or header:NAME, a field such as an API key; requests without it count by "
+         "address.");
+  t.integer("requests", &L::requests, {1, 1'000'000'000}, "So many in each `per`.").required();
+  t.duration("per", &L::per, {1ms, 24h}, "See requests.");
+  t.integer("burst", &L::burst, {0, 1'000'000}, "So many at once after silence; 0: as `requests`.");
+  t.choice(
+      "action", &L::action,
+      std::vector<std::pair<std::string, RateAction>>{{"throttle", RateAction::kThrottle},
+                                                      {"block", RateAction::kBlock}},
+      "throttle: what is too much gets 429 with Retry-After. block: who asks too much gets 403 "
+      "for all that counts, for block_for.");
+  t.duration("block_for", &L::block_for, {1s, 24h}, "See action.");
+  return t;
+}
+
+Table<EdgeFirewall> firewall_table() {
+  Table<EdgeFirewall> t;
+  using F = EdgeFirewall;
+  t.text("allow_file", &F::allow_file, kAnyText,
+         "Addresses and networks, one a line, that are never refused. The files are read again "
+         "when they change: replace them by a rename.");
+  t.text("block_file", &F::block_file, kAnyText,
+         "Addresses and networks, one a line, that get 403.");
+  t.text("country_file", &F::country_file, kAnyText,
+         "Networks with their countries as CSV: NETWORK,COUNTRY or FIRST,LAST,COUNTRY.");
+  t.texts("block_countries", &F::block_countries, kCountryRule,
+          "Countries of country_file whose addresses get 403.");
+  add_list(t, "rate_limits", &F::rate_limits, rate_limit_table(),
+           "How often a client may ask; each limit counts for itself.");
+  t.integer("keys_max", &F::keys_max, {1024, 1 << 26},
+            "Clients remembered over all limits, 17 bytes each.");
+  return t;
+}
+
 void add_origins(Table<EdgeSpec>& t) {
   Setting origins = Table<EdgeSpec>::setting(Setting::Kind::kNamed, "origins",
                                              "Groups of servers that can stand in for each other.");
@@ -225,6 +284,7 @@ Table<EdgeSpec> edge_table() {
   t.section("limits", &EdgeSpec::limits, limits_table(), "How much of each there may be.");
   t.section("parking", &EdgeSpec::parking, parking_table(),
             "Requests that wait while the writer moves.");
+  t.section("firewall", &EdgeSpec::firewall, firewall_table(), "Who may come in, and how often.");
   t.port("admin_port", &EdgeSpec::admin_port,
          "Port on each site's address for metrics, `leeward edge top` and `leeward edge explain`.");
   t.integer("threads", &EdgeSpec::threads, {0, 256}, "Loops; 0: one a core.");

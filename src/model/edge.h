@@ -118,17 +118,29 @@ struct EdgeCertificate {
 
 enum class AccessLogFormat : std::uint8_t { kNone, kCombined, kJson };
 
+enum class RateAction : std::uint8_t {
+  kThrottle,  // what is too much gets 429
+  kBlock,     // who asks too much gets 403, for everything, for `block_for`
+};
+
 struct EdgeRateLimit {
   std::string name;
-  double per_second = 0;  // 0: none
-  int burst = 20;
-  std::string key;  // "address", or the name of a header field
+  std::string path = "/";       // beginning of the paths that count
+  std::string key = "address";  // "address", "network" (/24 of IPv4, /64 of IPv6), "header:NAME"
+  std::int64_t requests = 0;    // in each `per`
+  Duration per = 1s;
+  std::int64_t burst = 0;  // at once, after silence; 0: as many as `requests`
+  RateAction action = RateAction::kThrottle;
+  Duration block_for = 1min;
 };
 
 struct EdgeFirewall {
   std::string allow_file;  // addresses and networks, one a line: never refused
   std::string block_file;
+  std::string country_file;  // networks and their countries
+  std::vector<std::string> block_countries;
   std::vector<EdgeRateLimit> rate_limits;
+  std::uint64_t keys_max = 1u << 18;  // clients remembered, over all limits
 };
 
 struct EdgeSpec {
