@@ -1,6 +1,7 @@
 // leeward replication as its user sees it; with real servers: tests/system/replication_test.py.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,8 @@ using ::testing::Not;
 
 class Replication : public ::testing::Test {
  protected:
-  Replication() : directory_(::testing::TempDir() + "leeward-replication-cli") {
+  Replication()
+      : directory_(::testing::TempDir() + "leeward-replication-cli-" + std::to_string(getpid())) {
     std::filesystem::create_directories(directory_);
   }
   ~Replication() override { std::filesystem::remove_all(directory_); }
