@@ -15,5 +15,6 @@ int main(int argc, char** argv) {
   roles.agent = leeward::app::run_agent;
   roles.dns = leeward::app::run_dns;
   roles.edge = leeward::app::run_edge;
+  roles.replicate = leeward::app::run_replicate;
   return leeward::cli::run(argc, argv, roles);
 }

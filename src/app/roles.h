@@ -13,4 +13,7 @@ int run_edge(const cli::RoleOptions& options);
 // All roles of one site and the database processes that the configuration starts, as children.
 int run_up(const cli::RoleOptions& options);
 
+// One replication task, from precheck to stream.
+int run_replicate(const cli::ReplicateOptions& options);
+
 }  // namespace leeward::app

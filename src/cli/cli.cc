@@ -68,6 +68,10 @@ struct Arguments {
   MoveOptions move;
   std::string timeout = "60s";
   LedgerOptions ledger;
+  ReplicationOptions replication;
+  DbVerifyOptions db_verify;
+  ReplicateOptions replicate;
+  std::string replicate_format = "auto";
   std::string validate_file;
   std::string maintenance;
   bool check = false;
@@ -88,6 +92,19 @@ CLI::App* add(CLI::App& app, Arguments& a, const std::string& name, const std::s
   return sub;
 }
 
+void add_log_level(CLI::App* sub, Arguments& a) {
+  sub->add_option("--log-level", a.log_level, "Least important log entries to write")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+}
+
+LogLevel log_level(const Arguments& a) {
+  return a.log_level == "debug"   ? LogLevel::kDebug
+         : a.log_level == "warn"  ? LogLevel::kWarn
+         : a.log_level == "error" ? LogLevel::kError
+                                  : LogLevel::kInfo;
+}
+
 void add_role(CLI::App& app, Arguments& a, const std::string& name, const std::string& description,
               const std::function<int(const RoleOptions&)>& role) {
   CLI::App* sub =
@@ -99,19 +116,14 @@ void add_role(CLI::App& app, Arguments& a, const std::string& name, const std::s
             if (!role) return report(io, Error{Code::kInternal, "this executable lacks the role"});
             RoleOptions options = a.role;
             options.config_path = a.globals.config_path;
-            options.log_level = a.log_level == "debug"   ? LogLevel::kDebug
-                                : a.log_level == "warn"  ? LogLevel::kWarn
-                                : a.log_level == "error" ? LogLevel::kError
-                                                         : LogLevel::kInfo;
+            options.log_level = log_level(a);
             options.log_format = a.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
             return role(options);
           });
   sub->add_option("--site", a.role.site, "The site that this machine is part of")
       ->envname("LEEWARD_SITE")
       ->required();
-  sub->add_option("--log-level", a.log_level, "Least important log entries to write")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
+  add_log_level(sub, a);
   sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
@@ -282,6 +294,119 @@ void add_ledger(CLI::App& app, Arguments& a) {
   for (CLI::App* sub : {replay, discard}) sub->add_flag("--yes", a.ledger.yes, "Do not ask");
 }
 
+void add_replication_start(CLI::App& group, Arguments& a, const Roles& roles) {
+  CLI::App* sub = add(
+      group, a, "start",
+      "Runs the task in the foreground: checks both servers, copies what is there, and follows the "
+      "source from the exact position of the copy. Ctrl-C or SIGTERM ends it at a transaction; "
+      "started again, it goes on from there, in the middle of the copy as well. On a terminal it "
+      "shows where it is, otherwise it logs JSON lines.",
+      "  leeward replication start shop.yaml\n  leeward replication start shop.yaml --log-format "
+      "json\n  leeward replication start shop.yaml --again",
+      [&a, &roles](Io& io) {
+        bool text =
+            a.replicate_format == "text" || (a.replicate_format == "auto" && io.interactive);
+        a.replicate.log_level = log_level(a);
+        a.replicate.log_format = text ? LogFormat::kText : LogFormat::kJson;
+        a.replicate.terminal = text && io.interactive;
+        return replication_start(a.replicate, a.replication, roles, io);
+      });
+  add_log_level(sub, a);
+  sub->add_option("--log-format", a.replicate_format,
+                  "text for people, json for collectors; auto: text on a terminal")
+      ->check(CLI::IsMember({"auto", "text", "json"}))
+      ->capture_default_str();
+  sub->add_flag("--again", a.replicate.again,
+                "Drop the tables that the first copy made at the target, and copy again");
+  sub->add_flag("--yes", a.replication.yes, "Do not ask");
+  sub->add_option("task", a.replication.file, "The task file")->required();
+}
+
+void add_replication_verify(CLI::App& group, Arguments& a) {
+  CLI::App* sub = add(
+      group, a, "verify",
+      "Compares both ends at one position, by checksums of chunks, and lists the rows that differ. "
+      "While the task runs, it is the task that compares, and goes on when this command is ended; "
+      "the same command follows it again. Exits with 4 when rows differ.",
+      "  leeward replication verify shop.yaml\n  leeward replication verify shop.yaml --table "
+      "shop.orders --repair",
+      [&a](Io& io) { return replication_verify(a.globals, a.replication, io); });
+  sub->add_option("--table", a.replication.tables,
+                  "Only this table, as SCHEMA.TABLE at the source");
+  sub->add_flag("--repair", a.replication.repair,
+                "Write the source's rows to the target where they differ");
+  sub->add_flag("--yes", a.replication.yes, "Do not ask");
+  sub->add_option("task", a.replication.file, "The task file")->required();
+}
+
+void add_replication(CLI::App& app, Arguments& a, const Roles& roles) {
+  CLI::App* group = add(
+      app, a, "replication",
+      "Replication tasks copy chosen tables from one server to another and keep the copy current; "
+      "each is a file in YAML (docs/guide/replication.md).",
+      "  leeward replication precheck shop.yaml\n  leeward replication start shop.yaml\n  leeward "
+      "replication status shop.yaml",
+      nullptr);
+  group->require_subcommand(1);
+  auto with_task = [&a](CLI::App* sub) {
+    sub->add_option("task", a.replication.file, "The task file")->required();
+    return sub;
+  };
+  with_task(add(*group, a, "precheck",
+                "Says everything that is wrong with the servers and tables of a task, and the "
+                "statement that mends each. Changes nothing. Exits with 4 when there are errors.",
+                "  leeward replication precheck shop.yaml -o json",
+                [&a](Io& io) { return replication_precheck(a.globals, a.replication, io); }));
+  add_replication_start(*group, a, roles);
+  CLI::App* status = with_task(
+      add(*group, a, "status",
+          "Shows the state of a running task: how far what it received, what is on its disk and "
+          "what the target has are behind the source, in seconds and transactions.",
+          "  leeward replication status shop.yaml\n  leeward replication status shop.yaml --check "
+          "|| page-someone\n  leeward replication status shop.yaml -o json --history 10m",
+          [&a](Io& io) { return replication_status(a.globals, a.replication, io); }));
+  status->add_flag("--check", a.replication.check, "Exit with 4 unless it streams without error");
+  status->add_option("--history", a.replication.history,
+                     "With -o json: one sample a second, so far back (at most an hour)");
+  for (bool pause : {true, false})
+    with_task(add(
+        *group, a, pause ? "pause" : "resume",
+        pause ? "Stops applying changes; they are still received and kept. A first copy "
+                "pauses between chunks. Outlives a restart of the task."
+              : "Goes on after a pause.",
+        pause ? "  leeward replication pause shop.yaml" : "  leeward replication resume shop.yaml",
+        [&a, pause](Io& io) { return replication_pause(a.globals, pause, a.replication, io); }));
+  add_replication_verify(*group, a);
+  CLI::App* conflicts = with_task(
+      add(*group, a, "conflicts",
+          "Lists the newest conflicts between the two directions of a task, as the target keeps "
+          "them in leeward.conflicts.",
+          "  leeward replication conflicts shop.yaml --limit 10",
+          [&a](Io& io) { return replication_conflicts(a.globals, a.replication, io); }));
+  conflicts->add_option("--limit", a.replication.limit, "At most so many")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  add(*group, a, "reference", "Prints every setting of a task file, in Markdown.",
+      "  leeward replication reference", [](Io& io) { return replication_reference(io); });
+}
+
+void add_db_verify(CLI::App& db, Arguments& a) {
+  CLI::App* sub = add(
+      db, a, "verify",
+      "Compares the writer's database with a standby's at one position, by checksums of chunks, "
+      "and "
+      "lists the rows that differ. The standby's replication stands still for a moment, now and "
+      "then. Runs where both databases can be reached. Exits with 4 when rows differ.",
+      "  leeward db verify\n  leeward db verify --table shop.orders --repair",
+      [&a](Io& io) { return db_verify(a.globals, a.db_verify, io); });
+  sub->add_option("database", a.db_verify.database, "Its name in the configuration");
+  sub->add_option("--site", a.db_verify.site, "The standby to compare with");
+  sub->add_option("--table", a.db_verify.tables, "Only this table, as SCHEMA.TABLE");
+  sub->add_flag("--repair", a.db_verify.repair,
+                "Write the writer's rows to the standby where they differ");
+  sub->add_flag("--yes", a.db_verify.yes, "Do not ask");
+}
+
 void add_globals(CLI::App& app, Arguments& a) {
   app.add_option("-c,--config", a.globals.config_path, "The platform's configuration")
       ->envname("LEEWARD_CONFIG")
@@ -326,6 +451,11 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_observing_commands(app, a);
   add_moves(app, a);
   add_ledger(app, a);
+  add_replication(app, a, roles);
+  CLI::App* db =
+      add(app, a, "db", "The databases of a platform's sites.", "  leeward db verify", nullptr);
+  db->require_subcommand(1);
+  add_db_verify(*db, a);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

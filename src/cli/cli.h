@@ -23,6 +23,15 @@ struct RoleOptions {
   LogFormat log_format = LogFormat::kText;
 };
 
+// What `leeward replication start` gets.
+struct ReplicateOptions {
+  std::string task_path;
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+  bool terminal = false;  // a person watches stderr: show a line that is rewritten
+  bool again = false;     // drop what the first copy made, and copy again
+};
+
 // The daemons, provided by the executable; each runs until told to stop and returns the exit
 // status.
 struct Roles {
@@ -31,6 +40,7 @@ struct Roles {
   std::function<int(const RoleOptions&)> agent;
   std::function<int(const RoleOptions&)> dns;
   std::function<int(const RoleOptions&)> edge;
+  std::function<int(const ReplicateOptions&)> replicate;
 };
 
 // Runs the command in `argv` with the process's own streams and returns the exit status.

@@ -1,26 +1,13 @@
 // init, validate, schema: what needs no running platform.
-#include <sys/random.h>
-
-#include <cerrno>
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/token.h"
 #include "cli/internal/commands.h"
 #include "config/config.h"
 
 namespace leeward::cli {
 namespace {
-
-// 32 bytes of the kernel's randomness in hexadecimal digits.
-Result<std::string> random_token() {
-  unsigned char bytes[32];
-  // Up to 256 bytes come whole or not at all (getrandom(2)).
-  if (getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes))
-    return fail(os_error(errno, "getrandom"));
-  std::string text;
-  for (unsigned char byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
-}
 
 struct NewFile {
   std::string path;

@@ -35,6 +35,8 @@ Code code_of(unsigned number) {
     case ER_TABLEACCESS_DENIED_ERROR:
     case ER_HOST_NOT_PRIVILEGED:
       return Code::kUnauthorized;
+    case CR_SSL_CONNECTION_ERROR:
+      return Code::kRefused;
     case ER_LOCK_WAIT_TIMEOUT:
     case ER_STATEMENT_TIMEOUT:
       return Code::kTimeout;

@@ -60,7 +60,8 @@ class RowStream;
 
 class SqlConnection {
  public:
-  // kUnavailable: nobody listens; kUnauthorized: the server refuses the account; kTimeout.
+  // kUnavailable: nobody listens; kUnauthorized: the server refuses the account;
+  // kRefused: TLS (certificate expired, wrong authority or name); kTimeout.
   static Result<SqlConnection> open(const SqlTarget& target, BootTime deadline);
 
   Result<SqlRows> query(std::string_view sql, BootTime deadline);

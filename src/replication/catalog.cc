@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 namespace leeward::replication::internal {
 namespace {
@@ -29,10 +30,10 @@ constexpr char kTables[] =
 constexpr char kIndexes[] =
     "SELECT table_schema, table_name, index_name, column_name FROM information_schema.statistics "
     "WHERE non_unique=0 ORDER BY table_schema, table_name, index_name, seq_in_index";
-constexpr char kCascades[] =
-    "SELECT constraint_schema, table_name, unique_constraint_schema, referenced_table_name "
-    "FROM information_schema.referential_constraints "
-    "WHERE delete_rule IN ('CASCADE','SET NULL') OR update_rule IN ('CASCADE','SET NULL')";
+constexpr char kForeignKeys[] =
+    "SELECT constraint_schema, table_name, unique_constraint_schema, referenced_table_name, "
+    "delete_rule IN ('CASCADE','SET NULL') OR update_rule IN ('CASCADE','SET NULL') "
+    "FROM information_schema.referential_constraints";
 
 using Name = std::pair<std::string, std::string>;
 
@@ -105,18 +106,38 @@ void route_table(CarriedTable& table, const Mapping& mapping, std::vector<std::s
 }
 
 struct Question {
-  SqlRows tables, columns, indexes, cascades;
+  SqlRows tables, columns, indexes, foreign_keys;
 };
 
 Result<Question> ask(SqlConnection& source, BootTime deadline) {
   Question q;
-  for (auto [sql, rows] : {std::pair(kTables, &q.tables), std::pair(kColumns, &q.columns),
-                           std::pair(kIndexes, &q.indexes), std::pair(kCascades, &q.cascades)}) {
+  for (auto [sql, rows] :
+       {std::pair(kTables, &q.tables), std::pair(kColumns, &q.columns),
+        std::pair(kIndexes, &q.indexes), std::pair(kForeignKeys, &q.foreign_keys)}) {
     auto answer = source.query(sql, deadline);
     if (!answer) return fail(std::move(answer.error()).wrap("reading the tables"));
     *rows = std::move(*answer);
   }
   return q;
+}
+
+// Fills CarriedTable::tied.
+void tie(const SqlRows& foreign_keys, std::map<Name, CarriedTable>& tables) {
+  std::set<Name> cascading;  // tables that a cascade begins or ends at
+  for (std::size_t i = 0; i < foreign_keys.rows.size(); ++i) {
+    Name child = name_of(foreign_keys, i);
+    Name parent{text(foreign_keys, i, 2), text(foreign_keys, i, 3)};
+    if (!tables.contains(child) || !tables.contains(parent)) continue;
+    if (text(foreign_keys, i, 4) == "1") cascading.insert({child, parent});
+    tables[child].tied.push_back(parent);
+    tables[parent].tied.push_back(child);
+  }
+  std::vector<Name> reach(cascading.begin(), cascading.end());
+  for (std::size_t i = 0; i < reach.size(); ++i)
+    for (const Name& next : tables[reach[i]].tied)
+      if (cascading.insert(next).second) reach.push_back(next);
+  for (auto& [name, table] : tables)
+    if (!cascading.contains(name)) table.tied.clear();
 }
 
 std::map<Name, CarriedTable> assemble(const Question& q, const Mapping& mapping) {
@@ -157,13 +178,7 @@ std::map<Name, CarriedTable> assemble(const Question& q, const Mapping& mapping)
     if (column != table.columns.end())
       table.primary_key.push_back(static_cast<std::size_t>(column - table.columns.begin()));
   }
-  for (std::size_t i = 0; i < q.cascades.rows.size(); ++i) {
-    Name child = name_of(q.cascades, i);
-    Name parent{text(q.cascades, i, 2), text(q.cascades, i, 3)};
-    if (!tables.contains(child) || !tables.contains(parent) || child == parent) continue;
-    tables[child].cascades.push_back(parent);
-    tables[parent].cascades.push_back(child);
-  }
+  tie(q.foreign_keys, tables);
   return tables;
 }
 
@@ -286,7 +301,7 @@ Result<bool> prepare_writer(SqlConnection& sql, bool unlogged, BootTime deadline
   return possible;
 }
 
-Result<mysql::GtidPosition> open_snapshot(SqlConnection& source, BootTime deadline) {
+Result<mysql::StreamPosition> open_snapshot(SqlConnection& source, BootTime deadline) {
   if (auto begun = source.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT", deadline); !begun)
     return fail(std::move(begun.error()));
   auto status = source.query("SHOW STATUS LIKE 'binlog_snapshot_%'", deadline);
@@ -306,7 +321,12 @@ Result<mysql::GtidPosition> open_snapshot(SqlConnection& source, BootTime deadli
   auto gtid = source.query(
       fmt::format("SELECT BINLOG_GTID_POS({},{})", source.quote(file), number(offset)), deadline);
   if (!gtid) return fail(std::move(gtid.error()));
-  return mysql::parse_gtid_position(gtid->scalar());
+  auto position = mysql::parse_gtid_position(gtid->scalar());
+  if (!position) return fail(std::move(position.error()));
+  mysql::StreamPosition at;
+  at.gtids = std::move(*position);
+  at.log = {file, number(offset)};
+  return at;
 }
 
 }  // namespace leeward::replication::internal

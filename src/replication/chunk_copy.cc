@@ -94,6 +94,14 @@ bool takes_number(std::string_view type) {
          type == "year" || type == "bit" || type == "enum" || type == "set";
 }
 
+std::string head_of(std::string_view verb, const CarriedTable& table) {
+  std::vector<std::string> names;
+  for (std::size_t i : table.carried()) names.push_back(quote_name(table.columns[i].target));
+  return fmt::format("{} INTO {} ({}) VALUES ", verb, table.target_name(), fmt::join(names, ","));
+}
+
+}  // namespace
+
 void append_tuple(std::string& out, const CarriedTable& table,
                   const std::vector<std::size_t>& carried, const mysql::RowView& row) {
   out += '(';
@@ -114,7 +122,8 @@ void append_tuple(std::string& out, const CarriedTable& table,
   out += ')';
 }
 
-}  // namespace
+std::string insert_head(const CarriedTable& table) { return head_of("INSERT", table); }
+std::string replace_head(const CarriedTable& table) { return head_of("REPLACE", table); }
 
 Result<Copied> ChunkCopier::copy(const CarriedTable& table, const KeyRange& range,
                                  BootTime deadline, const OnCopied& on_copied) {
@@ -178,10 +187,7 @@ Result<Copied> ChunkCopier::load(const CarriedTable& table, const std::string& s
 Result<Copied> ChunkCopier::insert(const CarriedTable& table, const std::string& select,
                                    BootTime deadline, const OnCopied& on_copied) {
   auto carried = table.carried();
-  std::vector<std::string> names;
-  for (std::size_t i : carried) names.push_back(quote_name(table.columns[i].target));
-  const std::string head =
-      fmt::format("INSERT INTO {} ({}) VALUES ", table.target_name(), fmt::join(names, ","));
+  const std::string head = insert_head(table);
   auto rows = source_.stream(select, deadline);
   if (!rows) return fail(std::move(rows.error()).wrap(table.label()));
   Copied total, fresh;

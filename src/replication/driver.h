@@ -69,6 +69,12 @@ enum class SemiSync : std::uint8_t {
 };
 std::string_view name(SemiSync state);
 
+// How far a position is behind the source.
+struct LinkLag {
+  Duration time = kNever;  // by heartbeat; kNever: unknown
+  std::uint64_t transactions = 0;
+};
+
 struct LinkStatus {
   LinkState state = LinkState::kStopped;
   std::string error;             // the last one; empty while all is well. Never a secret
@@ -79,6 +85,9 @@ struct LinkStatus {
   mysql::GtidPosition applied;   // committed at the target
   std::uint64_t behind = 0;      // transactions between `source` and `applied`, over all domains
   Duration lag = kNever;  // by heartbeat: wall time now − time in the last heartbeat row applied
+  LinkLag received_lag;   // of `received` and `durable`; by the time at which the source was there
+  LinkLag durable_lag;
+  LinkLag applied_lag() const { return {lag, behind}; }
   SemiSync semi_sync = SemiSync::kOff;
   std::uint64_t semi_sync_fallbacks = 0;  // times it went from kOn to kFallen: possible-loss events
   bool throttled = false;                 // applying is held back on purpose

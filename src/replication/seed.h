@@ -8,13 +8,15 @@
 // Where chunks of different snapshots could contradict each other, all are read in one snapshot,
 // and such a group begins anew when it was interrupted:
 //   - a table with a unique index besides its primary key (a value may have moved between rows)
-//   - tables tied by foreign keys that cascade (cascades are not in the binary log)
+//   - tables tied by foreign keys of which one cascades (cascades are not in the binary log)
 //   - a table without a primary key, or with one that has no order to write down (FLOAT)
 //
 // Tables are made from the source's definitions with the primary key only; other indexes and
 // foreign keys come after the rows. A table that exists already is used as it is, and must be
 // empty. With enough privileges the target logs nothing of it (sql_log_bin=0): its own replicas
 // do not get the seed.
+//
+// Views, routines and events follow the rows (SeedSettings::objects); triggers are left out.
 //
 // Tables of the schema `leeward` at the target, by task: seed_tables (state, indexes still to be
 // made), seed_chunks (bounds, position, rows, bytes).
@@ -60,6 +62,10 @@ struct SeedReport {
 // Memory: `parallel` times a megabyte and a row, and the list of chunks.
 inline constexpr int kSeedTriesMax = 5;
 Result<SeedReport> seed(const SeedOptions& options, const OnProgress& progress);
+
+// Drops what the seeds of this task made at the target: its tables, its journal and its position,
+// so that the next seed begins from nothing. Tables of the task that it did not make are left.
+Status forget_seed(const mysql::SqlTarget& target, const std::string& task, const Mapping& mapping);
 
 // What earlier calls have copied completely; nullopt when the seed of this task has not ended.
 Result<std::optional<SeedState>> read_seed_state(mysql::SqlConnection& target,

@@ -1,5 +1,7 @@
 #include "replication/internal/seed_journal.h"
 
+#include <fmt/ranges.h>
+
 #include <charconv>
 
 namespace leeward::replication::internal {
@@ -8,7 +10,8 @@ namespace {
 constexpr char kTables[] =
     "CREATE TABLE IF NOT EXISTS leeward.seed_tables (task VARCHAR(64) NOT NULL, "
     "source_schema VARCHAR(64) NOT NULL, source_table VARCHAR(64) NOT NULL, "
-    "stage TINYINT UNSIGNED NOT NULL, integer_key BOOLEAN NOT NULL, deferred LONGTEXT NOT NULL, "
+    "stage TINYINT UNSIGNED NOT NULL, integer_key BOOLEAN NOT NULL, cascades BOOLEAN NOT NULL, "
+    "deferred LONGTEXT NOT NULL, "
     "PRIMARY KEY (task, source_schema, source_table)) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 "
     "COLLATE utf8mb4_bin";
 constexpr char kChunks[] =
@@ -68,7 +71,7 @@ Status SeedJournal::create(BootTime deadline) {
 Result<Journal> SeedJournal::read(BootTime deadline) {
   Journal journal;
   auto tables = sql_.query(
-      fmt::format("SELECT source_schema, source_table, stage, integer_key, deferred FROM "
+      fmt::format("SELECT source_schema, source_table, stage, integer_key, deferred, cascades FROM "
                   "leeward.seed_tables WHERE task={}",
                   sql_.quote(task_)),
       deadline);
@@ -80,7 +83,14 @@ Result<Journal> SeedJournal::read(BootTime deadline) {
     TableRecord& record = journal[{row[0].value_or(""), row[1].value_or("")}];
     record.stage = static_cast<SeedStage>(number(row[2].value_or("")));
     record.integer_key = row[3] == "1";
-    record.deferred = row[4].value_or("");
+    for (char c : row[4].value_or("")) {
+      if (record.deferred.empty()) record.deferred.emplace_back();
+      if (c == '\n')
+        record.deferred.emplace_back();
+      else
+        record.deferred.back() += c;
+    }
+    record.cascades = row[5] == "1";
   }
   auto chunks = sql_.query(
       fmt::format("SELECT source_schema, source_table, chunk, lower_key, upper_key, gtid, "
@@ -106,12 +116,13 @@ std::string SeedJournal::where(const CarriedTable& table) const {
                      sql_.quote(table.schema), sql_.quote(table.name));
 }
 
-Status SeedJournal::begin_table(const CarriedTable& table, const std::string& deferred,
+Status SeedJournal::begin_table(const CarriedTable& table, const std::vector<std::string>& deferred,
                                 BootTime deadline) {
   return sql_.execute(
-      fmt::format("REPLACE INTO leeward.seed_tables VALUES ({},{},{},0,{},{})", sql_.quote(task_),
-                  sql_.quote(table.schema), sql_.quote(table.name), table.integer_key() ? 1 : 0,
-                  sql_.quote(deferred)),
+      fmt::format("REPLACE INTO leeward.seed_tables VALUES ({},{},{},0,{},{},{})",
+                  sql_.quote(task_), sql_.quote(table.schema), sql_.quote(table.name),
+                  table.integer_key() ? 1 : 0, table.tied.empty() ? 0 : 1,
+                  sql_.quote(fmt::format("{}", fmt::join(deferred, "\n")))),
       deadline);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "replication/internal/seed_objects.h"
 #include "replication/internal/table_ddl.h"
 
 namespace leeward::replication::internal {
@@ -52,6 +53,7 @@ Status SeedRun::ensure(Session& session) {
     auto unlogged = prepare_writer(*target, true, soon());
     if (!unlogged) return fail(std::move(unlogged.error()));
     session.unlogged = *unlogged;
+    session.unique_checks = false;
     session.target.emplace(std::move(*target));
   }
   return {};
@@ -86,6 +88,13 @@ Status SeedRun::prepare_table(mysql::SqlConnection& source, mysql::SqlConnection
                   target.quote(table.route.schema), target.quote(table.route.table)),
       soon());
   if (!exists) return fail(std::move(exists.error()));
+  auto unique = target.query(
+      fmt::format("SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema={} AND "
+                  "table_name={} AND non_unique=0 AND index_name<>'PRIMARY'",
+                  target.quote(table.route.schema), target.quote(table.route.table)),
+      soon());
+  if (!unique) return fail(std::move(unique.error()));
+  table.target_unique = unique->scalar() != "0";
   if (exists->rows.empty()) {
     // Also when an earlier call ended between the journal and the table.
     if (auto none = SeedJournal(target, options_.task).forget_chunks(table, soon()); !none)
@@ -100,7 +109,7 @@ Status SeedRun::prepare_table(mysql::SqlConnection& source, mysql::SqlConnection
                 "table {} at the target has rows that no seed of task {} put there; empty or drop "
                 "it, or exclude {} from the task",
                 table.target_name(), options_.task, table.label());
-  return SeedJournal(target, options_.task).begin_table(table, "", soon());
+  return SeedJournal(target, options_.task).begin_table(table, {}, soon());
 }
 
 Status SeedRun::make_table(mysql::SqlConnection& source, mysql::SqlConnection& target,
@@ -125,11 +134,9 @@ Status SeedRun::make_table(mysql::SqlConnection& source, mysql::SqlConnection& t
                   schema->cell(0, "default_character_set_name").value_or("utf8mb4"),
                   schema->cell(0, "default_collation_name").value_or("utf8mb4_general_ci"));
   // The journal first: a table without an entry would be taken for somebody else's.
-  std::string deferred;
-  if (!ddl->deferred.empty()) deferred = fmt::format("{}", fmt::join(ddl->deferred, ",\n"));
   SeedJournal journal(target, options_.task);
   if (auto made = target.execute(make_schema, soon()); !made) return made;
-  if (auto begun = journal.begin_table(table, deferred, soon()); !begun) return begun;
+  if (auto begun = journal.begin_table(table, ddl->deferred, soon()); !begun) return begun;
   if (auto made = target.execute(ddl->create, soon()); !made)
     return fail(std::move(made.error()).wrap("making " + table.target_name()));
   return {};
@@ -148,11 +155,10 @@ void SeedRun::plan(const Journal& journal) {
     auto unit = std::make_unique<Unit>();
     unit->tables = {&first};
     for (std::size_t i = 0; i < unit->tables.size(); ++i)
-      for (const auto& name : unit->tables[i]->cascades)
+      for (const auto& name : unit->tables[i]->tied)
         if (CarriedTable* tied = by_name[name]; planned.insert(tied).second)
           unit->tables.push_back(tied);
-    unit->one_snapshot =
-        unit->tables.size() > 1 || first.unique_besides_primary || !first.chunkable();
+    unit->one_snapshot = !first.tied.empty() || first.unique_besides_primary || !first.chunkable();
     auto all = [&](SeedStage at_least) {
       return std::all_of(unit->tables.begin(), unit->tables.end(),
                          [&](CarriedTable* t) { return stage_of(*t) >= at_least; });
@@ -206,6 +212,14 @@ Result<std::optional<SeedRun::Job>> SeedRun::next_job(Session& session) {
 }
 
 Status SeedRun::copy_chunk(Session& session, const CarriedTable& table, ChunkRecord& chunk) {
+  // Without unique_checks the server may let a duplicate into a secondary index. Tables that we
+  // make have none while they are filled; one that was there may.
+  if (session.unique_checks != table.target_unique) {
+    auto set = session.target->execute(
+        fmt::format("SET SESSION unique_checks={}", table.target_unique ? 1 : 0), soon());
+    if (!set) return set;
+    session.unique_checks = table.target_unique;
+  }
   ChunkCopier copier(*session.source, *session.target);
   if (auto begun = session.target->execute("START TRANSACTION", soon()); !begun) return begun;
   auto copied = copier.copy(table, chunk.range, late(),
@@ -230,7 +244,7 @@ Status SeedRun::copy_group(Session& session, Unit& unit) {
   for (const CarriedTable* table : unit.tables) {
     ChunkRecord chunk;
     for (bool more = true; more; ++chunk.number) {
-      chunk.at = *at;
+      chunk.at = at->gtids;
       chunk.range.upper.clear();
       if (table->chunkable()) {
         auto end = chunk_end(*session.source, *table, chunk.range.lower,
@@ -251,9 +265,22 @@ Status SeedRun::perform(Session& session, const Job& job) {
   if (job.unit->one_snapshot) return copy_group(session, *job.unit);
   auto at = open_snapshot(*session.source, soon());
   if (!at) return fail(std::move(at.error()));
-  ChunkRecord chunk{job.gap.number, job.gap.range, *at, {}};
+  ChunkRecord chunk{job.gap.number, job.gap.range, at->gtids, {}};
   if (auto copied = copy_chunk(session, *job.unit->tables[0], chunk); !copied) return copied;
   return session.source->execute("COMMIT", soon());
+}
+
+Status SeedRun::build_indexes(Session& session, const CarriedTable& table,
+                              const std::vector<std::string>& deferred) {
+  if (deferred.empty()) return {};
+  auto shown = session.target->query("SHOW CREATE TABLE " + table.target_name(), soon());
+  if (!shown) return fail(std::move(shown.error()));
+  if (shown->rows.empty() || shown->rows[0].size() < 2)
+    return fail(Code::kNotFound, "the table is gone from the target");
+  auto missing = missing_elements(deferred, shown->rows[0][1].value_or(""));
+  if (missing.empty()) return {};
+  return session.target->execute(
+      fmt::format("ALTER TABLE {} {}", table.target_name(), fmt::join(missing, ", ")), late());
 }
 
 Status SeedRun::finish(Session& session, Unit& unit) {
@@ -265,14 +292,8 @@ Status SeedRun::finish(Session& session, Unit& unit) {
   for (const CarriedTable* table : unit.tables) {
     const TableRecord& record = (*records)[{table->schema, table->name}];
     if (record.stage == SeedStage::kDone) continue;
-    if (!record.deferred.empty()) {
-      auto built = session.target->execute(
-          fmt::format("ALTER TABLE {} {}", table->target_name(), record.deferred), late());
-      // Made already by a call that ended before it could say so.
-      constexpr unsigned kDuplicateKeyName = 1061;
-      if (!built && session.target->last_error() != kDuplicateKeyName)
-        return fail(std::move(built.error()).wrap("indexes of " + table->target_name()));
-    }
+    if (auto built = build_indexes(session, *table, record.deferred); !built)
+      return fail(std::move(built.error()).wrap("indexes of " + table->target_name()));
     if (auto kept = journal.set_stage(*table, SeedStage::kDone, soon()); !kept) return kept;
   }
   return {};
@@ -379,6 +400,11 @@ Result<SeedReport> SeedRun::run() {
   if (!state) return fail(std::move(state.error()));
   if (!*state) return fail(Code::kInternal, "the seed ended with tables that are not done");
   report_.state = std::move(**state);
+  if (options_.settings.objects) {
+    auto notes = copy_objects(options_.source, options_.target, options_.mapping);
+    if (!notes) return fail(std::move(notes.error()));
+    report_.notes.insert(report_.notes.end(), notes->begin(), notes->end());
+  }
   return std::move(report_);
 }
 
@@ -388,6 +414,37 @@ namespace leeward::replication {
 
 Result<SeedReport> seed(const SeedOptions& options, const OnProgress& progress) {
   return internal::SeedRun(options, progress).run();
+}
+
+Status forget_seed(const mysql::SqlTarget& target, const std::string& task,
+                   const Mapping& mapping) {
+  BootTime deadline = BootClock::now() + std::chrono::minutes(10);
+  auto sql = mysql::SqlConnection::open(target, deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  if (auto ready = internal::prepare_writer(*sql, true, deadline); !ready)
+    return fail(std::move(ready.error()));
+  auto journal = internal::SeedJournal(*sql, task).read(deadline);
+  if (!journal) return fail(std::move(journal.error()));
+  auto forget = [&](const char* table) -> Status {
+    auto gone = sql->execute(
+        fmt::format("DELETE FROM leeward.{} WHERE task={}", table, sql->quote(task)), deadline);
+    constexpr unsigned kNoSuchTable = 1146, kNoSuchSchema = 1049;
+    bool none = sql->last_error() == kNoSuchTable || sql->last_error() == kNoSuchSchema;
+    return gone || none ? Status() : gone;
+  };
+  // The position first: without it nobody goes on from a copy that is only half gone.
+  if (auto gone = forget("stream_checkpoint"); !gone) return gone;
+  for (const auto& [name, record] : *journal) {
+    auto route = mapping.route(name.first, name.second, {});
+    if (!route) continue;
+    auto dropped =
+        sql->execute(fmt::format("DROP TABLE IF EXISTS {}.{}", mysql::quote_name(route->schema),
+                                 mysql::quote_name(route->table)),
+                     deadline);
+    if (!dropped) return dropped;
+  }
+  if (auto gone = forget("seed_chunks"); !gone) return gone;
+  return forget("seed_tables");
 }
 
 Result<std::optional<SeedState>> read_seed_state(mysql::SqlConnection& target,
@@ -400,6 +457,7 @@ Result<std::optional<SeedState>> read_seed_state(mysql::SqlConnection& target,
     if (record.stage != internal::SeedStage::kDone) return std::nullopt;
     SeededTable& table = tables[name];
     table.integer_key = record.integer_key;
+    table.cascades = record.cascades;
     for (const auto& chunk : record.chunks) table.chunks.push_back({chunk.range.upper, chunk.at});
   }
   return std::optional(make_seed_state(std::move(tables)));

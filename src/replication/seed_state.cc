@@ -35,6 +35,17 @@ bool contains(const mysql::GtidPosition& position, const mysql::Gtid& gtid) {
 
 bool SeedState::over(const mysql::Gtid& gtid) const { return !contains(until, gtid); }
 
+bool SeedState::cascades(std::string_view schema, std::string_view table) const {
+  auto found = tables.find(std::pair(std::string(schema), std::string(table)));
+  return found != tables.end() && found->second.cascades;
+}
+
+bool SeedState::concerns(std::string_view schema, std::string_view table) const {
+  return std::any_of(tables.begin(), tables.end(), [&](const auto& each) {
+    return each.first.first == schema && (table.empty() || each.first.second == table);
+  });
+}
+
 Handover SeedState::handover(std::string_view schema, std::string_view table,
                              const std::vector<std::string>& key, const mysql::Gtid& gtid) const {
   if (over(gtid)) return Handover::kApply;

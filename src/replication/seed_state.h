@@ -44,6 +44,7 @@ struct SeedChunk {
 struct SeededTable {
   bool integer_key = false;       // every column of the primary key is an integer
   std::vector<SeedChunk> chunks;  // ascending; one for a table without a primary key
+  bool cascades = false;          // copied in one snapshot with all that its foreign keys tie it to
 };
 
 struct SeedState {
@@ -57,6 +58,9 @@ struct SeedState {
   // not seeded is kApply.
   Handover handover(std::string_view schema, std::string_view table,
                     const std::vector<std::string>& key, const mysql::Gtid& gtid) const;
+  bool cascades(std::string_view schema, std::string_view table) const;
+  // Whether the table was copied; with an empty `table`, whether any of the schema was.
+  bool concerns(std::string_view schema, std::string_view table) const;
   // Whether `gtid` is behind every chunk of every table, so that handover() need not be asked.
   bool over(const mysql::Gtid& gtid) const;
 };

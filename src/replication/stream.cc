@@ -8,6 +8,7 @@
 #include "replication/internal/link_state.h"
 #include "replication/internal/scheduler.h"
 #include "replication/relay_log.h"
+#include "replication/seed.h"
 
 namespace leeward::replication {
 namespace {
@@ -58,6 +59,7 @@ class StreamDriver::Impl {
     return sql;
   }
   Result<mysql::GtidPosition> ask_position(const mysql::SqlTarget& where, BootTime deadline) const;
+  Result<Checkpoint> read_position(BootTime deadline) const;
   Status reverse(BootTime deadline);
 
   StreamOptions options_;
@@ -74,10 +76,12 @@ class StreamDriver::Impl {
   Outcome apply_once();
   void watch();
   void look_at_source(std::optional<mysql::SqlConnection>& sql);
+  void write_heartbeat(mysql::SqlConnection& sql);
   std::string relay_directory() const { return options_.state_dir + "/relay-" + options_.task; }
 
   std::unique_ptr<RelayLog> relay_;
   std::set<std::uint32_t> own_servers_;
+  std::shared_ptr<const SeedState> seed_;  // copied by seed(); null: not by us
   std::vector<std::thread> threads_;
   std::atomic<bool> ending_{false};
   std::atomic<std::uint64_t> applied_offset_{0};
@@ -109,13 +113,24 @@ Status StreamDriver::Impl::open_relay(const Checkpoint& checkpoint) {
   return {};
 }
 
-Status StreamDriver::Impl::start(BootTime deadline) {
-  if (running()) return {};
+// kNotFound: the task has none.
+Result<Checkpoint> StreamDriver::Impl::read_position(BootTime deadline) const {
   auto sql = connect(options_.target, deadline);
   if (!sql) return fail(std::move(sql.error()));
-  if (auto made = internal::create_stream_tables(*sql, deadline); !made) return made;
-  auto checkpoint = internal::read_checkpoint(*sql, options_.task, deadline);
+  if (auto made = internal::create_stream_tables(*sql, deadline); !made)
+    return fail(std::move(made.error()));
+  return internal::read_checkpoint(*sql, options_.task, deadline);
+}
+
+Status StreamDriver::Impl::start(BootTime deadline) {
+  if (running()) return {};
+  auto checkpoint = read_position(deadline);
   if (!checkpoint) return fail(std::move(checkpoint.error()));
+  auto sql = connect(options_.target, deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  auto seeded = read_seed_state(*sql, options_.task, deadline);
+  if (!seeded) return fail(std::move(seeded.error()));
+  seed_ = *seeded ? std::make_shared<const SeedState>(std::move(**seeded)) : nullptr;
   auto server = sql->query("SELECT @@global.server_id", deadline);
   if (!server) return fail(std::move(server.error()));
   own_servers_ = {options_.ignore_servers.begin(), options_.ignore_servers.end()};
@@ -247,7 +262,8 @@ Outcome StreamDriver::Impl::apply_once() {
     applied_offset_ = batch.relay_end;
     board_.committed(batch);
   };
-  o.hold = [this] { return board_.paused() || board_.throttled(); };
+  o.hold = [this](const mysql::GtidPosition& position) { return board_.waits(position); };
+  o.seed = seed_;
   auto scheduler = Scheduler::start(std::move(o), BootClock::now() + kConnectLimit);
   auto trouble = [](Error& error) {
     return Outcome{passes_by_itself(error.code) ? Trouble::kLost : Trouble::kRejected,
@@ -310,6 +326,19 @@ void StreamDriver::Impl::look_at_source(std::optional<mysql::SqlConnection>& sql
   board_.set_semi_sync(state, std::strtoull(cell(4).c_str(), nullptr, 10));
 }
 
+void StreamDriver::Impl::write_heartbeat(mysql::SqlConnection& sql) {
+  BootTime deadline = BootClock::now() + kQuestionLimit;
+  WallTime at = SystemClock().now().wall;
+  auto written = sql.execute(
+      "REPLACE INTO leeward.stream_heartbeat VALUES (" + sql.quote(options_.task) + ", NOW(6))",
+      deadline);
+  if (!written) return;
+  auto gtid = sql.query("SELECT @@last_gtid", deadline);
+  if (!gtid) return;
+  auto position = mysql::parse_gtid_position(gtid->scalar());
+  if (position && position->domains.size() == 1) board_.beat(position->domains.begin()->second, at);
+}
+
 void StreamDriver::Impl::watch() {
   std::optional<mysql::SqlConnection> sql;
   BootTime look{}, beat{}, purge{};
@@ -320,9 +349,7 @@ void StreamDriver::Impl::watch() {
       look = BootClock::now() + 4 * kWatchEvery;
     }
     if (options_.heartbeat > 0s && sql && sql->usable() && now >= beat) {
-      (void)sql->execute("REPLACE INTO leeward.stream_heartbeat VALUES (" +
-                             sql->quote(options_.task) + ", NOW(6))",
-                         BootClock::now() + kQuestionLimit);
+      write_heartbeat(*sql);
       beat = now + options_.heartbeat;
     }
     if (now >= purge && applied_offset_ > 0) {
@@ -388,10 +415,27 @@ Status StreamDriver::begin_at(const mysql::GtidPosition& position, BootTime dead
 
 Status StreamDriver::seed(const OnProgress& progress) {
   if (!impl_->parts_.seed) return fail(Code::kRefused, "this task has no way to copy its data");
+  // A position is only written behind a whole copy, and a stream may have gone on from it.
+  auto before = impl_->read_position(BootClock::now() + kConnectLimit);
+  if (before || before.error().code != Code::kNotFound)
+    return before ? Status() : fail(std::move(before.error()));
   auto position = impl_->parts_.seed(progress);
   if (!position) return fail(std::move(position.error()));
   return begin_at(*position, BootClock::now() + kConnectLimit);
 }
+
+void StreamDriver::hold() { impl_->board_.hold_at(std::nullopt); }
+
+Status StreamDriver::advance(const mysql::GtidPosition& at, BootTime deadline) {
+  impl_->board_.hold_at(at);
+  if (auto there = impl_->board_.wait_applied(at, deadline); !there) return there;
+  auto applied = impl_->board_.status().applied;
+  if (internal::reached(at, applied)) return {};
+  return fail(Code::kConflict, "the stream is at {} already, past {}", to_string(applied),
+              to_string(at));
+}
+
+void StreamDriver::release() { impl_->board_.let_go(); }
 
 Status StreamDriver::start(BootTime deadline) { return impl_->start(deadline); }
 Status StreamDriver::stop(BootTime) { return impl_->stop(); }

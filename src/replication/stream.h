@@ -84,6 +84,13 @@ class StreamDriver final : public Driver {
   Status reverse(BootTime deadline) override;
   Result<VerifyReport> verify(const VerifyOptions& options, const OnProgress& progress) override;
 
+  // For a comparison of both ends (verify.h). Nothing more is applied from the next transaction on;
+  // what is running is finished.
+  void hold();
+  // Goes on to exactly `at` and stands there. kConflict: it was past that already.
+  Status advance(const mysql::GtidPosition& at, BootTime deadline);
+  void release();
+
   // Says where the target is: what a seed ends with. REQUIRES: stopped.
   Status begin_at(const mysql::GtidPosition& position, BootTime deadline);
 

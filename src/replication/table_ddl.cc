@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 namespace leeward::replication::internal {
 namespace {
@@ -69,17 +70,39 @@ bool is_index(std::string_view line) {
                      [&](std::string_view kind) { return line.starts_with(kind); });
 }
 
-}  // namespace
-
-Result<TableDdl> target_ddl(const CarriedTable& table, std::string_view show_create,
-                            bool keep_foreign_keys) {
+std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines(1);
-  for (char c : show_create) {
+  for (char c : text) {
     if (c == '\n')
       lines.emplace_back();
     else
       lines.back() += c;
   }
+  return lines;
+}
+
+// One element of a definition, without its indentation and the comma that follows it.
+std::string element(std::string line) {
+  line.erase(0, std::min<std::size_t>(2, line.size()));
+  if (line.ends_with(',')) line.pop_back();
+  return line;
+}
+
+}  // namespace
+
+std::vector<std::string> missing_elements(const std::vector<std::string>& deferred,
+                                          std::string_view show_create) {
+  std::set<std::string> there;
+  for (std::string& line : lines_of(show_create)) there.insert("ADD " + element(std::move(line)));
+  std::vector<std::string> missing;
+  for (const std::string& each : deferred)
+    if (!there.contains(each)) missing.push_back(each);
+  return missing;
+}
+
+Result<TableDdl> target_ddl(const CarriedTable& table, std::string_view show_create,
+                            bool keep_foreign_keys) {
+  std::vector<std::string> lines = lines_of(show_create);
   std::size_t last = lines.size();
   for (std::size_t i = 1; i < lines.size(); ++i)
     if (lines[i].starts_with(")")) last = i;
@@ -90,8 +113,7 @@ Result<TableDdl> target_ddl(const CarriedTable& table, std::string_view show_cre
   std::string counted;  // the AUTO_INCREMENT column, which must lead an index
   std::vector<std::string> kept, foreign;
   for (std::size_t i = 1; i < last; ++i) {
-    std::string line = lines[i].substr(std::min<std::size_t>(2, lines[i].size()));
-    if (line.ends_with(',')) line.pop_back();
+    std::string line = element(lines[i]);
     bool column = line.starts_with("`");
     if (column && table.route.dropped_columns.contains(names_in(line)[0])) continue;
     if (column && line.find(" AUTO_INCREMENT") != std::string::npos) counted = names_in(line)[0];

@@ -248,7 +248,8 @@ Table<Draft> seed_table() {
       "copied again after an interruption.");
   t.boolean(
       "objects", [](Draft & d) -> auto& { return d.task.seed.objects; },
-      "Copy views, routines, triggers and events as well; events stay disabled at the target.");
+      "Copy views, routines and events as well; events stay disabled at the target. Triggers are "
+      "never copied: what they did comes with the rows.");
   return t;
 }
 

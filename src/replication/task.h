@@ -54,7 +54,7 @@ struct ConflictSettings {
 struct SeedSettings {
   int parallel = 2;  // tables, or chunks of one table, copied at once
   std::uint64_t chunk_rows = 100'000;
-  bool objects = true;  // views, routines, triggers and (disabled) events too
+  bool objects = true;  // views, routines and (disabled) events too
 };
 
 struct ApplySettings {

@@ -58,4 +58,34 @@ int ledger_list(const Globals& globals, const LedgerOptions& options, Io& io);
 int ledger_show(const Globals& globals, const LedgerOptions& options, Io& io);
 int ledger_act(const Globals& globals, LedgerAction action, const LedgerOptions& options, Io& io);
 
+// replication.cc
+struct ReplicationOptions {
+  std::string file;
+  std::vector<std::string> tables;  // verify: SCHEMA.TABLE; empty: all
+  bool repair = false;
+  bool yes = false;
+  bool check = false;
+  std::string history;  // status: how far back
+  std::uint64_t limit = 50;
+};
+int replication_precheck(const Globals& globals, const ReplicationOptions& options, Io& io);
+int replication_start(const ReplicateOptions& start, const ReplicationOptions& options,
+                      const Roles& roles, Io& io);
+int replication_status(const Globals& globals, const ReplicationOptions& options, Io& io);
+int replication_pause(const Globals& globals, bool pause, const ReplicationOptions& options,
+                      Io& io);
+int replication_verify(const Globals& globals, const ReplicationOptions& options, Io& io);
+int replication_conflicts(const Globals& globals, const ReplicationOptions& options, Io& io);
+int replication_reference(Io& io);
+
+// db_verify.cc
+struct DbVerifyOptions {
+  std::string database;  // empty: the only one
+  std::string site;      // the standby; empty: the only one
+  std::vector<std::string> tables;
+  bool repair = false;
+  bool yes = false;
+};
+int db_verify(const Globals& globals, const DbVerifyOptions& options, Io& io);
+
 }  // namespace leeward::cli

@@ -31,6 +31,12 @@ std::string render_plan(const Json& plan);
 std::string render_ledger(const std::vector<Json>& answers);
 std::string render_ledger_entry(const Json& entry);
 
+// Of a replication task: findings of a precheck, GET /v1/status, a comparison, conflicts.
+std::string render_findings(const Json& answer, bool color);
+std::string render_task_status(const Json& status);
+std::string render_verify(const Json& report);
+std::string render_conflicts(const Json& answer);
+
 std::string format_seconds(double seconds);  // "0.3 s", "2 min 5 s"
 
 // Seconds from one RFC 3339 UTC time to another; nullopt when either is none.

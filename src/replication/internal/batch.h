@@ -24,6 +24,8 @@ struct ReplayStep {
 
 // One statement for rows that cannot be replayed (row_sql.h). It must match `rows` rows.
 struct SqlStep {
+  // While a seed is handed over: the copy may or may not hold the change already.
+  static constexpr std::uint64_t kAnyRows = UINT64_MAX;
   std::string statement;
   std::uint64_t rows = 0;
   std::string what;  // for the error: "UPDATE of shop.orders"

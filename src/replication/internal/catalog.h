@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "mysql/sql.h"
+#include "mysql/stream.h"
 #include "replication/mapping.h"
 
 namespace leeward::replication::internal {
@@ -42,12 +43,14 @@ struct CarriedTable {
   std::vector<TableColumn> columns;      // all, in their order, invisible ones included
   std::vector<std::size_t> primary_key;  // indices into columns, in key order
   bool unique_besides_primary = false;   // has another unique index
+  bool target_unique = false;            // so has the table at the target while it is filled (seed)
   bool versioned = false;                // WITH SYSTEM VERSIONING
   std::optional<RowFilter> filter;
   std::uint64_t rows_estimate = 0;
   std::uint64_t bytes_estimate = 0;
-  // Tables (schema, name) tied to this one by foreign keys that cascade.
-  std::vector<std::pair<std::string, std::string>> cascades;
+  // Tables (schema, name) that foreign keys tie to this one, directly; only where a cascade is
+  // among all that are tied together, because then all must be copied in one snapshot.
+  std::vector<std::pair<std::string, std::string>> tied;
 
   std::string source_name() const;  // `schema`.`name`
   std::string target_name() const;
@@ -84,7 +87,8 @@ Status prepare_reader(mysql::SqlConnection& sql, BootTime deadline);
 // may; returns whether that was possible.
 Result<bool> prepare_writer(mysql::SqlConnection& sql, bool unlogged, BootTime deadline);
 
-// A consistent snapshot and the exact position that it shows. The transaction is open afterwards.
-Result<mysql::GtidPosition> open_snapshot(mysql::SqlConnection& source, BootTime deadline);
+// A consistent snapshot and the exact position that it shows, in `gtids` and `log`. The transaction
+// is open afterwards.
+Result<mysql::StreamPosition> open_snapshot(mysql::SqlConnection& source, BootTime deadline);
 
 }  // namespace leeward::replication::internal

@@ -23,6 +23,13 @@ struct Copied {
   std::uint64_t bytes = 0;
 };
 
+// "(1,X'61',NULL)" of the carried columns, as select lists of read_expression give them.
+void append_tuple(std::string& out, const CarriedTable& table,
+                  const std::vector<std::size_t>& carried, const mysql::RowView& row);
+// "INSERT INTO `t` (…) VALUES ", or REPLACE, for such tuples.
+std::string insert_head(const CarriedTable& table);
+std::string replace_head(const CarriedTable& table);
+
 // Called after about each megabyte with what came since; an error ends the copy.
 using OnCopied = std::function<Status(const Copied& more)>;
 

@@ -49,9 +49,42 @@ void LinkBoard::set_paused(bool paused) {
   paused_ = paused;
 }
 
-bool LinkBoard::paused() const {
+void LinkBoard::hold_at(std::optional<mysql::GtidPosition> at) {
   std::lock_guard lock(mutex_);
-  return paused_;
+  held_ = true;
+  hold_at_ = std::move(at);
+}
+
+void LinkBoard::let_go() {
+  std::lock_guard lock(mutex_);
+  held_ = false;
+  hold_at_.reset();
+}
+
+bool LinkBoard::waits(const mysql::GtidPosition& position) const {
+  std::lock_guard lock(mutex_);
+  if (held_) return !hold_at_ || reached(position, *hold_at_);
+  return paused_ || status_.throttled;
+}
+
+void LinkBoard::beat(const mysql::Gtid& gtid, WallTime at) {
+  std::lock_guard lock(mutex_);
+  beats_.push_back({gtid, at});
+  auto passed = [&](const Beat& beat) {
+    auto found = status_.durable.domains.find(beat.gtid.domain);
+    return found != status_.durable.domains.end() && found->second.sequence >= beat.gtid.sequence;
+  };
+  while (beats_.size() > kBeatsMax || (beats_.size() > 1 && passed(beats_[1]))) beats_.pop_front();
+}
+
+Duration LinkBoard::lag_of(const mysql::GtidPosition& position) const {
+  Duration lag = kNever;
+  for (const Beat& beat : beats_) {
+    auto found = position.domains.find(beat.gtid.domain);
+    if (found == position.domains.end() || found->second.sequence < beat.gtid.sequence) break;
+    lag = wall_now() - beat.at;
+  }
+  return lag;
 }
 
 void LinkBoard::set_reversed(bool reversed) {
@@ -132,6 +165,8 @@ LinkStatus LinkBoard::status_locked() const {
   LinkStatus status = status_;
   status.behind = distance(status.applied, status.source);
   if (heartbeat_ != WallTime{}) status.lag = wall_now() - heartbeat_;
+  status.received_lag = {lag_of(status.received), distance(status.received, status.source)};
+  status.durable_lag = {lag_of(status.durable), distance(status.durable, status.source)};
   const Trouble* worst = nullptr;
   for (const Trouble& trouble : trouble_)
     if (trouble.set && (!worst || (trouble.fatal && !worst->fatal))) worst = &trouble;
@@ -153,11 +188,6 @@ LinkStatus LinkBoard::status_locked() const {
 LinkStatus LinkBoard::status() const {
   std::lock_guard lock(mutex_);
   return status_locked();
-}
-
-bool LinkBoard::throttled() const {
-  std::lock_guard lock(mutex_);
-  return status_.throttled;
 }
 
 Status LinkBoard::wait_applied(const mysql::GtidPosition& until, BootTime deadline) const {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <mutex>
+#include <optional>
 
 #include "base/metrics.h"
 #include "replication/driver.h"
@@ -19,7 +21,11 @@ class LinkBoard {
 
   void set_running(bool running);
   void set_paused(bool paused);
-  bool paused() const;
+  // Holds applying at a position, whatever pause says; see StreamDriver::hold.
+  void hold_at(std::optional<mysql::GtidPosition> at);
+  void let_go();
+  // Whether applying waits at `position`.
+  bool waits(const mysql::GtidPosition& position) const;
   void set_reversed(bool reversed);
   void set_connected(Part part, bool connected);
   // `fatal`: trying again does not mend it (it is tried all the same, more slowly).
@@ -27,13 +33,14 @@ class LinkBoard {
   void clear_error(Part part);
   void set_throttle(std::string why);  // empty: none
   void set_source(const mysql::GtidPosition& position);
+  // The source wrote a heartbeat as its transaction `gtid` at `at`.
+  void beat(const mysql::Gtid& gtid, WallTime at);
   void set_semi_sync(SemiSync state, std::uint64_t fallbacks);
   void set_received(const mysql::GtidPosition& received, const mysql::GtidPosition& durable);
   void set_applied(const mysql::GtidPosition& applied);
   void committed(const Batch& batch);
 
   LinkStatus status() const;
-  bool throttled() const;
   // Waits until `until` is applied; kTimeout, or the error that stands in the way.
   Status wait_applied(const mysql::GtidPosition& until, BootTime deadline) const;
 
@@ -62,6 +69,15 @@ class LinkBoard {
   bool connected_[2] = {false, false};
   Trouble trouble_[2];
   WallTime heartbeat_{};
+  struct Beat {
+    mysql::Gtid gtid;
+    WallTime at;
+  };
+  static constexpr std::size_t kBeatsMax = 4096;  // then a lag is that of the oldest, or more
+  std::deque<Beat> beats_;                        // those that `durable` has not reached, and one
+  Duration lag_of(const mysql::GtidPosition& position) const;
+  bool held_ = false;
+  std::optional<mysql::GtidPosition> hold_at_;  // null while held: where it is
   std::optional<Series> series_;
 };
 

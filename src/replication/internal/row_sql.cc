@@ -86,17 +86,20 @@ std::string literal(const mysql::Column& column, const mysql::ColumnSpan& span,
 class Writer {
  public:
   Writer(const RoutedTable& table, const mysql::RowsEvent& event, std::size_t bytes_max,
-         std::vector<Step>& steps)
+         std::vector<Step>& steps, const HandoverOf& handover, bool cascades)
       : table_(table),
         event_(event),
         bytes_max_(bytes_max),
         steps_(steps),
+        handover_(handover),
+        unchecked_(handover && !cascades ? "SET STATEMENT foreign_key_checks=0 FOR " : ""),
         filled_(filled_columns(table)),
         name_(mysql::quote_name(table.route.schema) + "." + mysql::quote_name(table.route.table)),
         shown_(table.route.schema + "." + table.route.table) {}
 
   Status take(const mysql::RowImage& before, const mysql::RowImage* after) {
     ChangeKind kind = event_.kind;
+    if (handover_) return hand_over(before, after);
     bool passed = passes_filter(before);
     if (kind == ChangeKind::kUpdate) {
       bool passes_now = passes_filter(*after);
@@ -111,6 +114,22 @@ class Writer {
     if (inserts_ == 0) return;
     steps_.emplace_back(
         SqlStep{std::exchange(insert_, {}), std::exchange(inserts_, 0u), "INSERT into " + shown_});
+  }
+
+  // `gone` is the row that a change takes away, `come` the one that it makes.
+  Status hand_over(const mysql::RowImage& before, const mysql::RowImage* after) {
+    bool inserts = event_.kind == ChangeKind::kInsert;
+    const mysql::RowImage* gone = inserts || !passes_filter(before) ? nullptr : &before;
+    const mysql::RowImage* come = inserts ? &before : after;
+    if (come && !passes_filter(*come)) come = nullptr;
+    Handover of_gone = gone ? handover_(*gone) : Handover::kSkip;
+    Handover of_come = come ? handover_(*come) : Handover::kSkip;
+    if (of_gone == Handover::kApply && of_come == Handover::kApply) return update(*gone, *come);
+    if (of_gone != Handover::kSkip)
+      if (auto done = erase(*gone, of_gone == Handover::kMerge ? SqlStep::kAnyRows : 1); !done)
+        return done;
+    if (of_come == Handover::kMerge) return merge(*come);
+    return of_come == Handover::kApply ? insert(*come) : Status();
   }
 
  private:
@@ -167,23 +186,48 @@ class Writer {
     return text + " LIMIT 1";
   }
 
-  Status insert(const mysql::RowImage& image) {
-    if (insert_.size() >= bytes_max_) finish();
+  std::string insert_head() const {
+    std::string head = unchecked_ + "INSERT INTO " + name_ + " (";
+    for (std::size_t i = 0; i < filled_.size(); ++i)
+      head += (i ? "," : "") + mysql::quote_name(target(filled_[i]).name);
+    return head + ") VALUES ";
+  }
+
+  Result<std::string> tuple(const mysql::RowImage& image) const {
     std::string row;
     for (const Filled& filled : filled_) {
       auto bound = value(image, filled);
       if (!bound) return fail(std::move(bound.error()));
       row += (row.empty() ? "(" : ",") + *bound;
     }
+    return row + ")";
+  }
+
+  // The row as the image has it, whether it is there or not.
+  Status merge(const mysql::RowImage& image) {
+    finish();
+    auto row = tuple(image);
+    if (!row) return fail(std::move(row.error()));
+    std::string set;
+    for (const Filled& filled : filled_) {
+      std::string column = mysql::quote_name(target(filled).name);
+      set += (set.empty() ? "" : ", ") + column + " = VALUES(" + column + ")";
+    }
+    steps_.emplace_back(SqlStep{insert_head() + *row + " ON DUPLICATE KEY UPDATE " + set,
+                                SqlStep::kAnyRows, "merge into " + shown_});
+    return {};
+  }
+
+  Status insert(const mysql::RowImage& image) {
+    if (insert_.size() >= bytes_max_) finish();
+    auto row = tuple(image);
+    if (!row) return fail(std::move(row.error()));
     if (inserts_++ == 0) {
-      insert_ = "INSERT INTO " + name_ + " (";
-      for (std::size_t i = 0; i < filled_.size(); ++i)
-        insert_ += (i ? "," : "") + mysql::quote_name(target(filled_[i]).name);
-      insert_ += ") VALUES ";
+      insert_ = insert_head();
     } else {
       insert_ += ',';
     }
-    insert_ += row + ")";
+    insert_ += *row;
     return {};
   }
 
@@ -198,15 +242,17 @@ class Writer {
     }
     auto which = where(before);
     if (!which) return fail(std::move(which.error()));
-    steps_.emplace_back(SqlStep{"UPDATE " + name_ + set + *which, 1, "UPDATE of " + shown_});
+    steps_.emplace_back(
+        SqlStep{unchecked_ + "UPDATE " + name_ + set + *which, 1, "UPDATE of " + shown_});
     return {};
   }
 
-  Status erase(const mysql::RowImage& before) {
+  Status erase(const mysql::RowImage& before, std::uint64_t rows = 1) {
     finish();
     auto which = where(before);
     if (!which) return fail(std::move(which.error()));
-    steps_.emplace_back(SqlStep{"DELETE FROM " + name_ + *which, 1, "DELETE from " + shown_});
+    steps_.emplace_back(
+        SqlStep{unchecked_ + "DELETE FROM " + name_ + *which, rows, "DELETE from " + shown_});
     return {};
   }
 
@@ -214,6 +260,8 @@ class Writer {
   const mysql::RowsEvent& event_;
   const std::size_t bytes_max_;
   std::vector<Step>& steps_;
+  const HandoverOf& handover_;
+  const std::string unchecked_;
   const std::vector<Filled> filled_;
   const std::string name_;
   const std::string shown_;
@@ -226,8 +274,8 @@ class Writer {
 Status row_statements(const RoutedTable& table, const mysql::RowsEvent& event,
                       std::string_view rows, std::size_t statement_bytes_max,
                       const std::function<void(const mysql::RowImage&)>& see,
-                      std::vector<Step>& steps) {
-  Writer writer(table, event, statement_bytes_max, steps);
+                      std::vector<Step>& steps, const HandoverOf& handover, bool cascades) {
+  Writer writer(table, event, statement_bytes_max, steps, handover, cascades);
   mysql::RowImages images(table.table, event, rows);
   mysql::RowImage before;
   mysql::RowImage after;

@@ -4,9 +4,10 @@
 
 #include "mysql/bytes.h"
 #include "mysql/row_image.h"
+#include "mysql/value.h"
 #include "replication/internal/keys.h"
+#include "replication/internal/link_state.h"
 #include "replication/internal/replay_event.h"
-#include "replication/internal/row_sql.h"
 
 namespace leeward::replication::internal {
 namespace {
@@ -19,6 +20,17 @@ constexpr Duration kDescribeLimit = 30s;
 bool includes(const mysql::GtidPosition& position, const mysql::Gtid& gtid) {
   auto found = position.domains.find(gtid.domain);
   return found != position.domains.end() && found->second.sequence >= gtid.sequence;
+}
+
+// The primary key of a row as text, in key order, as a seed tells the bounds of its chunks.
+std::vector<std::string> key_text(const RoutedTable& table, const mysql::RowImage& image) {
+  std::vector<std::string> key;
+  for (std::size_t i : table.table.primary_key) {
+    key.emplace_back();
+    if (i < image.columns.size() && !image.columns[i].null)
+      (void)mysql::decode_value(image.columns[i].bytes, table.table.columns[i], key.back());
+  }
+  return key;
 }
 
 }  // namespace
@@ -44,6 +56,9 @@ Result<std::unique_ptr<Scheduler>> Scheduler::start(SchedulerOptions options, Bo
   if (!checkpoint) return fail(std::move(checkpoint.error()));
   scheduler->checkpoint_ = *checkpoint;
   scheduler->position_ = checkpoint->position;
+  // Only statements can tell the rows of one event apart.
+  scheduler->handing_over_ = o.seed && !reached(checkpoint->position, o.seed->until);
+  if (scheduler->handing_over_) scheduler->tables_.set_always_sql(true);
   scheduler->ddl_.emplace(*scheduler->alone_, o.task);
   if (auto known = scheduler->ddl_->recover(checkpoint->position, deadline); !known)
     return fail(std::move(known.error()));
@@ -66,7 +81,7 @@ Outcome Scheduler::failed(Error error) {
 Outcome Scheduler::run(RelayCursor& source) {
   while (!stopping_.load() || open_) {
     if (!pool_->healthy()) return pool_->failure();
-    if (!open_ && options_.hold && options_.hold()) {
+    if (!open_ && options_.hold && options_.hold(position_)) {
       if (Outcome flushed = flush(); !flushed.ok()) return flushed;
       std::this_thread::sleep_for(kHoldFor);
       continue;
@@ -143,6 +158,7 @@ Outcome Scheduler::begin_transaction(RelayCursor& source, const mysql::Event& ev
          fmt::format("source transaction {} is an XA transaction, which a stream does not "
                      "carry; use the native driver",
                      to_string(gtid->gtid))});
+  if (handing_over_ && reached(position_, options_.seed->until)) end_handover();
   if (!skip_) {
     std::string format = replay_format(source.format());
     bool changed = !batch_.format || *batch_.format != format;
@@ -160,6 +176,20 @@ Outcome Scheduler::begin_transaction(RelayCursor& source, const mysql::Event& ev
   has_rows_ = false;
   write_set_.clear();
   return {};
+}
+
+void Scheduler::end_handover() {
+  handing_over_ = false;
+  tables_.set_always_sql(options_.always_sql);
+  options_.logger.info("the first copy is handed over", {{"at", to_string(position_)}});
+}
+
+HandoverOf Scheduler::handover_of(const RoutedTable& table) const {
+  if (!handing_over_ || options_.seed->over(open_->gtid)) return {};
+  return [this, &table](const mysql::RowImage& image) {
+    return options_.seed->handover(table.table.schema, table.table.name, key_text(table, image),
+                                   open_->gtid);
+  };
 }
 
 void Scheduler::begin_batch() {
@@ -210,7 +240,8 @@ Outcome Scheduler::add_rows(const RoutedTable& table, const mysql::RowsEvent& ev
           see(image);
           ++images;
         },
-        batch_.steps);
+        batch_.steps, handover_of(table),
+        handing_over_ && options_.seed->cascades(table.table.schema, table.table.name));
     if (!made) return failed(std::move(made.error()));
     for (std::size_t i = first; i < batch_.steps.size(); ++i)
       batch_.bytes += std::get<SqlStep>(batch_.steps[i]).statement.size();
@@ -261,6 +292,14 @@ Outcome Scheduler::take_query(const mysql::Event& event) {
     return failed(std::move(error));
   }
   if (*action == DdlAction::kSkip) return {};
+  if (handing_over_)
+    for (const ObjectName& object : info.objects)
+      if (options_.seed->concerns(object.schema, object.name))
+        return failed({Code::kRefused,
+                       fmt::format("the definition of {}.{} was changed by source transaction {} "
+                                   "while it was copied; drop the tables of the task at the target "
+                                   "and seed again: `leeward replication start --again`",
+                                   object.schema, object.name, to_string(open_->gtid))});
   if (has_rows_)
     return failed({Code::kRefused, fmt::format("source transaction {} has a statement after rows",
                                                to_string(open_->gtid))});

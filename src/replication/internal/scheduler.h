@@ -22,8 +22,10 @@
 #include "base/log.h"
 #include "replication/internal/apply_pool.h"
 #include "replication/internal/ddl.h"
+#include "replication/internal/row_sql.h"
 #include "replication/internal/write_set.h"
 #include "replication/relay_log.h"
+#include "replication/seed_state.h"
 
 namespace leeward::replication::internal {
 
@@ -42,8 +44,11 @@ struct SchedulerOptions {
   Logger logger;
   // After each commit at the target; on a worker's thread, in order.
   std::function<void(const Batch&)> on_commit;
-  // Asked before each batch; true: wait.
-  std::function<bool()> hold;
+  // Asked before each transaction, with the position that it begins at; true: apply what was begun,
+  // and wait there.
+  std::function<bool(const mysql::GtidPosition&)> hold;
+  // What a seed copied and at which positions; null, or behind us: nothing is handed over any more.
+  std::shared_ptr<const SeedState> seed;
 };
 
 class Scheduler {
@@ -69,6 +74,8 @@ class Scheduler {
   Outcome take_rows(const mysql::Event& event);
   Outcome add_rows(const RoutedTable& table, const mysql::RowsEvent& event, std::string_view rows);
   Outcome take_query(const mysql::Event& event);
+  void end_handover();
+  HandoverOf handover_of(const RoutedTable& table) const;
   Outcome end_transaction(const RelayEvent& event);
   void see_heartbeat(const RoutedTable& table, const mysql::RowsEvent& event);
   void collect_replay();
@@ -96,6 +103,8 @@ class Scheduler {
   BootTime begun_{};              // of batch_
   mysql::GtidPosition position_;  // after the last transaction read
   std::uint64_t next_id_ = 1;
+
+  bool handing_over_ = false;  // rows may be in the seed's copy already
 
   // The transaction being read.
   std::optional<mysql::GtidEvent> open_;

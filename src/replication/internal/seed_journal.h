@@ -26,8 +26,9 @@ struct ChunkRecord {
 struct TableRecord {
   SeedStage stage = SeedStage::kCopying;
   bool integer_key = false;
-  std::string deferred;             // what ALTER TABLE has to do after the rows; empty: nothing
-  std::vector<ChunkRecord> chunks;  // ascending
+  bool cascades = false;
+  std::vector<std::string> deferred;  // what ALTER TABLE has to add after the rows
+  std::vector<ChunkRecord> chunks;    // ascending
 };
 
 using Journal = std::map<std::pair<std::string, std::string>, TableRecord>;  // names at the source
@@ -40,7 +41,8 @@ class SeedJournal {
   Status create(BootTime deadline);
   // Empty when there is no journal.
   Result<Journal> read(BootTime deadline);
-  Status begin_table(const CarriedTable& table, const std::string& deferred, BootTime deadline);
+  Status begin_table(const CarriedTable& table, const std::vector<std::string>& deferred,
+                     BootTime deadline);
   Status set_stage(const CarriedTable& table, SeedStage stage, BootTime deadline);
   Status add_chunk(const CarriedTable& table, const ChunkRecord& chunk, BootTime deadline);
   Status forget_chunks(const CarriedTable& table, BootTime deadline);

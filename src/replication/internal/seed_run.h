@@ -25,6 +25,7 @@ class SeedRun {
   struct Session {
     std::optional<mysql::SqlConnection> source, target;
     bool unlogged = true;
+    bool unique_checks = false;  // as set at the target
   };
   // A table whose chunks have snapshots of their own, or tables that share one.
   struct Unit {
@@ -58,6 +59,8 @@ class SeedRun {
   Status perform(Session& session, const Job& job);
   Status copy_chunk(Session& session, const CarriedTable& table, ChunkRecord& chunk);
   Status copy_group(Session& session, Unit& unit);
+  Status build_indexes(Session& session, const CarriedTable& table,
+                       const std::vector<std::string>& deferred);
   Status finish(Session& session, Unit& unit);
   Status on_copied(const Copied& more, const CarriedTable& table);
   Status wait_for_source();

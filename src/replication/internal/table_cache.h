@@ -76,6 +76,11 @@ class TableCache {
   Status announce(const mysql::Event& event);
   // Null for an id that was not announced.
   std::shared_ptr<const RoutedTable> find(std::uint64_t id) const;
+  // From now on statements only, or row events where they can be; forgets everything.
+  void set_always_sql(bool always) {
+    always_sql_ = always;
+    clear();
+  }
   // Forgets everything: after DDL, or when the source's server was started again.
   void clear() { tables_.clear(); }
 
@@ -89,7 +94,7 @@ class TableCache {
 
   const Mapping& mapping_;
   const DescribeTarget describe_;
-  const bool always_sql_;
+  bool always_sql_;
   std::map<std::uint64_t, Entry> tables_;
 };
 

@@ -18,6 +18,11 @@ struct TableDdl {
   std::vector<std::string> notes;  // what was left out and why, for people
 };
 
+// Of elements as in `deferred`, those that a table's definition does not have. An ALTER TABLE makes
+// all of them or none, but whether an earlier call's was made is only known from the table.
+std::vector<std::string> missing_elements(const std::vector<std::string>& deferred,
+                                          std::string_view show_create);
+
 // `show_create` is the second column of SHOW CREATE TABLE, one element a line as MariaDB writes it.
 // `keep_foreign_keys`: false when tables are renamed, because they would name the old ones.
 // kCorrupt for a text of another form.

@@ -214,7 +214,7 @@ Outcome ApplySession::run_sql(const SqlStep& step) {
       std::from_chars(text.data(), text.data() + text.size(), affected);
     }
   }
-  if (affected == step.rows) return {};
+  if (affected == step.rows || step.rows == SqlStep::kAnyRows) return {};
   return {
       Trouble::kRejected,
       Error{Code::kConflict,
