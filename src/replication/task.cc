@@ -377,8 +377,8 @@ Table<Draft> task_table() {
       "How often the row is written at the source by which lag is measured.");
   t.text(
       "state_dir", [](Draft & d) -> auto& { return d.task.state_dir; }, config::kAnyText,
-      "Directory for the relay log, the history and the control token; without it, state/TASK "
-      "beside this file.");
+      "Directory for the relay log, the control token and whether the task is paused; without it, "
+      "state/TASK beside this file.");
   t.integer(
       "control_port", [](Draft & d) -> auto& { return d.task.control_port; }, {0, 65535},
       "Port on 127.0.0.1 for status, pause and metrics; 0: any that is free.");

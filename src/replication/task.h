@@ -86,7 +86,7 @@ struct Task {
   ConflictSettings conflicts;
   VerifySettings verify;
   std::string directory;           // of the file, absolute; relative names in it count from here
-  std::string state_dir;           // absolute; relay log, history, control token
+  std::string state_dir;           // absolute; relay log, control token, pause
   std::uint16_t control_port = 0;  // on 127.0.0.1; 0: any free one
   Duration heartbeat = 250ms;      // the row that lag is measured by; written at the source
 };
