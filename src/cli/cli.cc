@@ -74,6 +74,9 @@ struct Arguments {
   std::string replicate_format = "auto";
   RejoinOptions rejoin;
   std::uint64_t lag_samples = 60;
+  EdgeOptions edge;
+  bool purge_prefix = false, purge_key = false, purge_all = false;
+  SpeedOptions speed;
   std::string validate_file;
   std::string maintenance;
   bool check = false;
@@ -90,7 +93,11 @@ CLI::App* add(CLI::App& app, Arguments& a, const std::string& name, const std::s
   CLI::App* sub = app.add_subcommand(name, description);
   sub->fallthrough();  // the global options may stand after the command too
   sub->footer(footer(examples));
-  if (command) sub->callback([&a, command = std::move(command)] { a.command = command; });
+  // CLI11 calls a command's callback after those of the commands below it.
+  if (command)
+    sub->callback([&a, sub, command = std::move(command)] {
+      if (sub->get_subcommands().empty()) a.command = command;
+    });
   return sub;
 }
 
@@ -107,8 +114,9 @@ LogLevel log_level(const Arguments& a) {
                                   : LogLevel::kInfo;
 }
 
-void add_role(CLI::App& app, Arguments& a, const std::string& name, const std::string& description,
-              const std::function<int(const RoleOptions&)>& role) {
+CLI::App* add_role(CLI::App& app, Arguments& a, const std::string& name,
+                   const std::string& description,
+                   const std::function<int(const RoleOptions&)>& role) {
   CLI::App* sub =
       add(app, a, name, description,
           fmt::format("  leeward {} --site gcp\n  leeward {} --site gcp --config "
@@ -128,6 +136,75 @@ void add_role(CLI::App& app, Arguments& a, const std::string& name, const std::s
   add_log_level(sub, a);
   sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
       ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  return sub;
+}
+
+void add_edge_commands(CLI::App& edge, Arguments& a) {
+  CLI::App* top = add(edge, a, "top",
+                      "Shows what each edge does now, route by route and origin by origin: rates, "
+                      "latencies, how much the cache answers.",
+                      "  leeward edge top\n  leeward edge top --once",
+                      [&a](Io& io) { return edge_top(a.globals, a.edge, io); });
+  top->add_flag("--once", a.edge.once, "Totals since the start, once");
+  CLI::App* explain =
+      add(edge, a, "explain",
+          "Says what each edge would do with a GET of a URL now: route, cache, origins, and why.",
+          "  leeward edge explain http://www.shop.test/static/shop.css",
+          [&a](Io& io) { return edge_explain(a.globals, a.edge, io); });
+  explain->add_option("url", a.edge.urls, "http://HOST/PATH")->required()->expected(1);
+  CLI::App* purge = add(
+      edge, a, "purge",
+      "Takes what is cached out of force on every edge before it returns: by URL, or with "
+      "--prefix by the beginning of URLs, with --key by surrogate key (Surrogate-Key, Cache-Tag).",
+      "  leeward edge purge http://www.shop.test/static/shop.css\n"
+      "  leeward edge purge --prefix www.shop.test/static/ --soft\n"
+      "  leeward edge purge --key product-42",
+      [&a](Io& io) {
+        a.edge.kind = a.purge_all      ? "all"
+                      : a.purge_prefix ? "prefix"
+                      : a.purge_key    ? "key"
+                                       : "url";
+        return edge_purge(a.globals, a.edge, io);
+      });
+  purge->add_option("what", a.edge.urls, "URLs, prefixes or keys; - reads them from stdin");
+  auto* prefix = purge->add_flag("--prefix", a.purge_prefix, "Everything that begins like this");
+  auto* key = purge->add_flag("--key", a.purge_key, "Everything with this surrogate key");
+  purge->add_flag("--all", a.purge_all, "Everything")->excludes(prefix)->excludes(key);
+  prefix->excludes(key);
+  purge->add_flag("--soft", a.edge.soft,
+                  "Stale instead of gone: validated at the next request, served if that fails");
+  CLI::App* warm = add(
+      edge, a, "warm",
+      "Has the edge of a site ask for URLs, so that its cache holds them before clients come: "
+      "those named, or with --from those that another site's cache uses most.",
+      "  leeward edge warm --site aws --from gcp\n"
+      "  leeward edge warm --site aws http://www.shop.test/ http://www.shop.test/static/shop.css",
+      [&a](Io& io) { return edge_warm(a.globals, a.edge, io); });
+  warm->add_option("url", a.edge.urls, "http://HOST/PATH; - reads them from stdin");
+  warm->add_option("--from", a.edge.from, "The site whose cache is the model");
+  warm->add_option("--count", a.edge.count, "At most so many URLs from there")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  for (CLI::App* sub : {top, explain, purge})
+    sub->add_option("--site", a.edge.site, "Only the edge of this site");
+  warm->add_option("--site", a.edge.site, "The edge to warm")->required();
+}
+
+void add_speed(CLI::App& app, Arguments& a) {
+  CLI::App* sub = add(app, a, "speed",
+                      "Compares how long pages take straight from their origin and through the "
+                      "edge, as a table and a plot.",
+                      "  leeward speed http://10.77.1.1:8080/ --edge 10.77.1.1:80\n"
+                      "  leeward speed http://www.shop.test/ --direct 10.77.1.1:8080 -n 100",
+                      [&a](Io& io) { return speed(a.globals, a.speed, io); });
+  sub->add_option("url", a.speed.urls, "http://HOST[:PORT]/PATH")->required();
+  sub->add_option("--edge", a.speed.edge,
+                  "HOST:PORT of the edge; default: that of the primary site");
+  sub->add_option("--direct", a.speed.direct,
+                  "HOST:PORT of the origin; default: what the URL says");
+  sub->add_option("-n,--count", a.speed.count, "Requests each way, in turn")
+      ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
 }
 
@@ -150,11 +227,15 @@ void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
            "Runs the name server of a site: it answers for the configured zone and sends clients "
            "to the active site, also while the control node is away.",
            roles.dns);
-  add_role(app, a, "edge",
-           "Runs the edge of a workload site: the HTTP proxy that balances over the origins of both "
-           "sites and fails over between them inside a request. SIGHUP reads the configuration again, "
-           "SIGTERM lets requests under way end.",
-           roles.edge);
+  CLI::App* edge = add_role(
+      app, a, "edge",
+      "Runs the edge of a workload site: the HTTP proxy and cache that balances over the origins of "
+      "both sites and fails over between them inside a request. SIGHUP reads the configuration "
+      "again, SIGTERM lets requests under way end. With a command below it asks the running edges "
+      "instead.",
+      roles.edge);
+  edge->get_option("--site")->required(false);  // the role says what is missing
+  add_edge_commands(*edge, a);
 }
 
 void add_file_commands(CLI::App& app, Arguments& a) {
@@ -523,6 +604,7 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_ledger(app, a);
   add_replication(app, a, roles);
   add_db(app, a);
+  add_speed(app, a);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "model/edge.h"
+
 namespace leeward::config {
 namespace {
 

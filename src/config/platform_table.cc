@@ -473,8 +473,9 @@ Table<Platform> make_platform_table() {
             "How every site watches the service on the workload sites.")
       .required();
   t.section("failover", &Platform::failover, failover_table(), "When and how the writer moves.");
-  t.section("edge", [](Platform & p) -> auto& { return p.edge.emplace(); }, edge_table(),
-            "The HTTP proxy of each workload site. Without this section there is none.");
+  t.section(
+      "edge", [](Platform & p) -> auto& { return *(p.edge = std::make_shared<EdgeSpec>()); },
+      edge_table(), "The HTTP proxy of each workload site. Without this section there is none.");
   return t;
 }
 

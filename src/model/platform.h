@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/time.h"
-#include "model/edge.h"
 #include "model/ids.h"
 #include "model/lease.h"
 
@@ -157,6 +157,8 @@ struct ControlSpec {
   Endpoint listen{"127.0.0.1", 7400};
 };
 
+struct EdgeSpec;  // model/edge.h
+
 struct Platform {
   std::string name;
   std::string directory;  // of the configuration file; relative paths start here
@@ -173,7 +175,7 @@ struct Platform {
   DnsZone dns;
   ProbePolicy probes;
   FailoverPolicy failover;
-  std::optional<EdgeSpec> edge;  // none: no edge
+  std::shared_ptr<EdgeSpec> edge;  // null: no edge; not changed once the file is read
 
   const Site& site(SiteId id) const { return sites[id.value]; }
   std::optional<SiteId> find_site(std::string_view name) const;
