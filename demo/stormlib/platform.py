@@ -87,7 +87,7 @@ class Platform:
 
     def _require_free_ports(self):
         for site, address in self.layout.addresses.items():
-            for port in (layouts.WEB_PORT, layouts.DATABASE_PORT, layouts.CONTROL_PORT):
+            for port in (layouts.EDGE_PORT, layouts.WEB_PORT, layouts.DATABASE_PORT, layouts.CONTROL_PORT):
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     try:

@@ -77,16 +77,26 @@ def _judge_inside(storm):
 
 
 def database_freeze(storm, **_):
-    """The primary's database stops answering without dying, and wakes up after the failover."""
-    storm.timeline.heading("The storm: the database of gcp freezes")
-    storm.strike("mariadbd of gcp frozen (SIGSTOP)", "gcp")
-    storm.platform.signal_server("gcp", "mariadbd", signal.SIGSTOP)
+    """The primary's database stops answering without dying, and wakes up after the failover. Some
+    customers keep the address that they resolved before: the edge there must serve them."""
+    p = storm.platform
+    pinned = clients.Customers(storm.journal, lambda: p.layout.addresses["gcp"], place="pinned",
+                               workers=4, orders_per_second=10.0, pages_per_second=0)
     try:
-        storm.tell_takeover("aws")
-        storm.require_orders(40, 20.0)
-        storm.measure_failover("gcp")
+        storm.require_orders(5, 10.0, place="pinned")
+        storm.timeline.heading("The storm: the database of gcp freezes")
+        storm.strike("mariadbd of gcp frozen (SIGSTOP)", "gcp")
+        p.signal_server("gcp", "mariadbd", signal.SIGSTOP)
+        try:
+            storm.tell_takeover("aws")
+            storm.require_orders(40, 20.0)
+            storm.measure_failover("gcp")
+            storm.require_orders(20, 20.0, place="pinned")
+            storm.measure_pinned()
+        finally:
+            p.signal_server("gcp", "mariadbd", signal.SIGCONT)
     finally:
-        storm.platform.signal_server("gcp", "mariadbd", signal.SIGCONT)
+        pinned.stop()
     storm.timeline.heading("The frozen database wakes up")
     _return_to_gcp(storm)
 
@@ -166,7 +176,7 @@ def role_kill_loop(storm, rounds=1, **_):
     started = time.monotonic()
     for _round in range(rounds):
         for site in layouts.SITES:
-            for role in ("dns", "agent", "control"):
+            for role in ("dns", "edge", "agent", "control"):
                 if processes.role(p.layout.run_id, site, role):
                     longest = max(longest, _kill_role(storm, site, role))
     storm.report.set("rto_seconds", longest, "the longest pause after any of the kills")
