@@ -123,7 +123,7 @@ class EdgeOfTwoSites : public ::testing::Test {
                                   {.name = "b", .address = there_.address(), .site = kThere}},
                       .policy = {},
                       .sticky_cookie = ""}};
-    config.routes = {{.name = "all", .host = "", .path = "/", .group = 0}};
+    config.routes = {{.name = "all", .host = "", .path = "/", .group = 0, .cache = nullptr}};
     config.parking = parking;
     EdgeOptions options;
     options.threads = 1;
