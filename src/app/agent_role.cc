@@ -97,6 +97,8 @@ control::AgentConfig AgentNode::config_of(const Context& context) {
   for (SiteId site : context.platform.workload_sites())
     if (site != context.self) config.peers.push_back(site);
   config.lease = context.platform.lease;
+  if (const Database* database = context.platform.find_database(Engine::kMariadb))
+    config.lossless = database->replication.mode == ReplicationMode::kLossless;
   config.drain_patience = context.platform.failover.drain_timeout / 2;
   return config;
 }

@@ -24,12 +24,16 @@ void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
 void AgentCore::on_record(Now now, const ServiceRecord& record, AgentEffects& out) {
   // An older record (a late or duplicated answer) must not turn anything back.
   bool older = record.intent.epoch < memory_.intent.epoch ||
-               (record.intent.epoch == memory_.intent.epoch && record.version < record_version_);
+               (record.intent.epoch == memory_.intent.epoch &&
+                (record.version < record_version_ ||
+                 record.protection.number < memory_.protection.number));
   if (!LEEWARD_GUARD("no-older-record", !older)) return;
   record_version_ = record.version;
   contacted_ = true;
   last_contact_ = now.boot;
   memory_.intent = record.intent;
+  if (!(memory_.protection == record.protection)) protection_looks_ = 0;
+  memory_.protection = record.protection;
   memory_.active = record.active;
   memory_.active_epoch = record.active_epoch;
   memory_.highest = std::max(memory_.highest, record.intent.epoch);
@@ -159,6 +163,7 @@ void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects&
   database_ = status;
   database_seen_ = now.boot;
   database_fresh_ = true;
+  ++protection_looks_;
   converge(now, out);
 }
 
@@ -204,8 +209,16 @@ bool AgentCore::may_acquire(Now now) const {
   if (!LEEWARD_GUARD("promise-binds", now.boot >= memory_.promise_until)) return false;
   if (memory_.held == intent.epoch) return true;  // we were the writer: the database is ours
   if (!database_usable(now) || (database_op_ && database_op_->op == DatabaseOp::kFollow)) return false;
+  bool all_there = memory_.intent.link == 0 || database_.link == memory_.intent.link;
+  if (!all_there) return false;  // asked again by the promotion itself
   return LEEWARD_GUARD("catch-up-first",
                        std::max(database_.applied, database_.written) >= intent.required);
+}
+
+bool AgentCore::may_acknowledge_alone() const {
+  if (!config_.lossless) return true;
+  const Protection& p = memory_.protection;
+  return p.epoch == held_ && LEEWARD_GUARD("alone-by-record-only", p.state == ProtectionState::kOff);
 }
 
 bool AgentCore::may_hold_by_promise() const {
@@ -265,10 +278,15 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
     // A database is writable under the lease only after its promotion at this epoch (a site without
     // the lease fences first); the epoch in the data is asked all the same, it is the proof.
     bool promoted = database_.epoch == held_ && !database_.read_only && database_usable(now) &&
-                    !database_op_;
+                    !database_op_ && (database_.strict || may_acknowledge_alone());
     bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_;
+    // A server that came back with its own settings acknowledges what nobody has a copy of.
+    bool careless = config_.lossless && memory_.protection.state == ProtectionState::kOn &&
+                    database_usable(now) && !database_.strict;
+    if (careless) return hold;
     // A status that comes late must not close a gateway that is open: the database itself answers.
-    if (promoted || (was_open && !database_op_))
+    bool reopening = database_op_ && database_op_->op != DatabaseOp::kProtect;
+    if (promoted || (was_open && !reopening))
       return {GatewayMode::kLocal, held_, deadline_, kNoSite};
     return hold;
   }
@@ -306,8 +324,12 @@ std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
     return std::nullopt;
   }
   if (lease) {
+    bool alone = may_acknowledge_alone();
     if (database_.read_only || database_.epoch != held_)
-      return StartDatabase{DatabaseOp::kPromote, held_, kNoSite, {}};
+      return StartDatabase{DatabaseOp::kPromote, held_,  kNoSite, {},
+                           alone, database_.epoch != held_ ? intent.link : 0};
+    if (config_.lossless && database_.strict == alone)
+      return StartDatabase{DatabaseOp::kProtect, held_, kNoSite, {}, alone, 0};
     return std::nullopt;
   }
   if (!LEEWARD_GUARD("fence-without-lease", database_.read_only))
@@ -367,6 +389,11 @@ AgentReport AgentCore::report(Now now) {
   r.drained_position = drained_position_;
   r.rejoining = database_op_ && database_op_->op == DatabaseOp::kFollow;
   r.database = database_;
+  // A look that ended after the protection was learned may have begun before; the next one did not.
+  // An operation under way, or one of an earlier life still on its way, may change what was seen.
+  bool settled = protection_looks_ >= 2 && database_fresh_ && !database_op_ &&
+                 now.boot - looks_since_ >= config_.looks_settle;
+  r.protection = settled ? memory_.protection.number : 0;
   r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.look_fresh;
   if (r.database.heartbeat_age != kNever)
     r.database.heartbeat_age += now.boot - database_seen_;

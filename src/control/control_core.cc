@@ -18,6 +18,12 @@ ControlConfig control_config(const Platform& platform) {
   c.report_stale = std::max<Duration>(2500ms, 2 * platform.probes.interval);
   c.heartbeat_fresh = std::max<Duration>(1500ms, 4 * platform.heartbeat);
   c.prepare_timeout = platform.failover.catch_up_timeout;
+  if (const Database* database = platform.find_database(Engine::kMariadb)) {
+    const ReplicationPolicy& replication = database->replication;
+    c.lossless = replication.mode == ReplicationMode::kLossless;
+    if (replication.on_standby_loss == StandbyLoss::kDegrade)
+      c.degrade_after = replication.degrade_after;
+  }
   return c;
 }
 
@@ -189,6 +195,9 @@ void ControlCore::note_report_changes(const AgentReport& before, const AgentRepo
     note(after.by_promise ? NoteKind::kPromiseOn : NoteKind::kPromiseOff, site, after.lease_epoch);
   if (!before.rejoining && after.rejoining) note(NoteKind::kRejoinStarted, site);
   if (before.rejoining && !after.rejoining && after.problem.empty()) note(NoteKind::kRejoined, site);
+  if (before.database.alone < after.database.alone && after.writing_epoch.value != 0)
+    note(NoteKind::kAcknowledgedAlone, site, after.writing_epoch, kNoSite,
+         static_cast<std::int64_t>(after.database.alone - before.database.alone));
   if (before.ledger_open < after.ledger_open)
     note(NoteKind::kLedger, site, {}, kNoSite, after.ledger_open);
 }
@@ -355,7 +364,8 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
     r.why_not.push_back("there is no other site");
     return r;
   }
-  r.estimated_loss = estimated_loss(now, to, r.loss_known);
+  r.estimated_loss = protects(now, to) ? Duration{} : estimated_loss(now, to, r.loss_known);
+  r.loss_known |= protects(now, to);
   data_reasons(now, to, r.why_not);
   if (!LEEWARD_GUARD("rpo-gate", r.loss_known && r.estimated_loss <= config_.failover.rpo))
     r.why_not.push_back(
@@ -389,6 +399,7 @@ void ControlCore::decide(Now now, ControlEffects& out) {
     } else {
       follow_writer(now, out);
       if (!saving_) decide_failover(now, out);
+      if (!saving_) steer_protection(now, out);
     }
   }
   flush_notes(out);
@@ -407,7 +418,7 @@ void ControlCore::decide_bootstrap(Now now, ControlEffects& out) {
     if (standing(site) > standing(writer)) writer = site;
   }
   ServiceRecord r = next_record();
-  r.intent = Intent{writer, next_epoch(), {}, {}};
+  move_intent(now, r, writer);
   r.active = writer;
   start_plan(now, r, PlanKind::kBootstrap, writer, PlanStep::kTransfer, "first start", true);
   save(std::move(r), out);
@@ -444,7 +455,7 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
   Readiness ready = readiness(now, to);
   if (ready.why_not.empty()) {
     ServiceRecord r = next_record();
-    r.intent = Intent{to, next_epoch(), {}, {}};
+    move_intent(now, r, to);
     r.blocked = true;
     r.proposal.reset();
     start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer, "quorum says the writer is down",
@@ -480,6 +491,18 @@ bool ControlCore::drains(Now now, const Plan& plan) const {
   const AgentReport& writer = agents_[plan.from.value].report;
   return record_.intent.drain == plan.id && fresh_agent(now, plan.from) &&
          writer.database.reachable && writer.lease_epoch == record_.intent.epoch;
+}
+
+// The only place where the writer changes. Whether everything acknowledged is at the new one is said
+// here, once and for good; it begins alone, because nothing follows it yet.
+void ControlCore::move_intent(Now now, ServiceRecord& r, SiteId to, Position required) {
+  Intent next{to, next_epoch(), {}, required};
+  if (record_.intent.writer != kNoSite && protects(now, to)) {
+    next.complete = true;
+    next.link = record_.protection.link;
+  }
+  r.intent = next;
+  change_protection(r, ProtectionState::kOff);
 }
 
 void ControlCore::advance_plan(Now now, ControlEffects& out) {
@@ -532,7 +555,7 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
       const AgentReport& to = agents_[plan.to.value].report;
       if (fresh_agent(now, plan.to) &&
           LEEWARD_GUARD("catch-up-first", to.database.applied >= plan.drained)) {
-        r.intent = Intent{plan.to, next_epoch(), {}, plan.drained};
+        move_intent(now, r, plan.to, plan.drained);
         enter_step(now, r, PlanStep::kTransfer);
         save(std::move(r), out);
       } else if (in_step >= config_.failover.catch_up_timeout) {
@@ -562,12 +585,21 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
       bool untouched = lease_.epoch < intent.epoch && !saving_lease_;
       bool back = fresh_agent(now, plan.from) && agents_[plan.from.value].report.database.reachable;
       if (untouched && back) {
-        r.intent = Intent{plan.from, next_epoch(), {}, {}};
+        move_intent(now, r, plan.from);
         abort_plan(now, r, "the target did not take over in time");
         return save(std::move(r), out);
       }
       if (lease_.epoch == intent.epoch) {  // it took the lease and went away: a matter for decide_failover
         abort_plan(now, r, "the target took the lease but did not open");
+        return save(std::move(r), out);
+      }
+      // The plan stays, and is undone should the old writer come back.
+      bool dropped = intent.link != 0 && fresh_agent(now, plan.to) && to.database.reachable &&
+                     to.database.link != intent.link;
+      if (dropped && !record_.proposal) {
+        std::string why = "its server restarted before it had applied all that it had received";
+        r.proposal = Proposal{plan.from, plan.to, why};
+        note(NoteKind::kProposal, plan.from, {}, plan.to, 0, why);
         return save(std::move(r), out);
       }
       return;
@@ -604,6 +636,19 @@ void ControlCore::on_operator(Now now, const OperatorRequest& q, ControlEffects&
                                ? "maintenance is on: no automatic failover"
                                : "maintenance is off");
     }
+    case OperatorRequest::Kind::kUnprotect: {
+      if (!config_.lossless || record_.protection.state == ProtectionState::kOff)
+        return refuse(q, out, Code::kRefused, "commits do not wait for the standby");
+      if (standby_acknowledges(now))
+        return refuse(q, out, Code::kRefused,
+                      "the standby acknowledges: there is nothing that commits would wait for");
+      ServiceRecord r = next_record();
+      change_protection(r, ProtectionState::kOff);
+      note(NoteKind::kUnprotected, r.intent.writer, r.intent.epoch, r.protection.standby, 0,
+           "asked for by an operator");
+      save(std::move(r), out);
+      return reply(q, out, "commits no longer wait for the standby, until it streams again");
+    }
     case OperatorRequest::Kind::kFailover:
     case OperatorRequest::Kind::kSwitchover:
     case OperatorRequest::Kind::kFailback:
@@ -627,7 +672,12 @@ void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffect
                               name(record_.plan->kind), name(record_.plan->step)));
   if (std::find(config_.workloads.begin(), config_.workloads.end(), to) == config_.workloads.end())
     return refuse(q, out, Code::kInvalid, "the target site runs no workload");
-  if (to == writer) return refuse(q, out, Code::kRefused, "the target site is the writer already");
+  // A writer that was to take over with what it had received, and lost that before it opened, can
+  // only be started by someone who accepts the loss.
+  bool never_opened = record_.active_epoch < record_.intent.epoch && record_.intent.link != 0 &&
+                      q.kind == OperatorRequest::Kind::kFailover && q.accept_loss;
+  if (to == writer && !never_opened)
+    return refuse(q, out, Code::kRefused, "the target site is the writer already");
   std::vector<std::string> why;
   data_reasons(now, to, why);
   ServiceRecord r = next_record();
@@ -638,6 +688,10 @@ void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffect
   } else {
     bool known = false;
     Duration loss = estimated_loss(now, to, known);
+    if (protects(now, to)) {
+      loss = Duration{};
+      known = true;
+    }
     if (verdict(now, writer) == Health::kUp && !q.accept_loss)
       return refuse(q, out, Code::kRefused,
                     "the writer is healthy: use switchover, which loses nothing "
@@ -654,7 +708,7 @@ void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffect
       return refuse(q, out, Code::kRefused,
                     "an automatic failover happened within the block window; --override-block "
                     "overrides");
-    r.intent = Intent{to, next_epoch(), {}, {}};
+    move_intent(now, r, to);
     start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer, q.reason, false);
     r.plan->accept_loss = q.accept_loss;
     r.plan->estimated_loss = known ? loss : Duration{};

@@ -17,6 +17,11 @@ std::string_view name(GatewayMode m) {
   return kNames[static_cast<std::size_t>(m)];
 }
 
+std::string_view name(ProtectionState s) {
+  constexpr std::string_view kNames[] = {"off", "arming", "on"};
+  return kNames[static_cast<std::size_t>(s)];
+}
+
 std::string_view name(PlanKind k) {
   constexpr std::string_view kNames[] = {"bootstrap", "failover", "switchover", "failback"};
   return kNames[static_cast<std::size_t>(k)];

@@ -37,6 +37,7 @@ enum class Kind : std::uint8_t {
   kClientWrite,
   kPeerWrite,
   kCommit,
+  kAwaitCopy,
   kAck,
   kAckWritten,
   kDnsPoll,
@@ -84,6 +85,15 @@ enum class Fault : std::uint8_t {
   kSiteDies,
   kSiteIsLost,  // and does not come back
   kCount,
+};
+
+// What a database operation is to do; in an event's body.
+struct Operation {
+  Epoch epoch;
+  int source = -1;
+  bool alone = true;
+  std::uint64_t link = 0;
+  TrueTime until = 0;  // kProtect: later it does nothing
 };
 
 // Whom a fault hits, found when it happens.
@@ -159,11 +169,13 @@ class World {
   void restart_control();
 
   DatabaseStatus database_status(int site);
-  void execute(int site, control::DatabaseOp op, Epoch epoch, int source, std::uint64_t request,
+  void execute(int site, control::DatabaseOp op, const Operation& how, std::uint64_t request,
                std::uint32_t life);
   void done(int site, std::uint64_t request, std::uint32_t life, bool ok, Position position);
   bool follow(int site, int source, Epoch epoch);
   void replicate(int site);
+  void receive_and_apply(int site, bool reachable);
+  void await_copy(Event& e);
 
   bool service_answers(int site) const;
   void probe(int vantage);
