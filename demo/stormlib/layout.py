@@ -41,6 +41,7 @@ class Layout:
     namespaces: bool
     dns_port: int
     run_id: str
+    replication_mode: str = "async"
 
     @property
     def config(self):
@@ -85,6 +86,7 @@ def write(layout, python="/usr/bin/python3"):
     layout.config.write_text(template.substitute(
         gcp=layout.addresses["gcp"], aws=layout.addresses["aws"],
         witness=layout.addresses["witness"],
+        replication_mode=layout.replication_mode,
         demo=DEMO, run=layout.directory, python=python, dns_port=layout.dns_port,
         gateway="127.0.0.1" if layout.namespaces else "{address}",
         app="127.0.0.1" if layout.namespaces else "{address}",

@@ -1,5 +1,6 @@
 """A whole Leeward platform of three sites on this machine: started, asked, hurt and always removed."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -28,7 +29,8 @@ class Platform:
     layout that thread, and those it starts, stand in the client's namespace inside the block.
     """
 
-    def __init__(self, directory, network="auto", say=lambda text: None):
+    def __init__(self, directory, network="auto", say=lambda text: None,
+                 replication_mode="async"):
         if network == "auto":
             network = "namespaces" if namespaces.usable() else "loopback"
         self._say = say
@@ -36,7 +38,8 @@ class Platform:
         run_id = f"{self._owner}-{secrets.token_hex(4)}"
         directory = pathlib.Path(directory).resolve()
         make = layouts.in_namespaces if network == "namespaces" else layouts.on_loopback
-        self.layout = make(directory, run_id)
+        self.layout = dataclasses.replace(make(directory, run_id),
+                                          replication_mode=replication_mode)
         self.net = None
         self._started = {}
         self._janitor = None

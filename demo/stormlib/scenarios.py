@@ -200,8 +200,39 @@ def _return_to_gcp(storm):
     storm.settle_accounts("gcp", storm.fault_at)
 
 
+def lossless(storm, **_):
+    """Lossless mode: the primary site dies under load; no acknowledged order may be missing."""
+    storm.platform.wait_until(lambda status: status["protection"]["state"] == "on", 30,
+                              "the record to say that commits are protected")
+    storm.require_orders(20, 15.0)
+    storm.timeline.heading("The storm: gcp is lost")
+    storm.strike("every process of gcp killed, its network gone", "gcp")
+    storm.platform.kill("gcp")
+    storm.tell_takeover("aws")
+    storm.require_orders(40, 20.0)
+    storm.measure_failover("gcp")
+    if not storm.platform.status()["plan"]["automatic"]:
+        storm.report.complain("the failover was not automatic although commits were protected")
+    storm.timeline.heading("gcp comes back")
+    storm.platform.revive("gcp")
+    storm.wait_rejoined("aws")
+    storm.platform.wait_until(lambda status: status["protection"]["state"] == "on", 30,
+                              "commits to be protected again")
+    entries = [entry for site in layouts.WORKLOAD_SITES for entry in storm.platform.ledger(site)]
+    lost = [entry["id"] for entry in entries if entry["state"] != "unacknowledged"]
+    storm.report.detail["never_acknowledged"] = len(entries) - len(lost)
+    if lost:
+        storm.report.complain(f"the ledger is not empty in lossless mode: {lost[:5]}")
+    storm.switch_back()
+    acknowledged = storm.settle_accounts("gcp", storm.fault_at)
+    missing = acknowledged - storm.platform.order_ids("gcp")
+    if missing:
+        storm.report.complain(f"acknowledged orders are missing: {sorted(missing)[:5]}")
+
+
 ALL = {
     "site-kill": site_kill,
+    "lossless": lossless,
     "partition": partition,
     "database-freeze": database_freeze,
     "control-kill": control_kill,

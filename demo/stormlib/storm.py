@@ -17,7 +17,8 @@ class Storm:
     def __init__(self, scenario, directory, network="auto", timeline=None):
         self.timeline = timeline or timelines.Timeline()
         self.report = reports.Report(scenario)
-        self.platform = platforms.Platform(directory, network)
+        mode = "lossless" if scenario == "lossless" else "async"
+        self.platform = platforms.Platform(directory, network, replication_mode=mode)
         self.fault_at = None
         self._stack = contextlib.ExitStack()
 

@@ -14,7 +14,7 @@ constexpr Duration kAccountsEvery = 5s;
 constexpr Duration kApplyTimeout = 10s;
 
 std::string_view name(control::DatabaseOp op) {
-  constexpr std::string_view kNames[] = {"fence", "promote", "follow"};
+  constexpr std::string_view kNames[] = {"fence", "promote", "follow", "protect"};
   return kNames[static_cast<std::size_t>(op)];
 }
 
@@ -68,6 +68,7 @@ Status AgentDatabases::open() {
   options.site = context_.self;
   options.site_name = [&platform](SiteId site) { return platform.site(site).name; };
   for (const auto& [site, node] : spec.sites) options.peers[site] = node.address;
+  options.replication = spec.replication;
   options.state_dir = context_.state;
   options.logger = logger_;
   mariadb_.emplace(std::move(options));
@@ -306,7 +307,15 @@ AgentDatabases::OpResult AgentDatabases::run_op(const control::StartDatabase& op
           break;
         }
       }
-      keep(mariadb_->promote(op.epoch, kApplyTimeout));
+      keep(mariadb_->promote(op.epoch, kApplyTimeout, {op.alone, op.link}));
+      break;
+    }
+    case control::DatabaseOp::kProtect: {
+      auto done = mariadb_->protect(op.alone);
+      keep(done ? Result<Position>(Position{}) : fail(done.error()));
+      if (done)
+        logger_.info(op.alone ? "commits are acknowledged without a copy at the standby"
+                              : "commits wait for a copy at the standby");
       break;
     }
     case control::DatabaseOp::kFollow:
@@ -336,6 +345,7 @@ void AgentDatabases::follow(const control::StartDatabase& op, OpResult& result) 
   constexpr std::string_view kKinds[] = {"streaming", "rewound", "reseeded"};
   logger_.info("is a standby", {{"how", kKinds[static_cast<int>(outcome->kind)]},
                                 {"ledger_entries", outcome->ledger_entries},
+                                {"never_acknowledged", outcome->unacknowledged},
                                 {"why_reseeded", outcome->why_reseeded}});
 }
 

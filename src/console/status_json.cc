@@ -92,6 +92,7 @@ std::string status_json(const Platform& platform, const control::ControlCore& co
   json["replication"] = replication_json(platform, core, standby);
   json["failover"] = failover_json(platform, core.readiness(now, standby));
   json["proposal"] = nullptr;
+  json["protection"] = encode_json(platform, record.protection);
   if (record.proposal)
     json["proposal"] = {{"from", site_name(platform, record.proposal->from)},
                         {"to", site_name(platform, record.proposal->to)},

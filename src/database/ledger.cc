@@ -22,7 +22,7 @@ using nlohmann::json;
 
 constexpr std::string_view kSuffix = ".json";
 constexpr LedgerState kStates[] = {LedgerState::kOpen, LedgerState::kReplayed,
-                                   LedgerState::kDiscarded};
+                                   LedgerState::kDiscarded, LedgerState::kUnacknowledged};
 constexpr LedgerOperation kOperations[] = {LedgerOperation::kInsert, LedgerOperation::kUpdate,
                                            LedgerOperation::kDelete, LedgerOperation::kDdl};
 
@@ -121,6 +121,8 @@ std::string_view name(LedgerState state) {
       return "replayed";
     case LedgerState::kDiscarded:
       return "discarded";
+    case LedgerState::kUnacknowledged:
+      return "unacknowledged";
   }
   return "open";
 }

@@ -25,8 +25,13 @@
 
 namespace leeward::database {
 
-enum class LedgerState : std::uint8_t { kOpen, kReplayed, kDiscarded };
-std::string_view name(LedgerState state);  // "open", "replayed", "discarded"
+enum class LedgerState : std::uint8_t {
+  kOpen,
+  kReplayed,
+  kDiscarded,
+  kUnacknowledged,  // lossless mode: no client was ever told that it happened, so nothing was lost
+};
+std::string_view name(LedgerState state);  // "open", "replayed", "discarded", "unacknowledged"
 
 enum class LedgerOperation : std::uint8_t { kInsert, kUpdate, kDelete, kDdl };
 std::string_view name(LedgerOperation operation);  // "insert" … "ddl"

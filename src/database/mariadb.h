@@ -44,6 +44,7 @@ struct MariadbOptions {
   SiteId site;
   std::function<std::string(SiteId)> site_name;
   std::map<SiteId, Endpoint> peers;  // every site's server, as the other sites reach it
+  ReplicationPolicy replication;
   std::string state_dir;  // rejoin.json lives here; the caller creates the Ledger beside it
   Logger logger;
   Duration status_timeout = 1s;   // of one status() or heartbeat()
@@ -79,6 +80,8 @@ struct FollowOutcome {
   };
   Kind kind = Kind::kStreaming;
   std::uint32_t ledger_entries = 0;  // lost transactions now in the ledger because of this call
+  std::uint32_t unacknowledged = 0;  // entries there that were never acknowledged (lossless mode)
+  bool connected = false;            // the link is a new one
   std::string why_reseeded;          // kReseeded: why undoing was not possible, for people
 };
 
@@ -117,7 +120,19 @@ class Mariadb {
   // opens for writes. Returns the written position. kRefused: the data holds a higher epoch.
   // kUnhealthy: replication cannot apply what it has. After a kTimeout the server does not open by
   // itself later: the statements carry a deadline.
-  Result<Position> promote(Epoch epoch, Duration apply_timeout);
+  // kConflict with `how.link`: what was received on that link may be gone (DatabaseStatus::link).
+  struct Promotion {
+    bool alone = true;       // lossless mode: commits are acknowledged without a copy elsewhere
+    std::uint64_t link = 0;  // 0: promote with whatever was received; otherwise see Intent::link
+  };
+  Result<Position> promote(Epoch epoch, Duration apply_timeout, Promotion how);
+  Result<Position> promote(Epoch epoch, Duration apply_timeout) {
+    return promote(epoch, apply_timeout, Promotion{});
+  }
+
+  // Lossless mode: from now on commits wait for a copy at the standby, or no longer (`alone`).
+  // Idempotent. A server that is asked to wait no longer does not do so late: half a second at most.
+  Status protect(bool alone);
 
   // Makes the server a standby of `source`, whose newest promotion is `epoch`. Idempotent; a no-op
   // when it streams already. In order:

@@ -9,6 +9,7 @@
 #include "database/internal/extract.h"
 #include "database/internal/undo.h"
 #include "mysql/binlog_reader.h"
+#include "replication/native.h"
 
 namespace leeward::database::internal {
 namespace {
@@ -126,9 +127,11 @@ Status Rejoin::recover(const Parting& parting, const History& own,
                   to_string(options_.local));
     return reload("first load");
   }
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  if (auto forgot = replication::forget_sources(sql_, soon()); !forgot) return forgot;
   auto lost = extract(parting, own);
   if (!lost) return fail(std::move(lost.error()));
+  if (parting.unacknowledged)
+    for (LedgerEntry& entry : lost->entries) entry.state = LedgerState::kUnacknowledged;
   if (auto kept = keep(*lost); !kept) return kept;
   if (lost->obstacle.empty()) {
     Status rewound = rewind(*lost, parting.shared);
@@ -198,6 +201,14 @@ Status Rejoin::keep(const Lost& lost) {
   if (auto entered = enter(FollowPhase::kLedger); !entered) return entered;
   auto added = ledger_.add(lost.entries);
   if (!added) return fail(std::move(added.error()));
+  bool unacknowledged =
+      !lost.entries.empty() && lost.entries.front().state == LedgerState::kUnacknowledged;
+  if (unacknowledged) {
+    outcome_.unacknowledged = static_cast<std::uint32_t>(*added);
+    options_.logger.info("undoing transactions that were never acknowledged to anyone",
+                         {{"transactions", at_.transactions}, {"entries", *added}});
+    return {};
+  }
   outcome_.ledger_entries = static_cast<std::uint32_t>(*added);
   options_.logger.warn("lost transactions kept in the ledger",
                        {{"transactions", at_.transactions}, {"entries", *added}});
@@ -277,7 +288,7 @@ Status Rejoin::undo(const std::vector<std::string>& statements, const mysql::Gti
 
 // The second half of a rewind; repeatable as long as the row in leeward.rejoin is there.
 Status Rejoin::reset_to(const std::string& shared) {
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  if (auto forgot = replication::forget_sources(sql_, soon()); !forgot) return forgot;
   const std::string statements[] = {
       "RESET MASTER",
       "SET GLOBAL gtid_slave_pos = " + sql_.quote(shared),
@@ -302,33 +313,22 @@ Status Rejoin::finish_interrupted_rewind() {
 }
 
 Status Rejoin::connect() {
-  auto link = read_link(sql_, soon());
+  auto link = replication::read_native_link(sql_, soon());
   if (!link) return fail(std::move(link.error()));
   bool right = link->configured && link->source == source_;
   if (right && outcome_.kind == FollowOutcome::Kind::kStreaming &&
       link->state != ReplicationState::kBroken && link->state != ReplicationState::kNone)
     return {};
   if (auto entered = enter(FollowPhase::kConnect); !entered) return entered;
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  outcome_.connected = true;
   // Where to go on: after a rewind or a reload gtid_slave_pos says it, and the own log is empty. A
   // former writer that lost nothing has it in its own log, and the log may be ahead of
   // gtid_slave_pos.
   auto position = read_position(sql_, soon());
   if (!position) return fail(std::move(position.error()));
-  const std::string statements[] = {
-      "SET GLOBAL slave_net_timeout = 2",
-      "SET GLOBAL gtid_slave_pos = " + sql_.quote(to_string(*position)),
-      fmt::format(
-          "CHANGE MASTER TO MASTER_HOST = {}, MASTER_PORT = {}, MASTER_USER = {}, MASTER_PASSWORD "
-          "= {}, "
-          "MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 0.5",
-          sql_.quote(source_.host), source_.port, sql_.quote(options_.replication_user),
-          sql_.quote(options_.replication_password)),
-      "START SLAVE",
-  };
-  for (const std::string& statement : statements)
-    if (auto done = sql_.execute(statement, soon()); !done) return done;
-  return {};
+  return replication::connect_native(
+      sql_, {source_, options_.replication_user, options_.replication_password},
+      options_.replication, *position, soon());
 }
 
 }  // namespace leeward::database::internal

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "database/internal/pipeline.h"
 #include "database/internal/rejoin.h"
+#include "replication/native.h"
 
 namespace leeward::database::internal {
 namespace {
@@ -71,7 +72,7 @@ Status Rejoin::reload(const std::string& why) {
   auto noted = write_file_durably(
       journal_path(), fmt::format("{{\"phase\":\"reload\",\"epoch\":{}}}\n", epoch_.value));
   if (!noted) return noted;
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  if (auto forgot = replication::forget_sources(sql_, soon()); !forgot) return forgot;
   if (auto dropped = drop_schemas(); !dropped) return dropped;
   if (auto copied = copy_schemas(*source); !copied) return copied;
   if (auto copied = copy_accounts(*source); !copied) return copied;
