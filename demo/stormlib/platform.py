@@ -267,7 +267,13 @@ class Platform:
         """The ledger entries that a site's agent keeps."""
         endpoint = (self.layout.addresses[site], layouts.AGENT_PORT)
         token = self.layout.secret("operator.token")
-        return control_api.call(endpoint, "GET", "/v1/ledger", token, seconds=10.0)["entries"]
+        entries, path = [], "/v1/ledger"
+        while True:
+            page = control_api.call(endpoint, "GET", path, token, seconds=10.0)
+            entries += page["entries"]
+            if not page["more"]:
+                return entries
+            path = f"/v1/ledger?after={entries[-1]['id']}"
 
     def ledger_order_ids(self):
         """client_order_id of every order that some site's ledger lists as lost."""

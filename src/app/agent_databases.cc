@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "config/config.h"
+#include "replication/native.h"
 
 namespace leeward::app {
 namespace {
@@ -12,6 +13,7 @@ constexpr Duration kDrainLook = 5ms;
 constexpr Duration kRedisEvery = 500ms;
 constexpr Duration kAccountsEvery = 5s;
 constexpr Duration kApplyTimeout = 10s;
+constexpr Duration kTellEvery = 10s;  // of a long rejoin, in the log
 
 std::string_view name(control::DatabaseOp op) {
   constexpr std::string_view kNames[] = {"fence", "promote", "follow", "protect"};
@@ -266,6 +268,7 @@ void AgentDatabases::beat() {
 
 void AgentDatabases::carry_out(const control::StartDatabase& op) {
   logger_.info("database operation begins", {{"op", name(op.op)}, {"epoch", op.epoch.value}});
+  if (op.op == control::DatabaseOp::kFollow) rejoin_.begin(BootClock::now(), op.reseed);
   ++ops_running_;
   auto submitted = op_worker_->submit([this, alive = alive_, op] {
     OpResult result = run_op(op);
@@ -280,6 +283,8 @@ void AgentDatabases::carry_out(const control::StartDatabase& op) {
   });
   if (!submitted) {
     --ops_running_;
+    if (op.op == control::DatabaseOp::kFollow)
+      rejoin_.end(BootClock::now(), fail(Code::kUnavailable, "too much waits for the database already"));
     loop_.post([this, alive = alive_, op] {
       if (*alive) events_.done(op.request, false, {});
     });
@@ -319,24 +324,15 @@ AgentDatabases::OpResult AgentDatabases::run_op(const control::StartDatabase& op
       break;
     }
     case control::DatabaseOp::kFollow:
-      // A standby that could not be the writer is none; what is wrong is said all at once.
-      if (auto fit = mariadb_->precheck(); !fit && fit.error().code == Code::kInvalid)
-        keep(fail(fit.error()));
-      else
-        follow(op, result);
+      follow(op, result);
       break;
   }
   return result;
 }
 
 void AgentDatabases::follow(const control::StartDatabase& op, OpResult& result) {
-  std::lock_guard lock(ledger_mutex_);
-  auto outcome = mariadb_->follow(op.site, op.epoch, *ledger_, [&](const database::FollowProgress& p) {
-    logger_.info("rejoining", {{"phase", database::name(p.phase)}, {"bytes", p.bytes},
-                               {"lost_transactions", p.transactions}});
-    return !stopping_.load();
-  });
-  ledger_open_ = static_cast<std::uint32_t>(ledger_->open_count());
+  auto outcome = try_to_follow(op);
+  rejoin_.end(BootClock::now(), outcome);
   if (!outcome) {
     logger_.warn("could not become a standby; trying again", {{"why", outcome.error().message}});
     return;
@@ -347,6 +343,33 @@ void AgentDatabases::follow(const control::StartDatabase& op, OpResult& result) 
                                 {"ledger_entries", outcome->ledger_entries},
                                 {"never_acknowledged", outcome->unacknowledged},
                                 {"why_reseeded", outcome->why_reseeded}});
+}
+
+Result<database::FollowOutcome> AgentDatabases::try_to_follow(const control::StartDatabase& op) {
+  // A standby that could not be the writer is none; what is wrong is said all at once.
+  if (auto fit = mariadb_->precheck(); !fit && fit.error().code == Code::kInvalid)
+    return fail(fit.error());
+  std::lock_guard lock(ledger_mutex_);
+  BootTime told{};
+  auto phase = database::FollowPhase::kConnect;
+  auto outcome = mariadb_->follow(
+      op.site, op.epoch, *ledger_,
+      [&](const database::FollowProgress& p) {
+        BootTime now = BootClock::now();
+        rejoin_.progress(now, p);
+        if (p.phase != phase || now - told >= kTellEvery) {
+          phase = p.phase;
+          told = now;
+          logger_.info("rejoining", {{"phase", database::name(p.phase)},
+                                     {"bytes", p.bytes},
+                                     {"rows", p.rows},
+                                     {"lost_transactions", p.transactions}});
+        }
+        return !stopping_.load();
+      },
+      op.reseed);
+  ledger_open_ = static_cast<std::uint32_t>(ledger_->open_count());
+  return outcome;
 }
 
 // --------------------------------------------------------------------------------------- Redis
@@ -383,7 +406,7 @@ void AgentDatabases::with_ledger(
     std::function<void(Result<std::string>)> done) {
   SiteId writer = mode_.mode == GatewayMode::kRemote ? mode_.site : context_.self;
   database::ReplayTarget target{mariadb_spec_->sites.at(writer).address, mariadb_spec_->admin_user,
-                                admin_password_};
+                                admin_password_, replication::admin_tls(mariadb_spec_->replication)};
   auto submitted = ledger_worker_->submit([this, alive = alive_, work, done, target] {
     std::lock_guard lock(ledger_mutex_);
     Result<std::string> result = work(*ledger_, target);

@@ -68,6 +68,8 @@ struct Arguments {
   MoveOptions move;
   std::string timeout = "60s";
   LedgerOptions ledger;
+  RejoinOptions rejoin;
+  std::uint64_t lag_samples = 60;
   std::string validate_file;
   std::string maintenance;
   bool check = false;
@@ -277,6 +279,73 @@ void add_ledger(CLI::App& app, Arguments& a) {
   for (CLI::App* sub : {replay, discard}) sub->add_flag("--yes", a.ledger.yes, "Do not ask");
 }
 
+void add_db_moves(CLI::App& db, Arguments& a) {
+  CLI::App* sub = add(db, a, "promote",
+                      "Makes the standby the writer, under a plan and the same rules as ever: a "
+                      "switchover while the writer works, which loses nothing, otherwise a failover.",
+                      "  leeward db promote\n  leeward db promote --to aws --reason \"kernel update\" --yes",
+                      [&a](Io& io) {
+                        auto timeout = parse_duration(a.timeout);
+                        if (!timeout) return report(io, std::move(timeout.error()).wrap("--timeout"));
+                        a.move.timeout = *timeout;
+                        return db_promote(a.globals, a.move, io);
+                      });
+  sub->add_option("--to", a.move.to, "The site to promote; default: the standby");
+  sub->add_option("--reason", a.move.reason, "Kept in the audit trail");
+  sub->add_flag("--accept-loss", a.move.accept_loss,
+                "Of a failover: go on although the estimated loss is above failover.rpo");
+  sub->add_flag("--override-block", a.move.override_block,
+                "Of a failover: go on although there was one within failover.block_window");
+  sub->add_flag("--yes", a.move.yes, "Do not ask");
+  sub->add_flag("--wait,!--no-wait", a.move.wait,
+                "Follow the plan to its end (default), or return when it has started");
+  sub->add_option("--timeout", a.timeout, "How long to follow the plan")->capture_default_str();
+
+  sub = add(db, a, "degrade",
+            "Lossless mode, while the standby is lost: lets the writer acknowledge commits without a "
+            "copy there. Refused while the standby acknowledges; undone by itself once it does again.",
+            "  leeward db degrade --yes",
+            [&a](Io& io) { return db_degrade(a.globals, a.rejoin.yes, io); });
+  sub->add_flag("--yes", a.rejoin.yes, "Do not ask");
+}
+
+void add_db(CLI::App& app, Arguments& a) {
+  CLI::App* db = add(app, a, "db",
+                     "The databases of the sites: how far each is, and what mends a standby. A command "
+                     "that takes long runs in the site's agent; interrupted, give it again to follow.",
+                     "  leeward db status\n  leeward db reseed --site aws", nullptr);
+  db->require_subcommand(1);
+  add(*db, a, "status",
+      "Shows each site's database: role, what it has written, received, has on disk and has applied, "
+      "lag in seconds and transactions, whether commits wait for a copy, and the ledger.",
+      "  leeward db status\n  leeward db status -o json", [&a](Io& io) { return db_status(a.globals, io); });
+  add(*db, a, "lag", "Shows how far the standby was behind, second by second, for up to an hour.",
+      "  leeward db lag --last 300\n  leeward db lag -o json",
+      [&a](Io& io) { return db_lag(a.globals, a.lag_samples, io); })
+      ->add_option("--last", a.lag_samples, "At most so many samples, the newest ones")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  CLI::App* reseed =
+      add(*db, a, "reseed",
+          "Drops a standby's data and copies the writer's afresh. What only the standby had is written "
+          "to the ledger first.",
+          "  leeward db reseed\n  leeward db reseed --site aws --yes --no-wait",
+          [&a](Io& io) { return db_rejoin(a.globals, Rejoining::kReseed, a.rejoin, io); });
+  CLI::App* rewind =
+      add(*db, a, "rewind",
+          "Undoes what a standby has and the writer lacks, after writing it to the ledger. An agent does "
+          "so by itself when an old writer comes back; this does it now, and shows how far it is.",
+          "  leeward db rewind --site gcp --yes",
+          [&a](Io& io) { return db_rejoin(a.globals, Rejoining::kRewind, a.rejoin, io); });
+  for (CLI::App* sub : {reseed, rewind}) {
+    sub->add_option("--site", a.rejoin.site, "The standby; default: the only one");
+    sub->add_flag("--yes", a.rejoin.yes, "Do not ask");
+    sub->add_flag("--wait,!--no-wait", a.rejoin.wait,
+                  "Follow to the end (default), or return when it has begun");
+  }
+  add_db_moves(*db, a);
+}
+
 void add_globals(CLI::App& app, Arguments& a) {
   app.add_option("-c,--config", a.globals.config_path, "The platform's configuration")
       ->envname("LEEWARD_CONFIG")
@@ -321,6 +390,7 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_observing_commands(app, a);
   add_moves(app, a);
   add_ledger(app, a);
+  add_db(app, a);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

@@ -195,7 +195,7 @@ Table<TlsFiles> replication_tls_table() {
   Table<TlsFiles> t;
   t.text("ca", &TlsFiles::ca, kAnyText,
          "File with the certificate authority that signed the servers' certificates, as the database "
-         "server sees it.")
+         "server and the agent see it.")
       .required();
   t.text("certificate", &TlsFiles::certificate, kAnyText,
          "File with the certificate that a replica shows to its source.");
@@ -231,7 +231,7 @@ Table<Database> replication_table() {
   t.duration("degrade_after", policy(&ReplicationPolicy::degrade_after), {1s, 24h},
              "lossless with degrade: how long the standby must be lost.");
   t.section("tls", policy(&ReplicationPolicy::tls), replication_tls_table(),
-            "Replication between the sites goes over TLS.");
+            "Replication between the sites, and what the agents ask the servers, goes over TLS.");
   return t;
 }
 

@@ -208,7 +208,8 @@ bool AgentCore::may_acquire(Now now) const {
   if (intent.writer != config_.self || intent.epoch.value == 0) return false;
   if (!LEEWARD_GUARD("promise-binds", now.boot >= memory_.promise_until)) return false;
   if (memory_.held == intent.epoch) return true;  // we were the writer: the database is ours
-  if (!database_usable(now) || (database_op_ && database_op_->op == DatabaseOp::kFollow)) return false;
+  bool half_done = database_.incomplete || (database_op_ && database_op_->op == DatabaseOp::kFollow);
+  if (!database_usable(now) || half_done) return false;
   bool all_there = memory_.intent.link == 0 || database_.link == memory_.intent.link;
   if (!all_there) return false;  // asked again by the promotion itself
   return LEEWARD_GUARD("catch-up-first",
@@ -315,6 +316,19 @@ void AgentCore::steer_gateway(Now now, AgentEffects& out) {
   gateway_ = wanted;
 }
 
+// Another site is the writer and has opened.
+bool AgentCore::open_elsewhere() const {
+  const Intent& intent = memory_.intent;
+  return intent.writer != kNoSite && intent.writer != config_.self &&
+         memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
+}
+
+bool AgentCore::following() const {
+  return database_.source == memory_.intent.writer && !database_.diverged &&
+         (database_.replication == ReplicationState::kStreaming ||
+          database_.replication == ReplicationState::kConnecting);
+}
+
 std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
   const Intent& intent = memory_.intent;
   bool lease = holds_lease(now) && intent.writer == config_.self && intent.epoch == held_;
@@ -334,12 +348,7 @@ std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
   }
   if (!LEEWARD_GUARD("fence-without-lease", database_.read_only))
     return StartDatabase{DatabaseOp::kFence, {}, kNoSite, {}};
-  bool open_elsewhere = intent.writer != kNoSite && intent.writer != config_.self &&
-                        memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
-  bool following = database_.source == intent.writer && !database_.diverged &&
-                   (database_.replication == ReplicationState::kStreaming ||
-                    database_.replication == ReplicationState::kConnecting);
-  if (open_elsewhere && !following)
+  if (open_elsewhere() && !following())
     return StartDatabase{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
   return std::nullopt;
 }
@@ -353,10 +362,35 @@ void AgentCore::steer_database(Now now, AgentEffects& out) {
   if (!memory_.intent.draining()) drained_plan_ = PlanId{};
   if (database_op_ || now.boot < next_database_op_ || !database_usable(now)) return;
   std::optional<StartDatabase> wanted = wanted_database_op(now);
-  if (!wanted) return;
-  wanted->request = RequestId{next_request_++};
-  database_op_ = wanted;
-  out.push_back(*wanted);
+  if (wanted) start_database_op(*wanted, out);
+}
+
+void AgentCore::start_database_op(StartDatabase op, AgentEffects& out) {
+  op.request = RequestId{next_request_++};
+  database_op_ = op;
+  out.push_back(op);
+}
+
+Status AgentCore::on_rejoin_request(Now now, Rejoin how, AgentEffects& out) {
+  expire(now);
+  const Intent& intent = memory_.intent;
+  if (intent.writer == config_.self || held_.value != 0)
+    return fail(Code::kRefused, "this site is the writer: only a standby is rewound or reseeded");
+  if (!contacted_ || now.boot - last_contact_ >= config_.contact_fresh)
+    return fail(Code::kRefused, "control is out of reach, so who the writer is, is not certain");
+  if (intent.draining())
+    return fail(Code::kRefused, "a planned move to or from this site is running");
+  if (!open_elsewhere())
+    return fail(Code::kRefused, "no other site is open for writes: there is nothing to follow");
+  if (database_op_)
+    return fail(Code::kConflict, "another operation on this site's database is running");
+  if (!database_usable(now)) return fail(Code::kUnavailable, "this site's database does not answer");
+  if (how == Rejoin::kRewind && following())
+    return fail(Code::kRefused, "there is nothing to undo: this site follows the writer");
+  StartDatabase op{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
+  op.reseed = how == Rejoin::kReseed;
+  start_database_op(op, out);
+  return {};
 }
 
 void AgentCore::converge(Now now, AgentEffects& out) {

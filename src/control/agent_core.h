@@ -29,6 +29,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/error.h"
 #include "base/time.h"
 #include "model/lease.h"
 #include "model/record.h"
@@ -119,12 +120,16 @@ struct StartDatabase {
   RequestId request;
   bool alone = true;       // kPromote and kProtect: commits are acknowledged without a copy elsewhere
   std::uint64_t link = 0;  // kPromote: only with what was received on this link; 0: whatever there is
+  bool reseed = false;     // kFollow: copy everything afresh, whatever the data looks like
 };
 struct EndTransactions {};  // close sessions still inside a transaction (a drain took too long)
 
 using AgentEffect = std::variant<SendLease, SendPromiseRequest, SendPromiseReply, Persist, SetGateway,
                                  ExtendLease, StartDatabase, EndTransactions>;
 using AgentEffects = std::vector<AgentEffect>;
+
+// What an operator may ask of a standby: to undo what the writer lacks, or to copy everything afresh.
+enum class Rejoin : std::uint8_t { kRewind, kReseed };
 
 class AgentCore {
  public:
@@ -142,6 +147,10 @@ class AgentCore {
   void on_database_done(Now now, RequestId request, bool ok, Position position, AgentEffects& out);
   // `drained`: in kHold, no command in flight and no transaction open.
   void on_gateway(Now now, bool drained, AgentEffects& out);
+  // Starts a kFollow in this step, or says why not: kRefused at the writer, without an open writer
+  // that control named lately, during a planned move, and to a rewind with nothing to undo;
+  // kConflict while another database operation runs; kUnavailable when the database does not answer.
+  Status on_rejoin_request(Now now, Rejoin how, AgentEffects& out);
   void tick(Now now, AgentEffects& out);
 
   // When tick() should come next at the latest.
@@ -170,6 +179,9 @@ class AgentCore {
   bool may_acquire(Now now) const;
   bool may_hold_by_promise() const;
   bool may_acknowledge_alone() const;
+  bool open_elsewhere() const;
+  bool following() const;
+  void start_database_op(StartDatabase op, AgentEffects& out);
   std::optional<StartDatabase> wanted_database_op(Now now) const;
   SetGateway wanted_gateway(Now now) const;
   void persist(AgentEffects& out);

@@ -59,7 +59,7 @@ enum class NoteKind : std::uint8_t {
   kPlanStarted, kPlanStep, kPlanDone, kPlanAborted, kLeaseGranted, kLeaseReleased, kLeaseExpired,
   kFenced, kPromoted, kWriterOpen, kTraffic, kPromiseOn, kPromiseOff, kRejoinStarted,
   kRejoined, kLedger, kUnblocked, kMaintenance, kAgentLost, kAgentBack,
-  kProtected, kUnprotected, kAcknowledgedAlone,
+  kProtected, kUnprotected, kAcknowledgedAlone, kSemiSyncFallen, kSemiSyncBack,
 };
 struct Note {
   NoteKind kind;
@@ -100,8 +100,10 @@ using ControlEffect = std::variant<SaveRecord, SaveLease, LeaseReply, OperatorRe
 using ControlEffects = std::vector<ControlEffect>;
 
 struct OperatorRequest {
-  enum class Kind : std::uint8_t { kFailover, kSwitchover, kFailback, kPause, kResume,
-                                   kUnprotect };
+  enum class Kind : std::uint8_t {
+    kFailover, kSwitchover, kFailback, kPause, kResume,
+    kDegrade,  // lossless: the writer goes on without the standby, until that streams again
+  };
   std::uint64_t request = 0;
   Kind kind = Kind::kFailover;
   SiteId to = kNoSite;  // kNoSite: the other site (kFailback: the preferred one)
@@ -194,6 +196,7 @@ class ControlCore {
   void watch_verdicts(Now now);
   void watch_agents(Now now);
   void note_report_changes(const AgentReport& before, const AgentReport& after);
+  void note_semi_sync(const AgentReport& before, const AgentReport& after);
 
   ServiceRecord next_record() const { return record_; }
   void save(ServiceRecord next, ControlEffects& out);
@@ -229,6 +232,7 @@ class ControlCore {
   std::array<bool, kSitesMax> last_degraded_{};
   std::array<bool, kSitesMax> failing_noted_{};
   std::array<Epoch, kSitesMax> dns_epoch_{};
+  std::array<std::uint64_t, kSitesMax> alone_at_fall_{};
   BootTime step_since_{};     // this process saw the plan enter its step
   BootTime blocked_since_{};  // this process first saw `blocked`
   BootTime down_since_{};     // the writer, by this process; zero: it is not

@@ -40,6 +40,8 @@ constexpr std::array kRows{
     Row{NoteKind::kProtected, "replication.protected"},
     Row{NoteKind::kUnprotected, "replication.unprotected"},
     Row{NoteKind::kAcknowledgedAlone, "replication.alone"},
+    Row{NoteKind::kSemiSyncFallen, "replication.fallen"},
+    Row{NoteKind::kSemiSyncBack, "replication.in_sync"},
 };
 
 std::string sentence(const Note& n, std::string_view site, std::string_view other) {
@@ -86,6 +88,10 @@ std::string sentence(const Note& n, std::string_view site, std::string_view othe
     case NoteKind::kAcknowledgedAlone:
       return fmt::format("RPO event: {} commits of {} went on without a copy at the standby", n.number,
                          site);
+    case NoteKind::kSemiSyncFallen:
+      return fmt::format("RPO event: {} gave up waiting and acknowledges commits without a copy", site);
+    case NoteKind::kSemiSyncBack:
+      return fmt::format("commits of {} wait for a copy again; {} went on without one", site, n.number);
   }
   return {};
 }

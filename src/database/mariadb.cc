@@ -12,6 +12,7 @@
 #include "database/ledger.h"
 #include "mysql/sql.h"
 #include "replication/native.h"
+#include "replication/native_check.h"
 
 namespace leeward::database {
 
@@ -20,45 +21,8 @@ using mysql::SqlTarget;
 
 namespace {
 
-// One setting that Leeward relies on.
-struct Requirement {
-  const char* variable;
-  const char* wanted;
-  const char* cure;
-};
 constexpr int kApplyFailuresMax = 3;
 constexpr Duration kRelaxLimit = 500ms;  // below AgentConfig::looks_settle
-
-constexpr Requirement kRequirements[] = {
-    {"log_bin", "1", "start the server with --log-bin"},
-    {"log_slave_updates", "1", "start the server with --log-slave-updates=1"},
-    {"binlog_format", "ROW", "SET GLOBAL binlog_format = 'ROW'"},
-    {"binlog_row_image", "FULL", "SET GLOBAL binlog_row_image = 'FULL'"},
-    {"binlog_row_metadata", "FULL", "SET GLOBAL binlog_row_metadata = 'FULL'"},
-    {"gtid_strict_mode", "1", "SET GLOBAL gtid_strict_mode = 1"},
-    {"gtid_domain_id", "0", "SET GLOBAL gtid_domain_id = 0"},
-    {"sync_binlog", "1", "SET GLOBAL sync_binlog = 1"},
-    {"innodb_flush_log_at_trx_commit", "1", "SET GLOBAL innodb_flush_log_at_trx_commit = 1"},
-    {"mysql56_temporal_format", "1", "SET GLOBAL mysql56_temporal_format = 1"},
-};
-
-std::string failed_requirements(const mysql::SqlRows& rows) {
-  std::string text;
-  for (const Requirement& need : kRequirements) {
-    std::string value = rows.cell(0, need.variable).value_or("");
-    if (value != need.wanted)
-      text +=
-          fmt::format("\n  {} is {}, must be {}: {}", need.variable, value, need.wanted, need.cure);
-  }
-  return text;
-}
-
-std::string requirement_query() {
-  std::string text = "SELECT @@server_id AS server_id";
-  for (const Requirement& need : kRequirements)
-    text += fmt::format(", @@global.{0} AS {0}", need.variable);
-  return text;
-}
 
 std::optional<std::array<std::uint8_t, 20>> parse_hash(std::string_view text) {
   if (text.size() != 41 || text[0] != '*') return std::nullopt;
@@ -85,8 +49,8 @@ std::string_view name(FollowPhase phase) {
       return "rewind";
     case FollowPhase::kReset:
       return "reset";
-    case FollowPhase::kReload:
-      return "reload";
+    case FollowPhase::kReseed:
+      return "reseed";
     case FollowPhase::kConnect:
       return "connect";
   }
@@ -97,7 +61,8 @@ struct Mariadb::Impl {
   explicit Impl(MariadbOptions o) : options(std::move(o)) {}
 
   SqlTarget admin_at(const Endpoint& endpoint) const {
-    return {endpoint, options.admin_user, options.admin_password};
+    return {endpoint, options.admin_user, options.admin_password,
+            replication::admin_tls(options.replication)};
   }
   // The connection for everything but status(); opened when there is none that works.
   Result<SqlConnection*> control(BootTime deadline) { return reopen(control_sql, deadline); }
@@ -108,7 +73,6 @@ struct Mariadb::Impl {
   void note_heartbeat(DatabaseStatus& status, const std::string& row, double written_at);
   Status refuse_half_rejoined(SqlConnection& sql, BootTime deadline);
   Status insert_epoch(SqlConnection& sql, Epoch epoch, bool complete, BootTime deadline);
-  Status apply_received(SqlConnection& sql, BootTime deadline);
   Status open_for_writes(SqlConnection& sql, BootTime deadline);
 
   const MariadbOptions options;
@@ -121,6 +85,7 @@ struct Mariadb::Impl {
   BootTime heartbeat_seen;  // when it was last still the row before
   BootTime heartbeat_look;
   std::string link_error;  // last logged
+  std::string warned;      // last warnings of precheck()
   int apply_failures = 0;  // follow() calls in a row that found the link stopped by an apply error
   std::atomic<std::uint64_t> status_id{0};
   std::atomic<bool> diverged{false};
@@ -196,7 +161,9 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
   status.applied = applied->position();
   status.received = status.applied;
   status.epoch.value = std::strtoull(rows->cell(0, "epoch").value_or("0").c_str(), nullptr, 10);
-  status.diverged = diverged || rows->cell(0, "rejoin").value_or("0") != "0";
+  status.incomplete = rows->cell(0, "rejoin").value_or("0") != "0" ||
+                      std::filesystem::exists(options.state_dir + "/rejoin.json");
+  status.diverged = diverged || status.incomplete;
   if (auto row = rows->cell(0, "row"))
     note_heartbeat(status, *row, std::strtod(rows->cell(0, "at").value_or("0").c_str(), nullptr));
 
@@ -219,6 +186,8 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
     auto wait = replication::read_commit_wait(sql, deadline);
     if (!wait) return fail(std::move(wait.error()));
     status.strict = wait->strict;
+    status.semi_sync = wait->state;
+    status.fallbacks = wait->fallbacks;
     status.alone = wait->alone;
   }
   return status;
@@ -244,14 +213,22 @@ Status Mariadb::precheck() {
   BootTime deadline = BootClock::now() + impl_->options.control_timeout;
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
-  auto rows = (*sql)->query(requirement_query(), deadline);
-  if (!rows) return fail(std::move(rows.error()));
-  std::string wrong = failed_requirements(*rows);
-  auto lacking =
-      replication::native_shortcomings(**sql, impl_->options.replication, deadline);
-  if (!lacking) return fail(std::move(lacking.error()));
-  wrong += *lacking;
-  std::string server_id = rows->cell(0, "server_id").value_or("");
+  auto findings =
+      replication::check_native_server(**sql, "", impl_->options.replication, deadline);
+  if (!findings) return fail(std::move(findings.error()));
+  std::string wrong;
+  std::string warnings;
+  for (const replication::Finding& finding : *findings) {
+    bool error = finding.severity == replication::Severity::kError;
+    (error ? wrong : warnings) += fmt::format("\n  {}: {}", finding.what, finding.cure);
+  }
+  if (warnings != impl_->warned) {  // once for each new one
+    impl_->warned = warnings;
+    if (!warnings.empty()) impl_->options.logger.warn("MariaDB works, but:" + warnings);
+  }
+  auto own_id = (*sql)->query("SELECT @@server_id", deadline);
+  if (!own_id) return fail(std::move(own_id.error()));
+  std::string server_id = own_id->scalar();
   for (const auto& [site, endpoint] : impl_->options.peers) {
     if (site == impl_->options.site) continue;
     auto peer = SqlConnection::open(impl_->admin_at(endpoint), BootClock::now() + 1s);
@@ -345,7 +322,7 @@ Result<Position> Mariadb::fence() {
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
   auto done =
-      internal::make_read_only(**sql, impl_->options.admin_user, impl_->status_id, deadline);
+      replication::make_read_only(**sql, impl_->options.admin_user, impl_->status_id, deadline);
   if (!done) return fail(std::move(done.error()).wrap("fence"));
   auto position = internal::read_position(**sql, deadline);
   if (!position) return fail(std::move(position.error()));
@@ -361,25 +338,6 @@ Status Mariadb::Impl::refuse_half_rejoined(SqlConnection& sql, BootTime deadline
     return {};
   return fail(Code::kRefused,
               "a rejoin was interrupted here; it has to be finished by following first");
-}
-
-// Stops receiving and lets the applying thread work off the relay log. It must be running before
-// the other one stops: when it is started while neither runs, the server drops the relay log (GTID
-// mode).
-Status Mariadb::Impl::apply_received(SqlConnection& sql, BootTime deadline) {
-  for (const char* statement : {"START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD"})
-    if (auto done = sql.execute(statement, deadline); !done) return done;
-  auto link = replication::read_native_link(sql, deadline);
-  if (!link) return fail(std::move(link.error()));
-  if (link->apply_failed) return fail(Code::kUnhealthy, "replication is broken: {}", link->error);
-  double left = seconds(std::max<Duration>(deadline - BootClock::now(), 0ns));
-  auto waited = sql.query(
-      fmt::format("SELECT MASTER_GTID_WAIT('{}', {:.3f})", to_string(link->received), left),
-      deadline + 500ms);
-  if (!waited) return fail(std::move(waited.error()));
-  if (waited->scalar() == "0") return {};
-  return fail(Code::kTimeout, "received changes up to {} are not applied yet",
-              to_string(link->received));
 }
 
 // The server's own clock, `deadline` from now. A statement that carries it as a condition does
@@ -467,12 +425,12 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion
   if (newest < epoch) {
     // Nobody may write between the position that the epoch row records and the row itself.
     auto quiet =
-        internal::make_read_only(sql, impl_->options.admin_user, impl_->status_id, deadline);
+        replication::make_read_only(sql, impl_->options.admin_user, impl_->status_id, deadline);
     if (!quiet) return fail(std::move(quiet.error()).wrap("promote"));
     if (auto same = impl_->same_link(sql, how.link, deadline); !same)
       return fail(std::move(same.error()).wrap("promote"));
     if (link->configured) {
-      auto applied = impl_->apply_received(sql, BootClock::now() + apply_timeout);
+      auto applied = replication::apply_received(sql, BootClock::now() + apply_timeout);
       if (!applied) return fail(std::move(applied.error()).wrap("promote"));
     }
     deadline = BootClock::now() + impl_->options.control_timeout;
@@ -497,7 +455,7 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion
 }
 
 Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger,
-                                      const FollowCallback& progress) {
+                                      const FollowCallback& progress, bool reseed) {
   auto address = impl_->options.peers.find(source);
   if (address == impl_->options.peers.end() || source == impl_->options.site)
     return fail(Code::kInvalid, "follow: site {} has no database to follow", source.value);
@@ -515,6 +473,7 @@ Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger
   impl_->apply_failures = stuck ? impl_->apply_failures + 1 : 0;
   if (impl_->apply_failures > kApplyFailuresMax)
     reload_because = "replication cannot apply: " + link->error;
+  if (reseed) reload_because = "asked for by an operator";
   // Whatever comes of it, the received changes may be gone from here on.
   auto outcome = rejoin.run(reload_because);
   if (!outcome || outcome->connected) impl_->new_link();

@@ -51,23 +51,25 @@ struct MariadbOptions {
   Duration control_timeout = 5s;  // of fence(), prepare() and each step of follow()
 };
 
-// Where a follow() is; handed to the caller's callback before each phase begins and, while data is
-// being copied, after each megabyte.
+// Where a follow() is; handed to the caller's callback before each phase begins, every 10,000 lost
+// transactions and, while data is being copied, after each megabyte.
 enum class FollowPhase : std::uint8_t {
   kCompare,  // own history against the source's
   kExtract,  // reading the lost transactions from the own binary logs
   kLedger,   // writing them to the ledger
   kRewind,   // undoing them in one transaction
   kReset,    // forgetting their GTIDs
-  kReload,   // dropping the own data and copying the source's
+  kReseed,   // dropping the own data and copying the source's
   kConnect,  // starting replication
 };
 std::string_view name(FollowPhase phase);
 
 struct FollowProgress {
   FollowPhase phase = FollowPhase::kCompare;
-  std::uint64_t bytes = 0;         // copied so far, kReload only
-  std::uint64_t transactions = 0;  // found lost so far, from kLedger on
+  std::uint64_t transactions = 0;  // found lost so far, from kExtract on
+  std::uint64_t bytes = 0;         // copied so far, kReseed only
+  std::uint64_t rows = 0;          // stored so far, kReseed only
+  std::uint64_t rows_total = 0;    // the source's own estimate, which may be off by half; 0: unknown
 };
 // Returns false to stop: follow() then returns kTimeout, and a later call goes on from there.
 using FollowCallback = std::function<bool(const FollowProgress&)>;
@@ -154,8 +156,9 @@ class Mariadb {
   // tables of its own: kRefused otherwise.
   // kRefused: the source or this server is at another epoch than it should be.
   // kUnavailable: the source cannot be reached. kTimeout: stopped by the callback.
+  // With `reseed` the data is copied afresh even if it need not be; what is lost is kept all the same.
   Result<FollowOutcome> follow(SiteId source, Epoch epoch, Ledger& ledger,
-                               const FollowCallback& progress = {});
+                               const FollowCallback& progress = {}, bool reseed = false);
 
   // SHA1(SHA1(password)) by user name, for every account that logs in with mysql_native_password,
   // is not locked and has a password. Of accounts with the same name, the one for host '%' counts.

@@ -111,12 +111,15 @@ void fields(Visitor& visit, T& status) {
   visit("durable", status.durable);
   visit("applied", status.applied);
   visit("diverged", status.diverged);
+  visit("incomplete", status.incomplete);
   visit("heartbeat_age_ms", status.heartbeat_age);
   visit("heartbeat_written", status.heartbeat_written);
   visit("lag_ms", status.lag);
   visit("strict", status.strict);
   visit("acknowledges", status.acknowledges);
   visit("link", status.link);
+  visit("semi_sync", status.semi_sync);
+  visit("fallbacks", status.fallbacks);
   visit("alone", status.alone);
 }
 
@@ -161,6 +164,7 @@ constexpr ProtectionState last(ProtectionState) { return ProtectionState::kOn; }
 constexpr PlanKind last(PlanKind) { return PlanKind::kFailback; }
 constexpr PlanStep last(PlanStep) { return PlanStep::kAborted; }
 constexpr ReplicationState last(ReplicationState) { return ReplicationState::kBroken; }
+constexpr SemiSync last(SemiSync) { return SemiSync::kFallen; }
 constexpr Health last(Health) { return Health::kDown; }
 constexpr GatewayMode last(GatewayMode) { return GatewayMode::kRemote; }
 

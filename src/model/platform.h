@@ -73,7 +73,7 @@ enum class ReplicationMode { kAsync, kSemiSync, kLossless };
 
 enum class StandbyLoss { kWait, kDegrade };
 
-struct TlsFiles {  // paths as the database servers see them; empty ca: no TLS
+struct TlsFiles {  // paths as the database servers and the agents see them; empty ca: no TLS
   std::string ca;
   std::string certificate;
   std::string key;

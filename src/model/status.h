@@ -21,6 +21,14 @@ using Position = Strong<struct PositionTag, std::uint64_t>;
 enum class ReplicationState : std::uint8_t { kNone, kConnecting, kStreaming, kBroken };
 std::string_view name(ReplicationState s);
 
+// What a commit waits for, as the server that commits says.
+enum class SemiSync : std::uint8_t {
+  kOff,     // nothing: not configured, or switched off
+  kOn,      // a durable copy at a replica
+  kFallen,  // configured, but the server gave up waiting: commits are acknowledged alone now
+};
+std::string_view name(SemiSync s);
+
 inline constexpr Duration kNever = Duration::max();
 
 struct DatabaseStatus {
@@ -34,6 +42,7 @@ struct DatabaseStatus {
   Position durable;   // last one received that is on disk here, whatever happens to this machine
   Position applied;   // last one applied from the source
   bool diverged = false;          // has transactions that the writer's history lacks
+  bool incomplete = false;        // a copy or an undo was begun and not finished: no history at all
   Duration heartbeat_age = kNever;  // since a *new* heartbeat row was last seen here (own clock)
   WallTime heartbeat_written{};     // time in the newest heartbeat row, by the writer's clock; 0: none
   Duration lag = kNever;            // wall time now − time in the last applied heartbeat row
@@ -41,7 +50,9 @@ struct DatabaseStatus {
   bool acknowledges = false;  // standby: tells its source of each transaction once it is on disk
   std::uint64_t link = 0;     // standby: number of the present life of what was received and not yet
                               // applied; another one after whatever may have dropped that. 0: none
-  std::uint64_t alone = 0;    // writer: commits acknowledged although a copy was to be waited for
+  SemiSync semi_sync = SemiSync::kOff;  // writer
+  std::uint64_t fallbacks = 0;  // writer: times that it gave up waiting, since the server started
+  std::uint64_t alone = 0;      // writer: commits acknowledged although a copy was to be waited for
 };
 
 // One vantage point's opinion of the service at one site, after rise and fall thresholds.

@@ -1,5 +1,7 @@
 #include "replication/native.h"
 
+#include <mariadb/mysqld_error.h>
+
 #include <algorithm>
 #include <charconv>
 #include <thread>
@@ -56,7 +58,33 @@ Status stop_waiting(mysql::SqlConnection& sql, BootTime deadline) {
   return {};
 }
 
+// Ends client sessions: all but replication, the event scheduler, this connection and those that
+// `spared` (a condition on information_schema.processlist) names.
+Status end_sessions(mysql::SqlConnection& sql, const std::string& spared, BootTime deadline) {
+  auto sessions = sql.query(
+      "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user NOT IN "
+      "('system user', 'event_scheduler') AND command NOT LIKE 'Binlog Dump%' AND NOT " +
+          spared,
+      deadline);
+  if (!sessions) return fail(std::move(sessions.error()));
+  for (const auto& row : sessions->rows) {
+    auto killed = sql.execute("KILL HARD CONNECTION " + row[0].value_or("0"), deadline);
+    if (!killed && sql.last_error() != ER_NO_SUCH_THREAD) return killed;
+  }
+  return {};
+}
+
 }  // namespace
+
+mysql::TlsOptions admin_tls(const ReplicationPolicy& policy) {
+  mysql::TlsOptions tls;
+  if (policy.tls.ca.empty()) return tls;
+  tls.mode = policy.tls.verify ? mysql::TlsMode::kVerifyIdentity : mysql::TlsMode::kVerifyCa;
+  tls.authority_file = policy.tls.ca;
+  tls.certificate_file = policy.tls.certificate;
+  tls.key_file = policy.tls.key;
+  return tls;
+}
 
 unsigned native_workers(unsigned cores) { return std::clamp(cores, kWorkersMin, kWorkersMax); }
 
@@ -72,6 +100,8 @@ Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline
   link.apply_failed = number_or_zero<unsigned>(rows->cell(0, "Last_SQL_Errno")) != 0;
   // A refused connection is retried; what the source itself refuses stops the thread.
   link.state = state_of(text("Slave_IO_Running"), text("Slave_SQL_Running"), link.apply_failed);
+  link.receiving = text("Slave_IO_Running") != "No";
+  link.applying = text("Slave_SQL_Running") == "Yes";
   link.error = link.apply_failed ? text("Last_SQL_Error") : text("Last_IO_Error");
   auto received = mysql::parse_gtid_position(text("Gtid_IO_Pos"));
   if (!received) return fail(std::move(received.error()));
@@ -123,20 +153,63 @@ Status connect_native(mysql::SqlConnection& sql, const NativeSource& source,
       deadline);
 }
 
+Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
+                      BootTime deadline) {
+  // SET GLOBAL read_only waits for running transactions, so end them first. A session that slips in
+  // between, or an administrator with an open transaction, costs one more round of at most a
+  // second.
+  std::string spared = "user = " + sql.quote(admin_user);
+  for (;; spared = fmt::format("id = {}", keep)) {
+    if (auto ended = end_sessions(sql, spared, deadline); !ended) return ended;
+    auto set =
+        sql.execute("SET STATEMENT lock_wait_timeout=1 FOR SET GLOBAL read_only=1", deadline);
+    if (set) return end_sessions(sql, spared, deadline);
+    bool waited = sql.last_error() == ER_LOCK_WAIT_TIMEOUT;
+    if (!waited || BootClock::now() >= deadline) return set;
+  }
+}
+
+// The applying thread must be running before the receiving one stops: when it is started while
+// neither runs, the server drops the relay log (GTID mode).
+Status apply_received(mysql::SqlConnection& sql, BootTime deadline) {
+  for (const char* statement : {"START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD"})
+    if (auto done = sql.execute(statement, deadline); !done) return done;
+  auto link = read_native_link(sql, deadline);
+  if (!link) return fail(std::move(link.error()));
+  if (link->apply_failed) return fail(Code::kUnhealthy, "replication is broken: {}", link->error);
+  return wait_applied(sql, to_string(link->received), deadline);
+}
+
+Status wait_applied(mysql::SqlConnection& sql, const std::string& position, BootTime deadline) {
+  double left = seconds(std::max<Duration>(deadline - BootClock::now(), 0ns));
+  auto waited = sql.query(fmt::format("SELECT MASTER_GTID_WAIT('{}', {:.3f})", position, left),
+                          deadline + 500ms);
+  if (!waited) return fail(std::move(waited.error()));
+  if (waited->scalar() == "0") return {};
+  return fail(Code::kTimeout, "changes up to {} are not applied yet", position);
+}
+
 Result<CommitWait> read_commit_wait(mysql::SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query(
-      std::string("SELECT (SELECT COUNT(*) FROM information_schema.global_status WHERE "
-                  "variable_name = 'RPL_SEMI_SYNC_MASTER_STATUS' AND variable_value = 'ON') = 1 AND "
-                  "@@global.rpl_semi_sync_master_wait_point = 'AFTER_SYNC' AND "
-                  "@@global.rpl_semi_sync_master_wait_no_slave = 1 AND "
-                  "@@global.rpl_semi_sync_master_timeout = ") +
-          kForEver +
-          " AS strict, (SELECT variable_value FROM information_schema.global_status WHERE "
-          "variable_name = 'RPL_SEMI_SYNC_MASTER_NO_TX') AS alone",
+      fmt::format(
+          "SELECT @@global.rpl_semi_sync_master_enabled AS enabled, "
+          "@@global.rpl_semi_sync_master_wait_point = 'AFTER_SYNC' AND "
+          "@@global.rpl_semi_sync_master_wait_no_slave = 1 AND "
+          "@@global.rpl_semi_sync_master_timeout = {} AS for_ever, "
+          "MAX(IF(variable_name = 'RPL_SEMI_SYNC_MASTER_STATUS', variable_value, NULL)) AS status, "
+          "MAX(IF(variable_name = 'RPL_SEMI_SYNC_MASTER_NO_TIMES', variable_value, NULL)) AS times, "
+          "MAX(IF(variable_name = 'RPL_SEMI_SYNC_MASTER_NO_TX', variable_value, NULL)) AS alone "
+          "FROM information_schema.global_status WHERE variable_name LIKE 'RPL_SEMI_SYNC_MASTER_%'",
+          kForEver),
       deadline);
   if (!rows) return fail(std::move(rows.error()));
-  return CommitWait{rows->cell(0, "strict") == "1",
-                    number_or_zero<std::uint64_t>(rows->cell(0, "alone"))};
+  CommitWait wait;
+  bool on = rows->cell(0, "status") == "ON";
+  if (rows->cell(0, "enabled") == "1") wait.state = on ? SemiSync::kOn : SemiSync::kFallen;
+  wait.strict = on && rows->cell(0, "for_ever") == "1";
+  wait.fallbacks = number_or_zero<std::uint64_t>(rows->cell(0, "times"));
+  wait.alone = number_or_zero<std::uint64_t>(rows->cell(0, "alone"));
+  return wait;
 }
 
 Status set_commit_wait(mysql::SqlConnection& sql, const ReplicationPolicy& policy, bool alone,
@@ -155,26 +228,6 @@ Status set_commit_wait(mysql::SqlConnection& sql, const ReplicationPolicy& polic
                       "SET GLOBAL rpl_semi_sync_master_timeout = " + timeout,
                       "SET GLOBAL rpl_semi_sync_master_enabled = 1"},
                      deadline);
-}
-
-Result<std::string> native_shortcomings(mysql::SqlConnection& sql, const ReplicationPolicy& policy,
-                                        BootTime deadline) {
-  std::string text;
-  auto rows = sql.query("SELECT @@have_ssl AS ssl_state, @@version AS version", deadline);
-  if (!rows) return fail(std::move(rows.error()));
-  if (!policy.tls.ca.empty() && rows->cell(0, "ssl_state") != "YES")
-    text += fmt::format("\n  have_ssl is {}, but replication is to use TLS: start the server with "
-                        "--ssl-ca, --ssl-cert and --ssl-key",
-                        rows->cell(0, "ssl_state").value_or("unknown"));
-  if (policy.mode == ReplicationMode::kAsync) return text;
-  // Built into the server since 10.3.
-  auto semi_sync = sql.query("SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_master_wait_no_slave'", deadline);
-  if (!semi_sync) return fail(std::move(semi_sync.error()));
-  if (semi_sync->rows.empty())
-    text += fmt::format("\n  the server ({}) has no semi-synchronous replication: use MariaDB 10.5 or "
-                        "newer, or replication.mode async",
-                        rows->cell(0, "version").value_or("unknown"));
-  return text;
 }
 
 }  // namespace leeward::replication

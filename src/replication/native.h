@@ -26,6 +26,8 @@ struct NativeLink {
   bool configured = false;
   Endpoint source;
   ReplicationState state = ReplicationState::kNone;
+  bool receiving = false;  // its two threads run, connected or not
+  bool applying = false;
   mysql::GtidPosition received;
   bool acknowledges = false;  // the source waits for this standby, whose relay log is on disk first
   bool apply_failed = false;
@@ -38,6 +40,9 @@ struct NativeSource {
   std::string user;
   std::string password;
 };
+
+// How an administrator's connection is encrypted under the policy: as the replication is.
+mysql::TlsOptions admin_tls(const ReplicationPolicy& policy);
 
 // Forgets whatever the server followed and follows `source` from `position` on: GTID mode, TLS when
 // the policy names a certificate authority, parallel applying, acknowledging unless the mode is
@@ -54,9 +59,24 @@ Status forget_sources(mysql::SqlConnection& sql, BootTime deadline);
 // fewer than 2 there is nothing to overlap an fsync with; beyond 16 nothing was gained (ADR 0020).
 unsigned native_workers(unsigned cores);
 
+// Read-only, with no client session left: those are ended first, so that nothing waits for an open
+// transaction. Replication stays. The sessions of `admin_user` end only when they stand in the way,
+// and the one with id `keep` never does. Idempotent.
+Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
+                      BootTime deadline);
+
+// Stops receiving and waits until all that was received is applied. kUnhealthy: applying has failed;
+// kTimeout: not applied yet, and no longer receiving. REQUIRES: a link.
+Status apply_received(mysql::SqlConnection& sql, BootTime deadline);
+
+// Waits until the server has applied `position`; kTimeout. (MASTER_GTID_WAIT)
+Status wait_applied(mysql::SqlConnection& sql, const std::string& position, BootTime deadline);
+
 // The writer's side: what a commit waits for.
 struct CommitWait {
-  bool strict = false;      // every commit waits for a copy, for ever if need be
+  SemiSync state = SemiSync::kOff;
+  bool strict = false;          // every commit waits for a copy, for ever if need be
+  std::uint64_t fallbacks = 0;  // times that it gave up waiting, since the server started
   std::uint64_t alone = 0;  // commits that went on without a copy although waiting was on
 };
 Result<CommitWait> read_commit_wait(mysql::SqlConnection& sql, BootTime deadline);
@@ -66,10 +86,5 @@ Result<CommitWait> read_commit_wait(mysql::SqlConnection& sql, BootTime deadline
 // server's own clock (kTimeout otherwise), so that a server that was stopped does not do it late.
 Status set_commit_wait(mysql::SqlConnection& sql, const ReplicationPolicy& policy, bool alone,
                        BootTime deadline);
-
-// What the server lacks for the policy, one line each with its cure, each line beginning with
-// "\n  "; empty: nothing.
-Result<std::string> native_shortcomings(mysql::SqlConnection& sql, const ReplicationPolicy& policy,
-                                        BootTime deadline);
 
 }  // namespace leeward::replication

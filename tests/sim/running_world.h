@@ -53,6 +53,7 @@ enum class Kind : std::uint8_t {
   kReportArrives,
   kVantageArrives,
   kSettled,
+  kCopied,
   kLinkHeals,
   kWatch,
 };
@@ -93,6 +94,7 @@ struct Operation {
   int source = -1;
   bool alone = true;
   std::uint64_t link = 0;
+  bool reseed = false;
   TrueTime until = 0;  // kProtect: later it does nothing
 };
 
@@ -169,6 +171,8 @@ class World {
   void restart_control();
 
   DatabaseStatus database_status(int site);
+  void begin_copy(int site, const Operation& how, std::uint64_t request, std::uint32_t life);
+  void copied(const Event& e);
   void execute(int site, control::DatabaseOp op, const Operation& how, std::uint64_t request,
                std::uint32_t life);
   void done(int site, std::uint64_t request, std::uint32_t life, bool ok, Position position);
@@ -194,6 +198,7 @@ class World {
   void tell(Story story);
   void heal();
   void operate(bool forced);
+  void ask_for_rejoin();
 
   void say(const std::string& line);
   void mix(std::uint64_t value) { hash_ = (hash_ ^ value) * 0x100000001b3u; }

@@ -32,6 +32,7 @@ struct Database {
   std::vector<Commit> relay;  // received and not yet applied; gone with the server
   std::uint32_t link = 1;     // grows when `relay` may have been dropped
   std::uint32_t life = 1;     // of the server
+  bool incomplete = false;    // its data was dropped, and is copied from another site
   bool strict = false;        // a commit waits until the standby has it
   Epoch epoch;
   int source = -1;

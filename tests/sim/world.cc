@@ -379,6 +379,8 @@ void World::handle(Event& e) {
     case Kind::kWatch:
       schedule(state_.time + 250 * kMs, Kind::kWatch, 0);
       return checker_.watch();
+    case Kind::kCopied:
+      return copied(e);
     case Kind::kSettled:
       return look_whether_settled();
   }

@@ -25,7 +25,7 @@ DatabaseStatus World::database_status(int site) {
   s.strict = db.strict;
   s.link = db.link;
   s.acknowledges = db.source >= 0 && db.replication == ReplicationState::kStreaming;
-  s.diverged = false;
+  s.diverged = s.incomplete = db.incomplete;
   BootTime local = state_.now(site).boot;
   // A row that is new may have arrived right after the last look, and at the first look it may be
   // of any age: only a change tells, and it is dated back to the look before.
@@ -58,7 +58,7 @@ void World::execute(int site, DatabaseOp op, const Operation& how, std::uint64_t
     db.read_only = true;
   } else if (ok && op == DatabaseOp::kPromote) {
     bool dropped = how.link != 0 && db.epoch < epoch && db.link != how.link;
-    if (db.epoch > epoch || dropped) {
+    if (db.epoch > epoch || dropped || db.incomplete) {
       ok = false;
     } else {
       db.log.insert(db.log.end(), db.relay.begin(), db.relay.end());
@@ -74,6 +74,7 @@ void World::execute(int site, DatabaseOp op, const Operation& how, std::uint64_t
     }
   } else if (ok && op == DatabaseOp::kFollow) {
     ok = follow(site, how.source, epoch);
+    if (ok && (how.reseed || db.incomplete)) return begin_copy(site, how, request, life);
   } else if (ok && op == DatabaseOp::kProtect) {
     ok = state_.time <= how.until;  // the statement carries a deadline
     if (ok) db.strict = !how.alone;
@@ -81,6 +82,38 @@ void World::execute(int site, DatabaseOp op, const Operation& how, std::uint64_t
   say(fmt::format("database {} op {} epoch {}: {}", site, static_cast<int>(op), epoch.value,
                   ok ? "done" : "failed"));
   done(site, request, life, ok, Position{db.log.size()});
+}
+
+// What was lost is in the ledger (follow() saw to that); from here on there is no data until all of
+// the source's is copied. Whatever interrupts that, the next follow begins it again.
+void World::begin_copy(int site, const Operation& how, std::uint64_t request, std::uint32_t life) {
+  Database& db = state_.databases[site];
+  db.incomplete = true;
+  db.log.clear();
+  db.epoch = Epoch{};
+  db.source = -1;
+  db.replication = ReplicationState::kNone;
+  say(fmt::format("database {} is copied from {}", site, how.source));
+  auto what = std::make_shared<Operation>(how);
+  schedule(state_.time + random_.between(300, 4000) * kMs, Kind::kCopied, site, life, request,
+           db.life, 0, std::move(what));
+}
+
+void World::copied(const Event& e) {
+  const auto& how = *static_cast<const Operation*>(e.body.get());
+  int site = e.node;
+  Database& db = state_.databases[site];
+  // The agent that copied died, or the server did.
+  bool interrupted = state_.agents[site].life != e.life || db.life != e.b || !db.answers();
+  bool ok = !interrupted && follow(site, how.source, how.epoch);
+  if (ok) {
+    db.incomplete = false;
+    db.log = state_.databases[how.source].log;
+    for (const Commit& c : db.log)
+      if (c.id == 0) db.epoch = std::max(db.epoch, c.epoch);
+  }
+  say(fmt::format("database {} copy {}", site, ok ? "done" : "failed"));
+  done(site, e.a, e.life, ok, Position{db.log.size()});
 }
 
 bool World::follow(int site, int source, Epoch epoch) {

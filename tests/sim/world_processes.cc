@@ -86,6 +86,7 @@ void World::agent_effects(int site, AgentEffects& effects) {
       how->source = start->site == kNoSite ? -1 : start->site.value;
       how->alone = start->alone;
       how->link = start->link;
+      how->reseed = start->reseed;
       how->until = state_.time + kSecond / 2;
       schedule(state_.time + takes, Kind::kDatabaseOp, site, a.life,
                static_cast<std::uint64_t>(start->op), 0, start->request.value, std::move(how));

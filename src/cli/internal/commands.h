@@ -46,6 +46,20 @@ struct MoveOptions {
 enum class Move { kFailover, kSwitchover, kFailback };
 int move(const Globals& globals, Move kind, const MoveOptions& options, Io& io);
 
+// db.cc
+struct RejoinOptions {
+  std::string site;  // empty: the only standby
+  bool yes = false;
+  bool wait = true;
+};
+enum class Rejoining { kRewind, kReseed };
+int db_status(const Globals& globals, Io& io);
+int db_lag(const Globals& globals, std::uint64_t last, Io& io);
+// A switchover while the writer works, else a failover.
+int db_promote(const Globals& globals, const MoveOptions& options, Io& io);
+int db_rejoin(const Globals& globals, Rejoining how, const RejoinOptions& options, Io& io);
+int db_degrade(const Globals& globals, bool yes, Io& io);
+
 // ledger.cc
 struct LedgerOptions {
   std::string id;

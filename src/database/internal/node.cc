@@ -14,22 +14,6 @@ Number number_or_zero(const mysql::Cell& cell) {
   return number;
 }
 
-// Ends client sessions: all but replication, the event scheduler, this connection and those that
-// `spared` (a condition on information_schema.processlist) names.
-Status end_sessions(mysql::SqlConnection& sql, const std::string& spared, BootTime deadline) {
-  auto sessions = sql.query(
-      "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user NOT IN "
-      "('system user', 'event_scheduler') AND command NOT LIKE 'Binlog Dump%' AND NOT " +
-          spared,
-      deadline);
-  if (!sessions) return fail(std::move(sessions.error()));
-  for (const auto& row : sessions->rows) {
-    auto killed = sql.execute("KILL HARD CONNECTION " + row[0].value_or("0"), deadline);
-    if (!killed && sql.last_error() != ER_NO_SUCH_THREAD) return killed;
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime deadline) {
@@ -78,22 +62,6 @@ Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline) {
   if (!state) return fail(std::move(state.error()));
   history.state = std::move(*state);
   return history;
-}
-
-Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
-                      BootTime deadline) {
-  // SET GLOBAL read_only waits for running transactions, so end them first. A session that slips in
-  // between, or an administrator with an open transaction, costs one more round of at most a
-  // second.
-  std::string spared = "user = " + sql.quote(admin_user);
-  for (;; spared = fmt::format("id = {}", keep)) {
-    if (auto ended = end_sessions(sql, spared, deadline); !ended) return ended;
-    auto set =
-        sql.execute("SET STATEMENT lock_wait_timeout=1 FOR SET GLOBAL read_only=1", deadline);
-    if (set) return end_sessions(sql, spared, deadline);
-    bool waited = sql.last_error() == ER_LOCK_WAIT_TIMEOUT;
-    if (!waited || BootClock::now() >= deadline) return set;
-  }
 }
 
 }  // namespace leeward::database::internal

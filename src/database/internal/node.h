@@ -21,9 +21,4 @@ Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& s
                                                          BootTime deadline);
 Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline);
 
-// Read-only, with no client session left (see Mariadb::fence). The sessions of `admin_user` end
-// only when they stand in the way, and the one with id `keep` never does.
-Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
-                      BootTime deadline);
-
 }  // namespace leeward::database::internal

@@ -9,7 +9,6 @@
 #include "database/internal/extract.h"
 #include "database/internal/undo.h"
 #include "mysql/binlog_reader.h"
-#include "replication/native.h"
 
 namespace leeward::database::internal {
 namespace {
@@ -17,6 +16,7 @@ namespace {
 constexpr Duration kReadStall = 30s;
 constexpr Duration kUndoTimeout = 10min;
 constexpr std::size_t kUndoBytesMax = 256u << 20;  // row images kept in memory; beyond: reload
+constexpr std::uint64_t kTellEvery = 10'000;             // transactions between two calls of progress
 
 Result<mysql::DecoderContext> decoder_context(mysql::SqlConnection& sql, BootTime deadline) {
   auto charsets = sql.query(
@@ -130,9 +130,7 @@ Status Rejoin::recover(const Parting& parting, const History& own,
   if (auto forgot = replication::forget_sources(sql_, soon()); !forgot) return forgot;
   auto lost = extract(parting, own);
   if (!lost) return fail(std::move(lost.error()));
-  if (parting.unacknowledged)
-    for (LedgerEntry& entry : lost->entries) entry.state = LedgerState::kUnacknowledged;
-  if (auto kept = keep(*lost); !kept) return kept;
+  if (!reload_because.empty()) return reload(reload_because);
   if (lost->obstacle.empty()) {
     Status rewound = rewind(*lost, parting.shared);
     if (rewound || rewound.error().code == Code::kTimeout ||
@@ -143,6 +141,8 @@ Status Rejoin::recover(const Parting& parting, const History& own,
   return reload(lost->obstacle);
 }
 
+// Reads the lost transactions one by one into the ledger. On success all of them are on disk there;
+// what undoing needs stays in memory as long as it fits.
 Result<Lost> Rejoin::extract(const Parting& parting, const History& own) {
   if (auto entered = enter(FollowPhase::kExtract); !entered)
     return fail(std::move(entered.error()));
@@ -153,57 +153,65 @@ Result<Lost> Rejoin::extract(const Parting& parting, const History& own) {
   std::string site = options_.site_name(options_.site);
   Lost lost;
   if (errant) lost.obstacle = "something was written here while another site was the writer";
+  Ledger::Addition addition(ledger_);
+  auto give = [&](LedgerEntry entry) {
+    if (parting.unacknowledged) entry.state = LedgerState::kUnacknowledged;
+    return addition.give(std::move(entry));
+  };
   std::size_t bytes = 0;
   std::uint64_t last = 0;
-  auto read = mysql::read_binlog(
-      local(), parting.shared, kReadStall, [&](std::string_view event) -> Status {
-        auto fed = decoder.feed(event);
-        if (!fed) return fail(std::move(fed.error()));
-        if (!*fed) return {};
-        mysql::Transaction& transaction = **fed;
-        last = transaction.gtid.sequence;
-        if (errant && transaction.gtid.server != own.server) return {};
-        ++at_.transactions;
-        if (auto entry = ledger_entry(transaction, site, own.epochs))
-          lost.entries.push_back(std::move(*entry));
-        if (lost.obstacle.empty() && !transaction.obstacle.empty())
-          lost.obstacle =
-              fmt::format("transaction {}: {}", to_string(transaction.gtid), transaction.obstacle);
-        bytes += raw_bytes(transaction);
-        if (bytes > kUndoBytesMax && lost.obstacle.empty())
-          lost.obstacle = "too much to undo in one transaction";
-        if (!lost.obstacle.empty()) {
-          lost.transactions.clear();
-          return {};
-        }
-        transaction.changes.clear();
-        lost.transactions.push_back(std::move(transaction));
-        return {};
-      });
+  auto take = [&](mysql::Transaction& transaction) -> Status {
+    last = transaction.gtid.sequence;
+    if (errant && transaction.gtid.server != own.server) return {};
+    if (++at_.transactions % kTellEvery == 0 && progress_ && !progress_(at_))
+      return fail(Code::kTimeout, "follow: stopped");
+    if (auto entry = ledger_entry(transaction, site, own.epochs))
+      if (auto given = give(std::move(*entry)); !given) return given;
+    if (lost.obstacle.empty() && !transaction.obstacle.empty())
+      lost.obstacle =
+          fmt::format("transaction {}: {}", to_string(transaction.gtid), transaction.obstacle);
+    bytes += raw_bytes(transaction);
+    if (bytes > kUndoBytesMax && lost.obstacle.empty())
+      lost.obstacle = "too much to undo in one transaction";
+    if (!lost.obstacle.empty()) {
+      lost.transactions.clear();
+      return {};
+    }
+    transaction.changes.clear();
+    lost.transactions.push_back(std::move(transaction));
+    return {};
+  };
+  auto read = mysql::read_binlog(local(), parting.shared, kReadStall,
+                                 [&](std::string_view event) -> Status {
+                                   auto fed = decoder.feed(event);
+                                   if (!fed) return fail(std::move(fed.error()));
+                                   return *fed ? take(**fed) : Status{};
+                                 });
   bool gone = !read && read.error().code == Code::kNotFound;
   if (!read && !gone) return fail(std::move(read.error()));
-  if (!gone && last == own.position.position().value) return lost;
-  // What cannot be listed must at least be named.
-  LedgerEntry entry;
-  entry.epoch = own.epoch();
-  entry.id = fmt::format("{}@{}", to_string(own.position), entry.epoch.value);
-  entry.site = site;
-  entry.time = SystemClock().now().wall;
-  entry.note = fmt::format("transactions after {} up to {} are lost and cannot be listed: {}",
-                           to_string(parting.shared), to_string(own.position),
-                           gone ? read.error().message : "the binary log ends before");
-  lost.entries.push_back(std::move(entry));
-  lost.obstacle = lost.entries.back().note;
+  if (gone || last != own.position.position().value) {
+    // What cannot be listed must at least be named.
+    LedgerEntry entry;
+    entry.epoch = own.epoch();
+    entry.id = fmt::format("{}@{}", to_string(own.position), entry.epoch.value);
+    entry.site = site;
+    entry.time = SystemClock().now().wall;
+    entry.note = fmt::format("transactions after {} up to {} are lost and cannot be listed: {}",
+                             to_string(parting.shared), to_string(own.position),
+                             gone ? read.error().message : "the binary log ends before");
+    lost.obstacle = entry.note;
+    lost.transactions.clear();
+    if (auto given = give(std::move(entry)); !given) return fail(std::move(given.error()));
+  }
+  if (auto kept = keep(parting, addition); !kept) return fail(std::move(kept.error()));
   return lost;
 }
 
-Status Rejoin::keep(const Lost& lost) {
+Status Rejoin::keep(const Parting& parting, Ledger::Addition& addition) {
   if (auto entered = enter(FollowPhase::kLedger); !entered) return entered;
-  auto added = ledger_.add(lost.entries);
+  auto added = addition.finish();
   if (!added) return fail(std::move(added.error()));
-  bool unacknowledged =
-      !lost.entries.empty() && lost.entries.front().state == LedgerState::kUnacknowledged;
-  if (unacknowledged) {
+  if (parting.unacknowledged) {
     outcome_.unacknowledged = static_cast<std::uint32_t>(*added);
     options_.logger.info("undoing transactions that were never acknowledged to anyone",
                          {{"transactions", at_.transactions}, {"entries", *added}});

@@ -67,8 +67,10 @@ DatabaseStatus database() {
   d.durable = Position{13};
   d.strict = d.acknowledges = true;
   d.link = 14;
+  d.semi_sync = SemiSync::kFallen;
+  d.fallbacks = 16;
   d.alone = 15;
-  d.diverged = true;
+  d.diverged = d.incomplete = true;
   d.heartbeat_age = 250ms;
   d.heartbeat_written = kTime;
   d.lag = -3ms;  // clocks of two sites differ
