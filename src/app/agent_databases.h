@@ -2,8 +2,9 @@
 // worker thread, Redis following along. Decides nothing but how: what to do comes from the agent
 // core as effects, and what was seen goes back to it.
 //
-// Loop thread only; blocking work runs on workers (one for operations, one for status, one for
-// Redis, one for people looking at the ledger) and posts its result back.
+// Loop thread only; blocking work runs on workers and posts its result back: for each MariaDB node one
+// for operations and one for looks, so that a node that hangs delays no other; one for Redis, one for
+// looks at the nodes of the writer's site, one for people looking at the ledger.
 #pragma once
 
 #include <atomic>
@@ -27,7 +28,9 @@ namespace leeward::app {
 class AgentDatabases {
  public:
   struct Events {
-    std::function<void(const DatabaseStatus&)> status;
+    std::function<void(NodeId, const DatabaseStatus&)> status;
+    std::function<void(SiteId, NodeId, const control::NodeCore::RemoteLook&)> remote;
+    std::function<SiteId()> writer;  // as the agent knows it
     std::function<void(control::RequestId, bool ok, Position)> done;
     std::function<void()> drained;  // every gateway is in hold with nothing in flight
   };
@@ -51,6 +54,20 @@ class AgentDatabases {
   std::map<std::string, Endpoint> gateways() const;
 
  private:
+  // One MariaDB server of this site.
+  struct Node {
+    Node(NodeId node, database::MariadbOptions options) : id(node), driver(std::move(options)) {}
+    NodeId id;
+    database::Mariadb driver;
+    net::TimerId status_timer{};
+    bool status_running = false;
+    bool status_again = false;
+    bool said_unreachable = false;
+    int ops_running = 0;
+    std::uint64_t ops_ended = 0;
+    // Last, so that they are joined before what they use is gone.
+    std::unique_ptr<net::WorkerPool> status_worker, op_worker;
+  };
   struct RedisNode {
     const Database* database;
     database::Redis driver;
@@ -60,21 +77,27 @@ class AgentDatabases {
   AgentDatabases(net::EventLoop& loop, const Context& context, Registry& registry, Events events);
   Status open();
   Status open_gateway(const Database& database);
-  void read_status();
-  void read_status_after(Duration delay);
-  void status_read(DatabaseStatus status);
+  const Endpoint& local_server(const Database& database) const;
+  Status open_nodes(const database::MariadbOptions& shared);
+  void read_status(Node& node);
+  void read_status_after(Node& node, Duration delay);
+  void status_read(Node& node, const DatabaseStatus& status);
+  void look_again();
+  void look_at_remote();
+  Node& node(NodeId id) { return *nodes_[id.value]; }
   void beat();
   void watch_drain();
   void steer_redis();
-  void refresh_accounts();
+  void refresh_accounts(Node& node);
   std::optional<gateway::AccountVerifier> verifier(std::string_view user);
   struct OpResult {
     bool ok = false;
     Position position;
   };
-  OpResult run_op(const control::StartDatabase& op);
-  void follow(const control::StartDatabase& op, OpResult& result);
-  Result<database::FollowOutcome> try_to_follow(const control::StartDatabase& op);
+  OpResult run_op(database::Mariadb& mariadb, const control::StartDatabase& op);
+  void follow(database::Mariadb& mariadb, const control::StartDatabase& op, OpResult& result);
+  Result<database::FollowOutcome> try_to_follow(database::Mariadb& mariadb,
+                                                const control::StartDatabase& op);
 
   net::EventLoop& loop_;
   const Context& context_;
@@ -82,7 +105,6 @@ class AgentDatabases {
   Logger logger_;
   Events events_;
   const Database* mariadb_spec_ = nullptr;
-  std::optional<database::Mariadb> mariadb_;
   std::optional<database::Ledger> ledger_;
   std::mutex ledger_mutex_;  // a rejoin writes it, people read it
   std::atomic<std::uint32_t> ledger_open_{0};
@@ -101,17 +123,14 @@ class AgentDatabases {
   std::atomic<bool> accounts_wanted_{true};
   BootTime accounts_read_{};
 
-  net::TimerId status_timer_{};
   net::TimerId redis_timer_{};
-  bool status_running_ = false;
-  bool status_again_ = false;
-  bool said_unreachable_ = false;
-  int ops_running_ = 0;
+  NodeId remote_node_{};  // of the writer's site, followed last
   bool redis_running_ = false;
   std::atomic<bool> stopping_{false};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   // Last, so that they are joined before what they use is gone.
-  std::unique_ptr<net::WorkerPool> status_worker_, op_worker_, redis_worker_, ledger_worker_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::unique_ptr<net::WorkerPool> remote_worker_, redis_worker_, ledger_worker_;
 };
 
 }  // namespace leeward::app

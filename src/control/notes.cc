@@ -42,6 +42,9 @@ constexpr std::array kRows{
     Row{NoteKind::kAcknowledgedAlone, "replication.alone"},
     Row{NoteKind::kSemiSyncFallen, "replication.fallen"},
     Row{NoteKind::kSemiSyncBack, "replication.in_sync"},
+    Row{NoteKind::kNodeMoved, "node.primary"},
+    Row{NoteKind::kNodeInSync, "node.in_sync"},
+    Row{NoteKind::kNodeAlone, "node.alone"},
 };
 
 std::string sentence(const Note& n, std::string_view site, std::string_view other) {
@@ -66,6 +69,11 @@ std::string sentence(const Note& n, std::string_view site, std::string_view othe
     case NoteKind::kLeaseReleased: return fmt::format("{} gave the writer lease back", site);
     case NoteKind::kLeaseExpired: return fmt::format("the lease of {} has run out", site);
     case NoteKind::kFenced: return fmt::format("{} is fenced: its gateway is closed", site);
+    case NoteKind::kNodeMoved: return fmt::format("database node {} of {} is the primary", n.number, site);
+    case NoteKind::kNodeInSync:
+      return fmt::format("both database nodes of {} have every acknowledged write", site);
+    case NoteKind::kNodeAlone:
+      return fmt::format("{} writes on one database node: losing it now would be losing the site", site);
     case NoteKind::kPromoted: return fmt::format("database at {} promoted", site);
     case NoteKind::kWriterOpen: return fmt::format("{} accepts writes", site);
     case NoteKind::kTraffic: return fmt::format("DNS now answers with {}", site);

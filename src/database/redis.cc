@@ -53,7 +53,8 @@ struct Redis::Impl {
     if (connection->err != 0) return failure();
     redisSetTimeout(connection.get(), as_timeval(options.timeout));
     if (options.password.empty()) return {};
-    auto answered = send({"AUTH", options.password});
+    auto answered = options.user.empty() ? send({"AUTH", options.password})
+                                         : send({"AUTH", options.user, options.password});
     if (!answered) connection.reset();  // the next call must not go on without having logged in
     if (!answered) return fail(std::move(answered.error()));
     return {};
@@ -121,6 +122,9 @@ Status Redis::follow(const Endpoint& source) {
   auto now = status();
   if (!now) return fail(std::move(now.error()));
   if (!now->primary && now->source == source) return {};
+  if (!impl_->options.user.empty())
+    if (auto set = impl_->command({"CONFIG", "SET", "masteruser", impl_->options.user}); !set)
+      return fail(std::move(set.error()));
   if (!impl_->options.password.empty())
     if (auto set = impl_->command({"CONFIG", "SET", "masterauth", impl_->options.password}); !set)
       return fail(std::move(set.error()));
@@ -130,9 +134,13 @@ Status Redis::follow(const Endpoint& source) {
 }
 
 Status Redis::promote() {
-  auto done = impl_->command({"REPLICAOF", "NO", "ONE"});
-  if (!done) return fail(std::move(done.error()));
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"CONFIG", "SET", "min-replicas-to-write", "0"},
+        std::vector<std::string>{"REPLICAOF", "NO", "ONE"}})
+    if (auto done = impl_->command(words); !done) return fail(std::move(done.error()));
   return {};
 }
+
+Result<std::string> Redis::run(const std::vector<std::string>& words) { return impl_->command(words); }
 
 }  // namespace leeward::database

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/time.h"
@@ -16,6 +17,7 @@ struct RedisOptions {
   Endpoint local;
   std::string password;  // empty: none; also used towards the source (masterauth)
   Duration timeout = 1s;
+  std::string user;  // ACL user of `password`, also towards the source (masteruser); empty: the default
 };
 
 struct RedisStatus {
@@ -39,8 +41,12 @@ class Redis {
   // already.
   Status follow(const Endpoint& source);
 
-  // Becomes the primary, with what it has. Idempotent.
+  // Becomes the primary, with what it has, and takes writes without a replica: a min-replicas-to-write
+  // that fenced it is cleared. Idempotent.
   Status promote();
+
+  // Any other command, for operators' tools and tests; its answer as text.
+  Result<std::string> run(const std::vector<std::string>& words);
 
  private:
   struct Impl;

@@ -133,6 +133,16 @@ void fields(Visitor& visit, T& report) {
   visit("detail", report.detail);
 }
 
+template <typename Visitor, Is<NodeReport> T>
+void fields(Visitor& visit, T& node) {
+  visit("reachable", node.reachable);
+  visit("primary", node.primary);
+  visit("epoch", node.epoch);
+  visit("term", node.term);
+  visit("replication", node.replication);
+  visit("applied", node.applied);
+}
+
 template <typename Visitor, Is<AgentReport> T>
 void fields(Visitor& visit, T& report) {
   visit("site", report.site);
@@ -147,6 +157,9 @@ void fields(Visitor& visit, T& report) {
   visit("drained_position", report.drained_position);
   visit("rejoining", report.rejoining);
   visit("database", report.database);
+  visit("nodes", report.nodes);
+  visit("node_in_sync", report.node_in_sync);
+  visit("node_moving", report.node_moving);
   visit("tiers_ready", report.tiers_ready);
   visit("tiers_wanted", report.tiers_wanted);
   visit("protection", report.protection);

@@ -34,8 +34,11 @@ inline constexpr Duration kNever = Duration::max();
 struct DatabaseStatus {
   bool reachable = false;  // answered a query in time; all else is stale or default when false
   bool read_only = true;
+  bool refused = false;    // not reachable because nothing listens there: the process is gone
   Epoch epoch;             // highest epoch that a promotion wrote into the data itself
+  Term term;               // of the last promotion in that epoch
   SiteId source = kNoSite;  // site it replicates from, running or not
+  NodeId source_node;       // of that site's nodes
   ReplicationState replication = ReplicationState::kNone;
   Position written;   // last transaction in its own history, replicated ones included
   Position received;  // last one received from the source, applied or not
@@ -43,6 +46,8 @@ struct DatabaseStatus {
   Position applied;   // last one applied from the source
   bool diverged = false;          // has transactions that the writer's history lacks
   bool incomplete = false;        // a copy or an undo was begun and not finished: no history at all
+  bool keeps_received = false;  // as a replica: acknowledges, and has not restarted since it began to. What
+                                // it received and had not applied yet would be gone after a restart
   Duration heartbeat_age = kNever;  // since a *new* heartbeat row was last seen here (own clock)
   WallTime heartbeat_written{};     // time in the newest heartbeat row, by the writer's clock; 0: none
   Duration lag = kNever;            // wall time now − time in the last applied heartbeat row
@@ -76,6 +81,16 @@ enum class GatewayMode : std::uint8_t {
 };
 std::string_view name(GatewayMode m);
 
+// One database server of a site with two.
+struct NodeReport {
+  bool reachable = false;
+  bool primary = false;   // the one that the site's agent has chosen
+  Epoch epoch;
+  Term term;
+  ReplicationState replication = ReplicationState::kNone;
+  Position applied;
+};
+
 // What a site's agent tells control, every report interval and at every change.
 struct AgentReport {
   SiteId site;
@@ -90,7 +105,10 @@ struct AgentReport {
                               // the database is read_only; 0: not drained
   Position drained_position;  // last transaction then
   bool rejoining = false;     // working on becoming a standby (flashback or reseed)
-  DatabaseStatus database;
+  DatabaseStatus database;    // of the site's primary node
+  std::vector<NodeReport> nodes;  // by NodeId; empty with one node
+  bool node_in_sync = false;  // the other node has every acknowledged write
+  bool node_moving = false;   // the primary node is dead or being replaced, and the other one can take over
   std::uint16_t tiers_ready = 0;  // application instances ready
   std::uint16_t tiers_wanted = 0;
   std::uint64_t protection = 0;   // number of the newest Protection that this agent keeps to

@@ -113,6 +113,10 @@ constexpr const char* kGuards[] = {
     "writer-waits-first",
     "copies-caught-up",
     "alone-by-record-only",
+    "replica-in-sync",
+    "sync-loss-durable",
+    "switch-catches-up",
+    "standby-follows-term",
 };
 
 int main(int argc, char** argv) {

@@ -43,6 +43,22 @@ const std::string kOrdersSites = "      gcp: { address: \"10.77.1.1:3306\" }\n";
 const std::string kWww = "failover: { gcp: 10.77.1.1, aws: 10.77.2.1 }";
 
 INSTANTIATE_TEST_SUITE_P(
+    Nodes, Rule,
+    ::testing::Values(
+        Change{kOrdersSites,
+               "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }, { address: \"10.77.1.2:3306\" }] }\n",
+               ""},
+        Change{kOrdersSites, "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }] }\n", ""},
+        Change{kOrdersSites, "      gcp: {}\n", "'address' is missing"},
+        Change{kOrdersSites, "      gcp: { nodes: [] }\n", "0 nodes; a site has one or two"},
+        Change{kOrdersSites,
+               "      gcp: { address: \"10.77.1.1:3306\", nodes: [{ address: \"10.77.1.2:3306\" }] }\n",
+               "give either address and run"},
+        Change{kOrdersSites,
+               "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }, { address: \"10.77.1.1:3306\" }] }\n",
+               "port clash"}));
+
+INSTANTIATE_TEST_SUITE_P(
     Values, Rule,
     ::testing::Values(
         Change{"version: 1", "version: 2", "version: '2' is out of range"},

@@ -52,6 +52,20 @@ TEST(Redis, PairFollowsIsPromotedAndTurnsRound) {
   EXPECT_EQ(dead.error().code, Code::kUnavailable);
 }
 
+TEST(Redis, AnAclUserReplicatesAndPromotionClearsTheReplicaFence) {
+  RedisServer gcp, aws;
+  for (RedisServer* server : {&gcp, &aws}) {
+    Redis admin({server->endpoint, "", 3s});
+    ASSERT_TRUE(admin.run({"ACL", "SETUSER", "agent", "on", ">se cret", "~*", "&*", "+@all"}));
+  }
+  Redis agent_at_aws({aws.endpoint, "se cret", 3s, "agent"});
+  ASSERT_TRUE(agent_at_aws.follow(gcp.endpoint));
+  ASSERT_TRUE(eventually(30s, [&] { return agent_at_aws.status()->link_up; }));
+  ASSERT_TRUE(agent_at_aws.run({"CONFIG", "SET", "min-replicas-to-write", "1"}));
+  ASSERT_TRUE(agent_at_aws.promote());
+  EXPECT_TRUE(agent_at_aws.run({"SET", "key", "value"}));
+}
+
 TEST(Redis, StoppedServerCostsTheTimeoutAndAWrongPasswordIsSaid) {
   RedisServer server("right");
   Redis stranger({server.endpoint, "wrong", 1s});
