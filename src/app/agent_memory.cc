@@ -51,6 +51,7 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
     memory.nodes.term = Term{nodes["term"].get<std::uint64_t>()};
     memory.nodes.primary = NodeId{static_cast<std::uint8_t>(primary)};
     memory.nodes.in_sync = nodes.contains("in_sync") && nodes["in_sync"] == true;
+    memory.nodes.unopened = nodes.contains("unopened") && nodes["unopened"] == true;
   }
   std::uint64_t promise = json["promise_until_ns"].get<std::uint64_t>();
   bool same_boot = json["boot_id"] == boot_id() && !boot_id().empty();
@@ -71,7 +72,8 @@ Status save_memory(const Platform& platform, const std::string& path, const cont
             {"nodes", {{"epoch", memory.nodes.epoch.value},
                        {"term", memory.nodes.term.value},
                        {"primary", memory.nodes.primary.value},
-                       {"in_sync", memory.nodes.in_sync}}},
+                       {"in_sync", memory.nodes.in_sync},
+                       {"unopened", memory.nodes.unopened}}},
             {"promise_until_ns", static_cast<std::uint64_t>(memory.promise_until.time_since_epoch().count())}};
   return write_file_durably(path, json.dump(1) + "\n");
 }

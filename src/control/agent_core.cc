@@ -339,6 +339,14 @@ void AgentCore::steer_gateway(Now now, AgentEffects& out) {
               gateway_->site == wanted.site && gateway_->node == wanted.node &&
               gateway_->finish == wanted.finish;
   if (same && wanted.deadline == gateway_->deadline) return;
+  if (wanted.mode == GatewayMode::kLocal && memory_.nodes.unopened) {
+    nodes_.opened();
+    memory_.nodes = nodes_.memory();
+    if (LEEWARD_GUARD("open-durable", false))
+      persisted_ = memory_;
+    else
+      persist(out);
+  }
   if (same) {
     out.push_back(ExtendLease{wanted.epoch, wanted.deadline});
   } else {

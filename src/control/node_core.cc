@@ -100,6 +100,7 @@ bool NodeCore::begin(Epoch epoch) {
   memory_.epoch = epoch;
   memory_.term = forgotten ? Term{primary.term.value + 1} : Term{};
   memory_.in_sync = false;
+  memory_.unopened = false;
   sync_mark_.reset();
   return true;
 }
@@ -118,11 +119,24 @@ bool NodeCore::may_take_over(Now now, const Node& other) const {
          other.status.keeps_received;
 }
 
+// The node that was chosen cannot be promoted: it is dead, or it was restarted and has lost what it had
+// received. The former primary still is what it was: it follows nobody, and has all that was acknowledged.
+bool NodeCore::may_return(Now now, const Site& site) const {
+  const Node& primary = at(memory_.primary);
+  const Node& other = at(other_node(memory_.primary));
+  if (!LEEWARD_GUARD("return-before-open", memory_.unopened) || site.primary_busy) return false;
+  bool former = fresh(now, other) && !other.op && other.status.source == kNoSite &&
+                other.status.epoch == memory_.epoch;
+  bool forgot = fresh(now, primary) && primary.status.source != kNoSite && !primary.status.keeps_received;
+  return former && (forgot || dead(now, primary));
+}
+
 void NodeCore::move(Now now, bool new_term, Step& out) {
   memory_.primary = other_node(memory_.primary);
   if (new_term) {
     ++memory_.term.value;
     memory_.in_sync = false;
+    memory_.unopened = true;
     moves_.push_back(now.boot);
   }
   sync_mark_.reset();
@@ -140,6 +154,11 @@ void NodeCore::maybe_move(Now now, const Site& site, Step& out) {
                    other.status.epoch == site.epoch &&
                    promotion_of(other.status) > promotion_of(primary.status);
   if (forgotten && !other.op) return move(now, false, out);  // see begin()
+  if (site.lease && begun && !site.draining && may_return(now, site)) {
+    move(now, true, out);
+    moves_.pop_back();  // it ends a failover, and is none
+    return;
+  }
   if (!dead(now, primary)) return;
   if (site.lease && begun) {
     while (!moves_.empty() && now.boot - moves_.front() >= config_.moves_window) moves_.pop_front();
@@ -156,7 +175,8 @@ void NodeCore::note_moving(Now now, const Site& site) {
   bool begun = site.lease && memory_.epoch == site.epoch;
   bool troubled = primary.failed_looks > 0 || primary.status.read_only ||
                   primary.status.term != memory_.term;
-  bool coming = primary.failed_looks == 0 || may_take_over(now, at(other_node(memory_.primary)));
+  bool coming = primary.failed_looks == 0 || may_take_over(now, at(other_node(memory_.primary))) ||
+                may_return(now, site);
   if (!begun || !troubled || !coming) return moving_since_.reset();
   if (!moving_since_) moving_since_ = now.boot;
 }
@@ -185,9 +205,10 @@ void NodeCore::watch_switch(Now now, const Site& site, Step& out) {
   if (!switch_) return;
   if (!site.lease || site.draining || now.boot - switch_->since >= config_.switch_timeout)
     return switch_.reset();
+  // Being in sync, it has received that position. A replica that is slow to apply it makes clients wait
+  // longer than they need to; then the change is undone by the time-out above.
   const Node& to = at(switch_->to);
-  bool there = fresh(now, to) && LEEWARD_GUARD("switch-catches-up",
-                                               to.status.applied >= switch_->position);
+  bool there = fresh(now, to) && to.status.applied >= switch_->position;
   if (!switch_->fenced || !there || !may_take_over(now, to)) return;
   move(now, true, out);
   moves_.pop_back();  // asked for by a person: not counted

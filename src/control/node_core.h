@@ -18,6 +18,10 @@
 //   - a replica that was restarted has lost what it had received and not applied: its mark
 //     (`keeps_received`) is gone, and with it the right to take over; Mariadb::promote asks once more.
 //
+// The replica may die, or be restarted, between the choice and its promotion. Then the choice goes back to
+// the former primary, if that answers again: until clients were let in to the new one (`unopened`, on disk,
+// "return-before-open") nothing was acknowledged that the former one lacks.
+//
 // Without the lease the same choice is only a matter of who follows: the primary node of a standby site
 // follows the writer site's primary, the other one follows it, and takes its place when it dies.
 //
@@ -69,6 +73,7 @@ struct NodeMemory {
   Term term;
   NodeId primary = kFirstNode;
   bool in_sync = false;
+  bool unopened = false;  // chosen at `term`, and no client was let in to it yet
   bool operator==(const NodeMemory&) const = default;
 };
 
@@ -135,6 +140,8 @@ class NodeCore {
   // Before the first promotion at `epoch`: takes over the epoch with term 0. False while it must not be
   // promoted: the term in force may have been forgotten with this agent's disk.
   bool begin(Epoch epoch);
+  // Clients are about to be let in to primary(); memory() must be durable before they are.
+  void opened() { memory_.unopened = false; }
   bool open_to(const DatabaseStatus& status, Epoch epoch) const {
     return !pair() || (memory_.epoch == epoch && status.term == memory_.term);
   }
@@ -173,6 +180,7 @@ class NodeCore {
   bool dead(Now now, const Node& node) const;
   bool streams_from_primary(const DatabaseStatus& status) const;
   bool may_take_over(Now now, const Node& other) const;
+  bool may_return(Now now, const Site& site) const;
   void watch_switch(Now now, const Site& site, Step& out);
   void maybe_move(Now now, const Site& site, Step& out);
   void move(Now now, bool new_term, Step& out);

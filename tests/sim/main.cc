@@ -115,7 +115,8 @@ constexpr const char* kGuards[] = {
     "alone-by-record-only",
     "replica-in-sync",
     "sync-loss-durable",
-    "switch-catches-up",
+    "return-before-open",
+    "open-durable",
     "standby-follows-term",
 };
 

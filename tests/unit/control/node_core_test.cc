@@ -84,6 +84,33 @@ TEST_F(NodePair, ADeadPrimaryIsReplacedUnderTheNextTerm) {
   EXPECT_EQ(core_->memory().epoch, Epoch{5});
 }
 
+// The replica is restarted between the choice and its promotion: it may have lost what it had received,
+// so it is not promoted, and the former primary has everything.
+TEST_F(NodePair, TheChoiceGoesBackWhenTheReplicaForgotBeforeItWasPromoted) {
+  in_sync();
+  ASSERT_TRUE(moves_within(6, replica(10)));
+  DatabaseStatus forgot = replica(10, false);
+  forgot.source_node = kFirstNode;
+  EXPECT_FALSE(look(gone(), forgot).moved);
+  DatabaseStatus former = writable(12, false);
+  former.read_only = true;  // as a server starts
+  former.term = Term{};
+  EXPECT_TRUE(look(former, forgot).moved);
+  EXPECT_EQ(core_->primary(), kFirstNode);
+  EXPECT_EQ(core_->memory().term, Term{2});
+  EXPECT_FALSE(look(former, forgot).moved);  // and stays
+}
+
+TEST_F(NodePair, TheChoiceNeverGoesBackOnceClientsWereLetIn) {
+  in_sync();
+  ASSERT_TRUE(moves_within(6, replica(10)));
+  core_->opened();
+  DatabaseStatus former = writable(12, false);
+  former.read_only = true;
+  former.term = Term{};
+  for (int i = 0; i < 30; ++i) EXPECT_FALSE(look(former, gone()).moved);
+}
+
 TEST_F(NodePair, ALookOrTwoThatFailAreNoDeath) {
   in_sync();
   EXPECT_FALSE(moves_within(2, replica(10)));
