@@ -16,11 +16,15 @@ import string
 WORKLOAD_SITES = ("gcp", "aws")
 SITES = ("gcp", "aws", "witness")
 SERVER_IDS = {"gcp": 1, "aws": 2}
-SECOND_DATABASE_PORT, SECOND_SERVER_ID = 3316, 3  # of gcp, in a layout with two database nodes there
+# Of gcp, in a layout with two database nodes there.
+SECOND_DATABASE_PORT, SECOND_SERVER_ID = 3316, 3
+SECOND_REDIS_PORT = 6389
 ZONE = "shop.test"
 SERVICE = f"www.{ZONE}"
 WEB_PORT, APP_PORT = 8080, 8081
 DATABASE_PORT, REDIS_PORT = 3306, 6379
+NODE_PORTS = (DATABASE_PORT, SECOND_DATABASE_PORT)
+REDIS_PORTS = (REDIS_PORT, SECOND_REDIS_PORT)
 ORDERS_GATEWAY_PORT, SESSIONS_GATEWAY_PORT = 3307, 6380
 CONTROL_PORT, AGENT_PORT = 7400, 7401
 
@@ -43,7 +47,7 @@ class Layout:
     dns_port: int
     run_id: str
     replication_mode: str = "async"
-    two_nodes: bool = False  # gcp has a second database node
+    two_nodes: bool = False  # gcp has a second node of each database
 
     @property
     def config(self):
@@ -82,6 +86,20 @@ def _orders_of_gcp(layout):
     return ("        nodes:\n          - " + node(*first, 12) + "\n          - " + node(*second, 12))
 
 
+def _sessions_of_gcp(layout):
+    """The servers of the database `sessions` at gcp, as lines of leeward.yaml."""
+    address = layout.addresses["gcp"]
+
+    def node(port, directory):
+        return (f'{{ address: "{address}:{port}", run: {{ command: [{DEMO}/bin/redis-node.sh, '
+                f'"{address}", "{port}", {layout.directory}/data/gcp/{directory}] }} }}')
+
+    nodes = [node(REDIS_PORT, "sessions")]
+    if layout.two_nodes:
+        nodes.append(node(SECOND_REDIS_PORT, "sessions-2"))
+    return "        nodes:\n" + "\n".join(f"          - {each}" for each in nodes)
+
+
 def in_namespaces(directory, run_id):
     addresses = {"gcp": "10.77.1.1", "aws": "10.77.2.1", "witness": "10.77.3.1"}
     return Layout(pathlib.Path(directory), addresses, True, 53, run_id)
@@ -106,7 +124,8 @@ def write(layout, python="/usr/bin/python3"):
     layout.config.write_text(template.substitute(
         gcp=layout.addresses["gcp"], aws=layout.addresses["aws"],
         witness=layout.addresses["witness"],
-        gcp_orders=_orders_of_gcp(layout), replication_mode=layout.replication_mode,
+        gcp_orders=_orders_of_gcp(layout), gcp_sessions=_sessions_of_gcp(layout),
+        replication_mode=layout.replication_mode,
         demo=DEMO, run=layout.directory, python=python, dns_port=layout.dns_port,
         gateway="127.0.0.1" if layout.namespaces else "{address}",
         app="127.0.0.1" if layout.namespaces else "{address}",

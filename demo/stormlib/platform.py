@@ -135,11 +135,11 @@ class Platform:
         """Signals a server such as mariadbd at a site; PlatformError when there is none."""
         self._signal(processes.server(self.layout.run_id, site, program), program, site, number)
 
-    def signal_node(self, site, port, number):
+    def signal_node(self, site, port, number, program="mariadbd"):
         """Signals the database server of a site that listens on `port`."""
-        pids = [pid for pid in processes.server(self.layout.run_id, site, "mariadbd")
-                if f"--port={port}" in processes.command_line(pid)]
-        self._signal(pids, f"mariadbd on port {port}", site, number)
+        pids = [pid for pid in processes.server(self.layout.run_id, site, program)
+                if any(part.endswith((f"={port}", f":{port}")) for part in processes.command_line(pid))]
+        self._signal(pids, f"{program} on port {port}", site, number)
 
     @staticmethod
     def _signal(pids, what, site, number):
@@ -162,6 +162,14 @@ class Platform:
 
     def status(self):
         return self.api("GET", "/v1/status")
+
+    def primary_node(self, site):
+        """Index of a site's primary database node, where there are two."""
+        return [node["primary"] for node in agent_of(self.status(), site)["nodes"]].index(True)
+
+    def redis(self, site):
+        """What a site's agent reports of its Redis."""
+        return agent_of(self.status(), site)["redis"]
 
     def cli(self, *arguments, seconds=60.0, check=False):
         """Runs `leeward ARGUMENTS` as the operator at the client's place; CompletedProcess with text."""
@@ -290,6 +298,11 @@ class Platform:
                     if change["table"] == "shop.orders" and change["operation"] == "insert":
                         found.add(change["after"]["client_order_id"])
         return found
+
+
+def agent_of(status, site):
+    """The last report of a site's agent; empty when there is none."""
+    return next(s.get("agent") or {} for s in status["sites"] if s["name"] == site)
 
 
 def _gateway_open(status):

@@ -10,7 +10,6 @@ namespace {
 constexpr Duration kStatusEvery = 200ms;
 constexpr Duration kStatusEveryMoving = 25ms;  // while a planned move waits for what is seen
 constexpr Duration kDrainLook = 5ms;
-constexpr Duration kRedisEvery = 500ms;
 constexpr Duration kAccountsEvery = 5s;
 constexpr Duration kApplyTimeout = 10s;
 constexpr Duration kTellEvery = 10s;  // of a long rejoin, in the log
@@ -45,7 +44,6 @@ Result<std::unique_ptr<AgentDatabases>> AgentDatabases::start(net::EventLoop& lo
   databases->look_at_remote();
   databases->beat();
   databases->watch_drain();
-  databases->steer_redis();
   return databases;
 }
 
@@ -84,18 +82,11 @@ Status AgentDatabases::open() {
   for (const Database& database : platform.databases) {
     if (auto opened = open_gateway(database); !opened) return opened;
     if (database.engine != Engine::kRedis || !database.sites.count(context_.self)) continue;
-    std::string password;
-    if (database.redis_password.kind != SecretRef::Kind::kNone) {
-      auto secret = config::resolve_secret(database.redis_password, platform.directory);
-      if (!secret)
-        return fail(std::move(secret.error()).wrap("databases." + database.name + ".auth.password"));
-      password = *secret;
-    }
-    redis_.push_back({&database, database::Redis({database.sites.at(context_.self).address(), password,
-                                                  1s, database.redis_user})});
+    auto redis = AgentRedis::start(loop_, context_, registry_, database, *gateways_.back().gateway);
+    if (!redis) return fail(std::move(redis.error()));
+    redis_ = std::move(*redis);
   }
   remote_worker_ = std::make_unique<net::WorkerPool>(1, 4);
-  redis_worker_ = std::make_unique<net::WorkerPool>(1, 4);
   ledger_worker_ = std::make_unique<net::WorkerPool>(1, 16);
   return {};
 }
@@ -149,7 +140,9 @@ std::map<std::string, Endpoint> AgentDatabases::gateways() const {
 void AgentDatabases::carry_out(const control::SetGateway& effect) {
   mode_ = effect;
   logger_.info("gateway", {{"mode", leeward::name(effect.mode)}, {"epoch", effect.epoch.value}});
+  if (redis_) redis_->carry_out(effect);
   for (NamedGateway& g : gateways_) {
+    if (g.database->engine == Engine::kRedis) continue;
     switch (effect.mode) {
       case GatewayMode::kRefuse:
         g.gateway->refuse("it does not hold the writer lease and cannot reach control");
@@ -168,18 +161,19 @@ void AgentDatabases::carry_out(const control::SetGateway& effect) {
     }
   }
   look_again();
-  steer_redis();
 }
 
 // The server that this site's gateway leads to.
 const Endpoint& AgentDatabases::local_server(const Database& database) const {
   const SiteDatabase& own = database.sites.at(context_.self);
-  return own.address(database.engine == Engine::kMariadb ? mode_.node : kFirstNode);
+  return own.address(mode_.node);
 }
 
 void AgentDatabases::carry_out(const control::ExtendLease& effect) {
   mode_.deadline = effect.deadline;
+  if (redis_) redis_->carry_out(effect);
   for (NamedGateway& g : gateways_) {
+    if (g.database->engine == Engine::kRedis) continue;
     // Too late by its own clock, the gateway has fenced itself although the lease goes on: open it anew.
     if (!g.gateway->extend(effect.epoch, effect.deadline) && mode_.mode == GatewayMode::kLocal)
       g.gateway->serve_local(effect.epoch, effect.deadline, local_server(*g.database));
@@ -196,6 +190,7 @@ void AgentDatabases::watch_drain() {
   if (draining) {
     bool drained = true;
     for (NamedGateway& g : gateways_) drained &= g.gateway->drained();
+    if (redis_) drained &= redis_->drained();
     if (drained) events_.drained();
   }
   loop_.call_after(draining ? kDrainLook : 20ms, [this, alive = alive_] {
@@ -449,33 +444,6 @@ Result<database::FollowOutcome> AgentDatabases::try_to_follow(database::Mariadb&
       op.reseed);
   ledger_open_ = static_cast<std::uint32_t>(ledger_->open_count());
   return outcome;
-}
-
-// --------------------------------------------------------------------------------------- Redis
-
-void AgentDatabases::steer_redis() {
-  if (!redis_running_ && !redis_.empty() &&
-      (mode_.mode == GatewayMode::kLocal || mode_.mode == GatewayMode::kRemote)) {
-    redis_running_ = true;
-    auto submitted = redis_worker_->submit([this, alive = alive_, mode = mode_] {
-      for (RedisNode& node : redis_) {
-        Status done = mode.mode == GatewayMode::kLocal
-                          ? node.driver.promote()
-                          : node.driver.follow(node.database->sites.at(mode.site).address());
-        if (!done)
-          logger_.debug("redis", {{"database", node.database->name}, {"why", done.error().message}});
-      }
-      loop_.post([this, alive] {
-        if (!*alive) return;
-        redis_running_ = false;
-      });
-    });
-    if (!submitted) redis_running_ = false;
-  }
-  loop_.cancel(redis_timer_);
-  redis_timer_ = loop_.call_after(kRedisEvery, [this, alive = alive_] {
-    if (*alive) steer_redis();
-  });
 }
 
 // -------------------------------------------------------------------------------------- ledger

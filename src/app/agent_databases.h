@@ -1,9 +1,9 @@
-// The databases of a site as its agent drives them: one gateway each, the MariaDB driver on a
-// worker thread, Redis following along. Decides nothing but how: what to do comes from the agent
+// The databases of a site as its agent drives them: one gateway each, the MariaDB drivers on worker
+// threads, and Redis (agent_redis.h). Decides nothing but how: what to do comes from the agent
 // core as effects, and what was seen goes back to it.
 //
 // Loop thread only; blocking work runs on workers and posts its result back: for each MariaDB node one
-// for operations and one for looks, so that a node that hangs delays no other; one for Redis, one for
+// for operations and one for looks, so that a node that hangs delays no other; one for
 // looks at the nodes of the writer's site, one for people looking at the ledger.
 #pragma once
 
@@ -15,12 +15,12 @@
 #include <string>
 #include <vector>
 
+#include "app/agent_redis.h"
 #include "app/context.h"
 #include "app/rejoin_watch.h"
 #include "control/agent_core.h"
 #include "database/ledger.h"
 #include "database/mariadb.h"
-#include "database/redis.h"
 #include "gateway/gateway.h"
 
 namespace leeward::app {
@@ -50,6 +50,9 @@ class AgentDatabases {
                    std::function<void(Result<std::string>)> done);
   std::uint32_t ledger_open() const { return ledger_open_; }
   const RejoinWatch& rejoin() const { return rejoin_; }
+  std::optional<RedisReport> redis() const {
+    return redis_ ? std::optional(redis_->report()) : std::nullopt;
+  }
   // Host and port of each gateway by database name, for the applications' {gateway.NAME}.
   std::map<std::string, Endpoint> gateways() const;
 
@@ -68,10 +71,6 @@ class AgentDatabases {
     // Last, so that they are joined before what they use is gone.
     std::unique_ptr<net::WorkerPool> status_worker, op_worker;
   };
-  struct RedisNode {
-    const Database* database;
-    database::Redis driver;
-  };
   using Verifiers = std::map<std::string, gateway::AccountVerifier, std::less<>>;
 
   AgentDatabases(net::EventLoop& loop, const Context& context, Registry& registry, Events events);
@@ -87,7 +86,6 @@ class AgentDatabases {
   Node& node(NodeId id) { return *nodes_[id.value]; }
   void beat();
   void watch_drain();
-  void steer_redis();
   void refresh_accounts(Node& node);
   std::optional<gateway::AccountVerifier> verifier(std::string_view user);
   struct OpResult {
@@ -109,7 +107,6 @@ class AgentDatabases {
   std::mutex ledger_mutex_;  // a rejoin writes it, people read it
   std::atomic<std::uint32_t> ledger_open_{0};
   RejoinWatch rejoin_;
-  std::vector<RedisNode> redis_;
   struct NamedGateway {
     const Database* database;
     std::unique_ptr<gateway::Gateway> gateway;
@@ -123,14 +120,13 @@ class AgentDatabases {
   std::atomic<bool> accounts_wanted_{true};
   BootTime accounts_read_{};
 
-  net::TimerId redis_timer_{};
   NodeId remote_node_{};  // of the writer's site, followed last
-  bool redis_running_ = false;
   std::atomic<bool> stopping_{false};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   // Last, so that they are joined before what they use is gone.
   std::vector<std::unique_ptr<Node>> nodes_;
-  std::unique_ptr<net::WorkerPool> remote_worker_, redis_worker_, ledger_worker_;
+  std::unique_ptr<net::WorkerPool> remote_worker_, ledger_worker_;
+  std::unique_ptr<AgentRedis> redis_;
 };
 
 }  // namespace leeward::app

@@ -186,9 +186,6 @@ void check_database(Reader& r, const Platform& p, const Database& d, const std::
                 fmt::format("database '{}' has no server on site '{}'", d.name, site.name));
     if (!has) continue;
     check_nodes(r, at, d.sites.at(id));
-    if (!mariadb && d.sites.at(id).nodes.size() > 1 && r.sound(at))
-      r.problem(r.key_at(at + ".nodes"), at + ".nodes",
-                "redis has one server a site; only mariadb may have two nodes");
   }
 }
 

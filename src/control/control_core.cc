@@ -202,6 +202,15 @@ void ControlCore::note_report_changes(const AgentReport& before, const AgentRepo
     note(NoteKind::kNodeMoved, site, after.database.epoch, kNoSite, primary(after) + 1);
   if (before.node_in_sync != after.node_in_sync && after.writing_epoch.value != 0)
     note(after.node_in_sync ? NoteKind::kNodeInSync : NoteKind::kNodeAlone, site, after.writing_epoch);
+  if (before.redis && after.redis && before.life == after.life) {
+    const RedisReport& was = *before.redis;
+    const RedisReport& is = *after.redis;
+    if (was.losses < is.losses)
+      note(NoteKind::kRedisLost, site, after.lease_epoch, kNoSite,
+           static_cast<std::int64_t>(is.lost_bytes - was.lost_bytes), is.lost_exactly ? "" : "at least ");
+    if (was.primary != is.primary && after.writing_epoch.value != 0)
+      note(NoteKind::kRedisMoved, site, after.writing_epoch, kNoSite, static_cast<std::int64_t>(is.primary));
+  }
   if (before.by_promise != after.by_promise && after.lease_epoch.value != 0)
     note(after.by_promise ? NoteKind::kPromiseOn : NoteKind::kPromiseOff, site, after.lease_epoch);
   if (!before.rejoining && after.rejoining) note(NoteKind::kRejoinStarted, site);

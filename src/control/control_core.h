@@ -61,7 +61,7 @@ enum class NoteKind : std::uint8_t {
   kFenced, kPromoted, kWriterOpen, kTraffic, kPromiseOn, kPromiseOff, kRejoinStarted,
   kRejoined, kLedger, kUnblocked, kMaintenance, kAgentLost, kAgentBack,
   kProtected, kUnprotected, kAcknowledgedAlone, kSemiSyncFallen, kSemiSyncBack,
-  kNodeMoved, kNodeInSync, kNodeAlone,
+  kNodeMoved, kNodeInSync, kNodeAlone, kRedisLost, kRedisMoved,
 };
 struct Note {
   NoteKind kind;

@@ -25,6 +25,7 @@ void NodeCore::on_look(Now now, NodeId id, const DatabaseStatus& status) {
   node.looked = true;
   if (status.reachable) {
     node.failed_looks = 0;
+    node.answered = now.boot;
   } else {
     if (node.failed_looks == 0) node.failing_since = now.boot;
     ++node.failed_looks;
@@ -38,10 +39,12 @@ bool NodeCore::fresh(Now now, const Node& node) const {
 bool NodeCore::dead(Now now, const Node& node) const {
   // A pause of this process is none of the node's: looks must have gone on until now.
   if (node.failed_looks == 0 || now.boot - node.seen >= config_.look_stale) return false;
-  Duration failing = node.seen - node.failing_since;
   if (node.status.refused)
-    return node.failed_looks >= config_.refused_looks && failing >= config_.refused_after;
-  return node.failed_looks >= config_.silent_looks && failing >= config_.silent_after;
+    return node.failed_looks >= config_.refused_looks &&
+           node.seen - node.failing_since >= config_.refused_after;
+  // A look that is not answered takes a second, so silence is counted from the last answer; two looks,
+  // because one of them may have been held up by a pause of this process.
+  return node.failed_looks >= config_.silent_looks && node.seen - node.answered >= config_.silent_after;
 }
 
 void NodeCore::on_remote_look(SiteId site, NodeId node, const RemoteLook& look) {

@@ -83,7 +83,7 @@ struct NodeConfig {
   std::map<SiteId, std::uint8_t> site_nodes;  // of every workload site; missing: one
   Duration refused_after = 400ms;  // nothing listens there for this long, and
   int refused_looks = 3;           // in so many looks in a row: dead
-  Duration silent_after = 1800ms;  // no answer for this long, and
+  Duration silent_after = 1800ms;  // no answer since the last one for this long, and
   int silent_looks = 2;            // in so many looks in a row: dead
   Duration unsynced_after = 1s;    // the replica not streaming for this long: the primary goes on alone
   Duration look_stale = 2s;
@@ -160,6 +160,7 @@ class NodeCore {
     DatabaseStatus status;
     BootTime seen{};
     bool looked = false;
+    BootTime answered{};       // last look that was answered
     BootTime failing_since{};  // first of the failed looks in a row
     int failed_looks = 0;
     BootTime unwell_since{};   // as a replica of the primary

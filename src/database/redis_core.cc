@@ -41,7 +41,7 @@ void RedisCore::on_look(Now now, SiteId site, NodeId node, const RedisLook& look
     s.failed_looks = 0;
     return;
   }
-  if (s.failed_looks++ == 0) s.failing_since = now.boot;
+  ++s.failed_looks;
   s.look.reachable = false;  // the rest stays: what it had when it was last seen
   s.look.refused = look.refused;
 }
@@ -60,8 +60,7 @@ bool RedisCore::fresh(Now now, const Server& s) const {
 bool RedisCore::dead(Now now, const Server& s) const {
   // A pause of this process is none of the server's: looks must have gone on until now.
   if (s.failed_looks == 0 || now.boot - s.seen >= config_.look_stale) return false;
-  if (s.look.refused)
-    return s.failed_looks >= config_.refused_looks && s.seen - s.failing_since >= config_.refused_after;
+  if (s.look.refused) return s.failed_looks >= config_.refused_looks;
   return s.failed_looks >= config_.silent_looks && s.seen - s.answered >= config_.silent_after;
 }
 
@@ -96,13 +95,14 @@ void RedisCore::promote(Now now, Step& out) {
 }
 
 // No lease, or about to give it away: no write may come in by any other way either.
-void RedisCore::fence(Now now, Step& out) {
+void RedisCore::fence(Now now, bool confirm, Step& out) {
   for (std::size_t n = 0; n < config_.servers.at(config_.self).size(); ++n) {
     NodeId node{static_cast<std::uint8_t>(n)};
     const RedisStatus& s = at(config_.self, node).look.status;
     if (!s.primary || s.fenced || !may_begin(now, node)) continue;
     at(config_.self, node).busy = true;
-    out.ops.push_back({node, Kind::kFence, {}, {}});
+    if (node == primary_) open_ = false;
+    out.ops.push_back({node, Kind::kFence, {}, {}, confirm});
   }
 }
 
@@ -116,20 +116,24 @@ void RedisCore::remember(SiteId site, NodeId node, const RedisStatus& from, cons
   if (bytes > 0) out.lost.push_back({bytes, false, site, node});
 }
 
-// Called before a server drops what it has: if it is the former primary with its history, that tells
-// exactly how much more it had acknowledged.
+// Called before a server drops what it has: if it is the former primary with its history, that
+// tells exactly how much more it had acknowledged.
 void RedisCore::find_exact_loss(SiteId site, NodeId node, const RedisStatus& status, Step& out) {
   if (!status.primary) return;
-  if (former_ && former_->site == site && former_->node == node && former_->history == status.history) {
-    std::uint64_t bytes = status.offset > former_->parted_at ? status.offset - former_->parted_at : 0;
-    if (bytes > former_->reported) out.lost.push_back({bytes, true, site, node});
+  if (former_ && former_->site == site && former_->node == node &&
+      former_->history == status.history) {
+    std::uint64_t bytes =
+        status.offset > former_->parted_at ? status.offset - former_->parted_at : 0;
+    if (bytes > former_->reported)
+      out.lost.push_back({bytes - former_->reported, true, site, node});
     former_.reset();
     return;
   }
   // Lost to another site: its primary says where it left the history that this one still has.
   if (source_site_ == kNoSite) return;
   const RedisStatus& source = look(source_site_, source_node_).status;
-  if (source.history_before == status.history && source.parted_at > 0 && status.offset > source.parted_at)
+  if (source.history_before == status.history && source.parted_at > 0 &&
+      status.offset > source.parted_at)
     out.lost.push_back({status.offset - source.parted_at, true, site, node});
 }
 
@@ -250,22 +254,28 @@ void RedisCore::hold(Now now, const Wanted& wanted, Step& out) {
   bool draining = wanted.mode == GatewayMode::kHold && wanted.epoch.value != 0;
   if (!draining) {
     draining_ = settled_ = false;
-    return fence(now, out);
+    // A restart of the agent is no reason yet: it gets its lease back.
+    if (!leaseless_since_) leaseless_since_ = now.boot;
+    if (now.boot - *leaseless_since_ >= config_.fence_after) fence(now, false, out);
+    return;
   }
   if (!wanted.drained) {
     draining_ = settled_ = false;
     return;
   }
   if (!std::exchange(draining_, true)) draining_since_ = now.boot;
-  fence(now, out);
+  fence(now, true, out);
+  // Fencing waited for the replicas.
   const Server& primary = at(config_.self, primary_);
-  bool copied = fresh(now, primary) && primary.look.status.fenced &&
-                primary.look.status.replica_offset >= primary.look.status.offset;
-  settled_ = copied || now.boot - draining_since_ >= kSettleLimit;
+  bool fenced = fresh(now, primary) && primary.look.status.fenced;
+  settled_ = fenced || now.boot - draining_since_ >= kSettleLimit;
 }
 
 RedisCore::Step RedisCore::step(Now now, const Wanted& wanted) {
   Step out;
+  bool leaseless = wanted.mode == GatewayMode::kRefuse ||
+                   (wanted.mode == GatewayMode::kHold && wanted.epoch.value == 0);
+  if (!leaseless) leaseless_since_.reset();
   if (wanted.mode == GatewayMode::kLocal) {
     draining_ = settled_ = false;
     be_writer(now, wanted, out);

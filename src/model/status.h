@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -91,6 +92,23 @@ struct NodeReport {
   Position applied;
 };
 
+// The Redis servers of a site.
+struct RedisNodeReport {
+  bool reachable = false;
+  bool primary = false;  // accepts writes
+  bool link_up = false;  // it replicates, and the first copy is complete
+  std::uint64_t offset = 0;
+};
+struct RedisReport {
+  std::vector<RedisNodeReport> nodes;
+  std::uint64_t primary = 1;  // number of the node that the site's agent has chosen
+  bool open = false;          // it is promoted, and clients are led to it
+  std::optional<std::uint64_t> lag_bytes;  // of the writer's stream, not received here; none: not known
+  std::uint64_t losses = 0;     // times that acknowledged writes were lost, since the agent started
+  std::uint64_t lost_bytes = 0;  // of the replication stream, in all
+  bool lost_exactly = false;     // of the last loss; else it was at least so much
+};
+
 // What a site's agent tells control, every report interval and at every change.
 struct AgentReport {
   SiteId site;
@@ -108,6 +126,7 @@ struct AgentReport {
   DatabaseStatus database;    // of the site's primary node
   std::vector<NodeReport> nodes;  // by NodeId; empty with one node
   bool node_in_sync = false;  // the other node has every acknowledged write
+  std::optional<RedisReport> redis;  // none: the platform has no Redis
   bool node_moving = false;   // the primary node is dead or being replaced, and the other one can take over
   std::uint16_t tiers_ready = 0;  // application instances ready
   std::uint16_t tiers_wanted = 0;

@@ -113,7 +113,7 @@ void Checker::check_opened_data(int site, bool same_site) {
   bool planned = plan && !plan->ended() &&
                  (plan->kind == PlanKind::kSwitchover || plan->kind == PlanKind::kFailback);
   const Intent& intent = state_.store.record.intent;
-  bool complete = intent.epoch == epoch && intent.complete;
+  bool complete = intent.epoch == newest_open_.epoch && intent.complete;
   if (complete) ++outcome_.lossless_failovers;
   std::set<std::uint64_t> there;
   for (const Commit& c : state_.served(site).log) there.insert(c.id);

@@ -1,13 +1,14 @@
-"""A site with two database nodes: one dies, they change places, and the site dies in between."""
+"""A site with two nodes of each database: one dies, they change places, and the site dies in between."""
 
 import signal
 import time
 
 import pytest
+import redis
 
 from stormlib import clients, control_api, layout, measure, platform as platforms, resolver
 
-PORTS = (layout.DATABASE_PORT, layout.SECOND_DATABASE_PORT)
+PORTS = layout.NODE_PORTS
 RESUME_SECONDS = 5.0
 
 
@@ -36,17 +37,14 @@ def orders(shop):
         journal.close()
 
 
-def agent(status, site="gcp"):
-    return next(s.get("agent") or {} for s in status["sites"] if s["name"] == site)
-
-
 def in_sync(platform):
     """Waits until losing the primary node would lose nothing; the status then."""
-    return platform.wait_until(lambda s: agent(s).get("node_in_sync"), 60, "both nodes of gcp in sync")
+    return platform.wait_until(lambda s: platforms.agent_of(s, "gcp").get("node_in_sync"), 60,
+                               "both nodes of gcp in sync")
 
 
 def primary(status):
-    return [node["primary"] for node in agent(status)["nodes"]].index(True)
+    return [node["primary"] for node in platforms.agent_of(status, "gcp")["nodes"]].index(True)
 
 
 def wait_orders(journal, count, since=None, seconds=20):
@@ -80,6 +78,7 @@ def test_a_frozen_primary_node_that_wakes_up_is_a_replica(shop, orders):
         wait_orders(orders, 20)
         pause = measure.outage(orders.attempts(), at)
         print(f"no order for {pause[1] - pause[0]:.2f} s")
+        assert pause[1] - pause[0] <= RESUME_SECONDS
         assert shop.status()["writer"] == "gcp"
     finally:
         shop.signal_node("gcp", PORTS[before], signal.SIGCONT)
@@ -98,6 +97,47 @@ def test_a_planned_change_of_node_fails_no_request(shop, orders):
     failed = measure.failed_between(orders.attempts(), at, time.monotonic())
     assert [a.detail for a in failed] == []
     assert primary(in_sync(shop)) == 1 - before
+
+
+def sessions(shop, *command):
+    """A command to Redis through gcp's gateway, repeated until it is taken."""
+    host, port = shop.layout.gateway("gcp", layout.SESSIONS_GATEWAY_PORT)
+
+    def attempt():
+        with redis.Redis(host, port, socket_timeout=5, decode_responses=True) as client:
+            return client.execute_command(*command)
+
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return shop.at("gcp", attempt)
+        except redis.RedisError:
+            assert time.monotonic() < deadline, f"{command} is not taken"
+            time.sleep(0.05)
+
+
+def redis_settled(shop):
+    """Waits until gcp's two Redis servers have the same; the report then."""
+    def settled(status):
+        r = platforms.agent_of(status, "gcp").get("redis") or {}
+        nodes = r.get("nodes", [])
+        return r.get("open") and all(n["reachable"] for n in nodes) and \
+            nodes[2 - r["primary"]]["link_up"] and nodes[0]["offset"] == nodes[1]["offset"]
+    return platforms.agent_of(shop.wait_until(settled, 60, "both Redis of gcp alike"), "gcp")["redis"]
+
+
+def test_a_dead_redis_primary_is_replaced_by_its_replica(shop):
+    sessions(shop, "SET", "cart", "full")
+    before = redis_settled(shop)["primary"]
+    at = time.monotonic()
+    shop.signal_node("gcp", layout.REDIS_PORTS[before - 1], signal.SIGKILL, "redis-server")
+    assert sessions(shop, "SET", "after", "yes")
+    print(f"Redis takes writes again after {time.monotonic() - at:.2f} s")
+    assert time.monotonic() - at <= RESUME_SECONDS
+    assert sessions(shop, "GET", "cart") == "full"  # the dead one has no data on disk
+    after = redis_settled(shop)
+    assert after["primary"] == 3 - before
+    assert shop.status()["epoch"] == 1
 
 
 # Last: afterwards aws is the writer and automatic failover is blocked.

@@ -58,6 +58,26 @@ INSTANTIATE_TEST_SUITE_P(
                "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }, { address: \"10.77.1.1:3306\" }] }\n",
                "port clash"}));
 
+// One acknowledgement of any replica lets a commit go on: it would be the other node's or the other site's.
+TEST(Nodes, CannotBeCombinedWithCommitsThatWaitForTheOtherSite) {
+  for (const char* mode : {"lossless", "semi_sync"}) {
+    std::string text = starting_file("shop");
+    auto replace = [&](const std::string& from, const std::string& to) {
+      auto at = text.find(from);
+      ASSERT_NE(at, std::string::npos);
+      text.replace(at, from.size(), to);
+    };
+    replace(kOrdersSites,
+            "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }, { address: \"10.77.1.2:3306\" }] }\n");
+    replace("replication: { user: replica,", std::string("replication: { mode: ") + mode + ", user: replica,");
+    Loaded loaded = load_text(text, "leeward.yaml", "/");
+    EXPECT_FALSE(loaded.platform);
+    ASSERT_EQ(loaded.problems.size(), 1u);
+    EXPECT_THAT(to_string(loaded.problems[0]), HasSubstr("two nodes cannot be combined"));
+    EXPECT_THAT(to_string(loaded.problems[0]), ::testing::ContainsRegex("leeward.yaml:[0-9]+:[0-9]+"));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Values, Rule,
     ::testing::Values(
