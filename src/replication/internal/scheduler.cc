@@ -30,14 +30,16 @@ Scheduler::Scheduler(SchedulerOptions options)
           [this](const std::string& schema, const std::string& table) {
             return describe(schema, table);
           },
-          options_.always_sql) {}
+          options_.conflicts.bidirectional ? "rows are compared before they change"
+          : options_.always_sql            ? "the task asks for it"
+                                           : "") {}
 
 Scheduler::~Scheduler() = default;
 
 Result<std::unique_ptr<Scheduler>> Scheduler::start(SchedulerOptions options, BootTime deadline) {
   std::unique_ptr<Scheduler> scheduler(new Scheduler(std::move(options)));
   const SchedulerOptions& o = scheduler->options_;
-  auto alone = ApplySession::open(o.target, o.task, deadline);
+  auto alone = ApplySession::open(o.target, o.task, o.conflicts, deadline);
   if (!alone) return fail(std::move(alone.error()));
   scheduler->alone_.emplace(std::move(*alone));
   auto checkpoint = read_checkpoint(scheduler->alone_->sql(), o.task, deadline);
@@ -47,8 +49,8 @@ Result<std::unique_ptr<Scheduler>> Scheduler::start(SchedulerOptions options, Bo
   scheduler->ddl_.emplace(*scheduler->alone_, o.task);
   if (auto known = scheduler->ddl_->recover(checkpoint->position, deadline); !known)
     return fail(std::move(known.error()));
-  auto pool = ApplyPool::start({o.target, o.task, o.workers, o.memory_bytes_max, 60s, o.on_commit},
-                               deadline);
+  auto pool = ApplyPool::start(
+      {o.target, o.task, o.conflicts, o.workers, o.memory_bytes_max, 60s, o.on_commit}, deadline);
   if (!pool) return fail(std::move(pool.error()));
   scheduler->pool_ = std::move(*pool);
   return scheduler;
@@ -205,7 +207,9 @@ Outcome Scheduler::add_rows(const RoutedTable& table, const mysql::RowsEvent& ev
     collect_replay();
     std::size_t first = batch_.steps.size();
     auto made = row_statements(
-        table, event, rows, options_.batch_bytes_max,
+        table, event, rows,
+        {options_.batch_bytes_max, options_.conflicts.bidirectional ? &options_.conflicts : nullptr,
+         to_string(open_->gtid)},
         [&](const mysql::RowImage& image) {
           see(image);
           ++images;
@@ -324,7 +328,7 @@ Outcome Scheduler::begin_large() {
 
 Outcome Scheduler::feed_large() {
   collect_replay();
-  Outcome done = alone_->steps(batch_.steps);
+  Outcome done = alone_->steps(batch_.steps, true);
   batch_.steps.clear();
   batch_.bytes = 0;
   return done;
@@ -335,6 +339,7 @@ Outcome Scheduler::end_large() {
   if (Outcome fed = feed_large(); !fed.ok()) return fed;
   Outcome done = alone_->commit(batch_.before, {batch_.end, batch_.relay_end});
   if (!done.ok()) return done;
+  batch_.conflicts = alone_->conflicts();
   if (options_.on_commit) options_.on_commit(batch_);
   Batch next;
   next.server = batch_.server;

@@ -37,7 +37,8 @@ struct SchedulerOptions {
   std::size_t large_bytes = 8u << 20;
   std::size_t memory_bytes_max = 48u << 20;
   Duration flush_after = 10ms;
-  bool always_sql = false;              // never BINLOG: a source or target that is not MariaDB
+  bool always_sql = false;  // never BINLOG: a source or target that is not MariaDB
+  ConflictSettings conflicts;
   std::set<std::uint32_t> own_servers;  // changes first made at the target: not brought back
   Logger logger;
   // After each commit at the target; on a worker's thread, in order.

@@ -69,8 +69,9 @@ using DescribeTarget =
 
 class TableCache {
  public:
-  TableCache(const Mapping& mapping, DescribeTarget describe, bool always_sql)
-      : mapping_(mapping), describe_(std::move(describe)), always_sql_(always_sql) {}
+  // `why_sql`: why no table may be replayed; empty: those that can be are.
+  TableCache(const Mapping& mapping, DescribeTarget describe, std::string why_sql)
+      : mapping_(mapping), describe_(std::move(describe)), why_sql_(std::move(why_sql)) {}
 
   // Takes a table map event without checksum; the tables of rows events are looked up by id.
   Status announce(const mysql::Event& event);
@@ -89,7 +90,7 @@ class TableCache {
 
   const Mapping& mapping_;
   const DescribeTarget describe_;
-  const bool always_sql_;
+  const std::string why_sql_;
   std::map<std::uint64_t, Entry> tables_;
 };
 
