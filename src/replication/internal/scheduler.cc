@@ -78,27 +78,37 @@ Outcome Scheduler::failed(Error error) {
   return {trouble == Trouble::kLost ? trouble : Trouble::kRejected, std::move(error)};
 }
 
+bool Scheduler::held() const { return !open_ && options_.hold && options_.hold(position_); }
+
+Result<std::optional<RelayEvent>> Scheduler::await(RelayCursor& source) {
+  // With a batch begun: only what is there already, then at most until it is due.
+  bool waiting = batch_.transactions > 0 && !open_;
+  BootTime now = BootClock::now();
+  auto event = source.next(waiting ? now : now + kPollEvery);
+  if (!event || *event || !waiting || due(false)) return event;
+  return source.next(batch_.rows == 0 ? now + kPollEvery : begun_ + options_.flush_after);
+}
+
 Outcome Scheduler::run(RelayCursor& source) {
+  std::optional<RelayEvent> next;  // arrived, not taken yet
   while (!stopping_.load() || open_) {
     if (!pool_->healthy()) return pool_->failure();
-    if (!open_ && options_.hold && options_.hold(position_)) {
+    if (!held() && !next) {
+      auto event = await(source);
+      if (!event) return failed(std::move(event.error()));
+      next = std::move(*event);
+    }
+    // Asked again: the word to hold may have come while we waited for the event.
+    if (held()) {
       if (Outcome flushed = flush(); !flushed.ok()) return flushed;
       std::this_thread::sleep_for(kHoldFor);
       continue;
     }
-    // With a batch begun: only what is there already, then at most until it is due.
-    bool waiting = batch_.transactions > 0 && !open_;
-    BootTime now = BootClock::now();
-    auto event = source.next(waiting ? now : now + kPollEvery);
-    if (!event) return failed(std::move(event.error()));
-    if (!*event && waiting && !due(false)) {
-      bool empty = batch_.rows == 0;
-      event = source.next(empty ? now + kPollEvery : begun_ + options_.flush_after);
-      if (!event) return failed(std::move(event.error()));
-    }
     Outcome outcome;
-    if (*event) outcome = take(source, **event);
-    if (outcome.ok() && !open_ && due(event->has_value())) outcome = flush();
+    bool more = next.has_value();
+    if (more) outcome = take(source, *next);
+    next.reset();
+    if (outcome.ok() && !open_ && due(more)) outcome = flush();
     if (!outcome.ok()) return outcome;
   }
   if (Outcome last = flush(); !last.ok()) return last;

@@ -69,6 +69,9 @@ class Scheduler {
  private:
   explicit Scheduler(SchedulerOptions options);
 
+  bool held() const;
+  // The next event, or none when there is none yet, or none before what was begun is due.
+  Result<std::optional<RelayEvent>> await(RelayCursor& source);
   Outcome take(RelayCursor& source, const RelayEvent& event);
   Outcome begin_transaction(RelayCursor& source, const mysql::Event& event);
   Outcome take_rows(const mysql::Event& event);

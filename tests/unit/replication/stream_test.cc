@@ -171,6 +171,25 @@ TEST(Stream, StopsAtAChangeThatDoesNotFitAndGoesOnWhenMended) {
   expect_equal(pair(), "strict.t", "strict.t");
 }
 
+TEST(Stream, NothingThatArrivesAfterAPauseIsApplied) {
+  pair().source.run("CREATE DATABASE paused");
+  pair().source.run("CREATE TABLE paused.t (id INT PRIMARY KEY)");
+  pair().target.run("CREATE DATABASE paused");
+  pair().target.run("CREATE TABLE paused.t (id INT PRIMARY KEY)");
+  Link link(pair(), "paused");
+  link.start();
+  for (int i = 0; i < 5; ++i) {
+    link.drain();  // so the stream waits for something to come
+    ASSERT_TRUE(link.driver().pause(soon()));
+    pair().source.run(fmt::format("INSERT INTO paused.t VALUES ({})", i));
+    std::this_thread::sleep_for(200ms);
+    EXPECT_EQ(pair().target.scalar("SELECT COUNT(*) FROM paused.t"), std::to_string(i));
+    ASSERT_TRUE(link.driver().resume(soon()));
+  }
+  link.drain();
+  expect_equal(pair(), "paused.t", "paused.t");
+}
+
 TEST(Stream, CarriesAHugeTransactionInPieces) {
   pair().source.run("CREATE DATABASE huge");
   pair().source.run("CREATE TABLE huge.t (id INT PRIMARY KEY, v CHAR(200))");
