@@ -129,7 +129,7 @@ def run_json(argv, seconds, core=CLIENT_CORE):
     return json.loads(done.stdout)
 
 
-def _busy():
+def busy_seconds():
     """CPU seconds that our two cores were not idle (and not stolen by the host) since boot."""
     wanted = {f"cpu{core}" for core in (SERVER_CORE, CLIENT_CORE)}
     ticks = 0
@@ -143,14 +143,14 @@ def _busy():
 
 def loaded_run(argv, servers, seconds):
     """run_json of a load generator that reports cpu_seconds and seconds, with who was busy."""
-    before, busy = [s.cpu() for s in servers], _busy()
+    before, busy = [s.cpu() for s in servers], busy_seconds()
     result = run_json(argv, seconds)
     wall = result["seconds"]
     used = [s.cpu() - b for s, b in zip(servers, before)]
     result["server_cpu_seconds"] = sum(used)
     result["server_core"] = sum(used) / wall
     result["client_core"] = result["cpu_seconds"] / wall
-    result["others"] = max(0.0, (_busy() - busy - sum(used) - result["cpu_seconds"]) / wall)
+    result["others"] = max(0.0, (busy_seconds() - busy - sum(used) - result["cpu_seconds"]) / wall)
     return result
 
 

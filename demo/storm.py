@@ -45,11 +45,12 @@ def _explain_how_to_visit(platform):
     where = ""
     if platform.net:
         where = f"nsenter --net=/run/netns/{platform.net.name(CLIENT)} "
-    web = platform.layout.addresses["gcp"]
+    edge = platform.layout.addresses["gcp"]
     print(f"\nThe platform stays up until Ctrl-C.\n"
-          f"  {where}curl http://{web}:{layouts.WEB_PORT}/\n"
-          f"  {where}dig +short @{web} -p {platform.layout.dns_port} {layouts.SERVICE}\n"
-          f"  {where}{layouts.binary()} status --config {platform.layout.config}", flush=True)
+          f"  {where}curl http://{edge}:{layouts.EDGE_PORT}/\n"
+          f"  {where}dig +short @{edge} -p {platform.layout.dns_port} {layouts.SERVICE}\n"
+          f"  {where}{layouts.binary()} status --config {platform.layout.config}\n"
+          f"  {where}{layouts.binary()} edge top --config {platform.layout.config}", flush=True)
 
 
 def main():

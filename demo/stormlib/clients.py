@@ -33,7 +33,8 @@ class Attempt:
     ok: bool
     status: int      # HTTP status, 0 without an answer
     address: str     # of the site that was asked, empty when the name did not resolve
-    place: str = ""  # where the client stood: "outside", or the name of a site
+    place: str = ""  # where the client stood: "outside", "pinned" (outside, and keeps to the address
+                     # that it resolved first), or the name of a site
     fresh: bool = False   # this attempt made the order; false for the repetition of an acknowledged one
     server_id: int = 0    # of the database that committed the order, with ok
     epoch: int = 0
@@ -69,8 +70,8 @@ class Journal:
 
 
 def request(address, method, path, body=None):
-    """(status, text) of one HTTP exchange with the web tier; raises OSError or HTTPException."""
-    connection = http.client.HTTPConnection(address, layouts.WEB_PORT, timeout=CONNECT_SECONDS)
+    """(status, text) of one HTTP exchange with the edge at `address`; raises OSError or HTTPException."""
+    connection = http.client.HTTPConnection(address, layouts.EDGE_PORT, timeout=CONNECT_SECONDS)
     try:
         connection.connect()
         connection.sock.settimeout(ANSWER_SECONDS)

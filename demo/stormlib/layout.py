@@ -18,7 +18,7 @@ SITES = ("gcp", "aws", "witness")
 SERVER_IDS = {"gcp": 1, "aws": 2}
 ZONE = "shop.test"
 SERVICE = f"www.{ZONE}"
-WEB_PORT, APP_PORT = 8080, 8081
+EDGE_PORT, WEB_PORT, APP_PORT = 8000, 8080, 8081
 DATABASE_PORT, REDIS_PORT = 3306, 6379
 ORDERS_GATEWAY_PORT, SESSIONS_GATEWAY_PORT = 3307, 6380
 CONTROL_PORT, AGENT_PORT = 7400, 7401
@@ -41,6 +41,7 @@ class Layout:
     namespaces: bool
     dns_port: int
     run_id: str
+    replication_mode: str = "async"
 
     @property
     def config(self):
@@ -85,6 +86,7 @@ def write(layout, python="/usr/bin/python3"):
     layout.config.write_text(template.substitute(
         gcp=layout.addresses["gcp"], aws=layout.addresses["aws"],
         witness=layout.addresses["witness"],
+        replication_mode=layout.replication_mode,
         demo=DEMO, run=layout.directory, python=python, dns_port=layout.dns_port,
         gateway="127.0.0.1" if layout.namespaces else "{address}",
         app="127.0.0.1" if layout.namespaces else "{address}",

@@ -7,6 +7,7 @@ import math
 LIMITS = {
     "detection_seconds": 4.0,
     "rto_seconds": 10.0,
+    "pinned_rto_seconds": 6.0,
     "rpo_seconds": 1.0,
     "orders_lost": 0,
     "writers_overlap_seconds": 0.0,

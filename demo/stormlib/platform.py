@@ -1,5 +1,6 @@
 """A whole Leeward platform of three sites on this machine: started, asked, hurt and always removed."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -28,7 +29,8 @@ class Platform:
     layout that thread, and those it starts, stand in the client's namespace inside the block.
     """
 
-    def __init__(self, directory, network="auto", say=lambda text: None):
+    def __init__(self, directory, network="auto", say=lambda text: None,
+                 replication_mode="async"):
         if network == "auto":
             network = "namespaces" if namespaces.usable() else "loopback"
         self._say = say
@@ -36,7 +38,8 @@ class Platform:
         run_id = f"{self._owner}-{secrets.token_hex(4)}"
         directory = pathlib.Path(directory).resolve()
         make = layouts.in_namespaces if network == "namespaces" else layouts.on_loopback
-        self.layout = make(directory, run_id)
+        self.layout = dataclasses.replace(make(directory, run_id),
+                                          replication_mode=replication_mode)
         self.net = None
         self._started = {}
         self._janitor = None
@@ -84,7 +87,7 @@ class Platform:
 
     def _require_free_ports(self):
         for site, address in self.layout.addresses.items():
-            for port in (layouts.WEB_PORT, layouts.DATABASE_PORT, layouts.CONTROL_PORT):
+            for port in (layouts.EDGE_PORT, layouts.WEB_PORT, layouts.DATABASE_PORT, layouts.CONTROL_PORT):
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     try:
@@ -264,7 +267,13 @@ class Platform:
         """The ledger entries that a site's agent keeps."""
         endpoint = (self.layout.addresses[site], layouts.AGENT_PORT)
         token = self.layout.secret("operator.token")
-        return control_api.call(endpoint, "GET", "/v1/ledger", token, seconds=10.0)["entries"]
+        entries, path = [], "/v1/ledger"
+        while True:
+            page = control_api.call(endpoint, "GET", path, token, seconds=10.0)
+            entries += page["entries"]
+            if not page["more"]:
+                return entries
+            path = f"/v1/ledger?after={entries[-1]['id']}"
 
     def ledger_order_ids(self):
         """client_order_id of every order that some site's ledger lists as lost."""

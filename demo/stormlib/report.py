@@ -8,6 +8,7 @@ from stormlib import measure
 _ROWS = (
     ("detection_seconds", "time until the failure was certain", "s"),
     ("rto_seconds", "time without a single order (RTO)", "s"),
+    ("pinned_rto_seconds", "  the same, of customers with the old address", "s"),
     ("rpo_seconds", "writes behind at the failure (RPO)", "s"),
     ("orders_acknowledged", "orders acknowledged to customers", ""),
     ("orders_on_survivor", "  of these on the surviving database", ""),

@@ -77,16 +77,26 @@ def _judge_inside(storm):
 
 
 def database_freeze(storm, **_):
-    """The primary's database stops answering without dying, and wakes up after the failover."""
-    storm.timeline.heading("The storm: the database of gcp freezes")
-    storm.strike("mariadbd of gcp frozen (SIGSTOP)", "gcp")
-    storm.platform.signal_server("gcp", "mariadbd", signal.SIGSTOP)
+    """The primary's database stops answering without dying, and wakes up after the failover. Some
+    customers keep the address that they resolved before: the edge there must serve them."""
+    p = storm.platform
+    pinned = clients.Customers(storm.journal, lambda: p.layout.addresses["gcp"], place="pinned",
+                               workers=4, orders_per_second=10.0, pages_per_second=0)
     try:
-        storm.tell_takeover("aws")
-        storm.require_orders(40, 20.0)
-        storm.measure_failover("gcp")
+        storm.require_orders(5, 10.0, place="pinned")
+        storm.timeline.heading("The storm: the database of gcp freezes")
+        storm.strike("mariadbd of gcp frozen (SIGSTOP)", "gcp")
+        p.signal_server("gcp", "mariadbd", signal.SIGSTOP)
+        try:
+            storm.tell_takeover("aws")
+            storm.require_orders(40, 20.0)
+            storm.measure_failover("gcp")
+            storm.require_orders(20, 20.0, place="pinned")
+            storm.measure_pinned()
+        finally:
+            p.signal_server("gcp", "mariadbd", signal.SIGCONT)
     finally:
-        storm.platform.signal_server("gcp", "mariadbd", signal.SIGCONT)
+        pinned.stop()
     storm.timeline.heading("The frozen database wakes up")
     _return_to_gcp(storm)
 
@@ -166,7 +176,7 @@ def role_kill_loop(storm, rounds=1, **_):
     started = time.monotonic()
     for _round in range(rounds):
         for site in layouts.SITES:
-            for role in ("dns", "agent", "control"):
+            for role in ("dns", "edge", "agent", "control"):
                 if processes.role(p.layout.run_id, site, role):
                     longest = max(longest, _kill_role(storm, site, role))
     storm.report.set("rto_seconds", longest, "the longest pause after any of the kills")
@@ -200,8 +210,39 @@ def _return_to_gcp(storm):
     storm.settle_accounts("gcp", storm.fault_at)
 
 
+def lossless(storm, **_):
+    """Lossless mode: the primary site dies under load; no acknowledged order may be missing."""
+    storm.platform.wait_until(lambda status: status["protection"]["state"] == "on", 30,
+                              "the record to say that commits are protected")
+    storm.require_orders(20, 15.0)
+    storm.timeline.heading("The storm: gcp is lost")
+    storm.strike("every process of gcp killed, its network gone", "gcp")
+    storm.platform.kill("gcp")
+    storm.tell_takeover("aws")
+    storm.require_orders(40, 20.0)
+    storm.measure_failover("gcp")
+    if not storm.platform.status()["plan"]["automatic"]:
+        storm.report.complain("the failover was not automatic although commits were protected")
+    storm.timeline.heading("gcp comes back")
+    storm.platform.revive("gcp")
+    storm.wait_rejoined("aws")
+    storm.platform.wait_until(lambda status: status["protection"]["state"] == "on", 30,
+                              "commits to be protected again")
+    entries = [entry for site in layouts.WORKLOAD_SITES for entry in storm.platform.ledger(site)]
+    lost = [entry["id"] for entry in entries if entry["state"] != "unacknowledged"]
+    storm.report.detail["never_acknowledged"] = len(entries) - len(lost)
+    if lost:
+        storm.report.complain(f"the ledger is not empty in lossless mode: {lost[:5]}")
+    storm.switch_back()
+    acknowledged = storm.settle_accounts("gcp", storm.fault_at)
+    missing = acknowledged - storm.platform.order_ids("gcp")
+    if missing:
+        storm.report.complain(f"acknowledged orders are missing: {sorted(missing)[:5]}")
+
+
 ALL = {
     "site-kill": site_kill,
+    "lossless": lossless,
     "partition": partition,
     "database-freeze": database_freeze,
     "control-kill": control_kill,

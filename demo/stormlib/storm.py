@@ -17,7 +17,8 @@ class Storm:
     def __init__(self, scenario, directory, network="auto", timeline=None):
         self.timeline = timeline or timelines.Timeline()
         self.report = reports.Report(scenario)
-        self.platform = platforms.Platform(directory, network)
+        mode = "lossless" if scenario == "lossless" else "async"
+        self.platform = platforms.Platform(directory, network, replication_mode=mode)
         self.fault_at = None
         self._stack = contextlib.ExitStack()
 
@@ -76,11 +77,11 @@ class Storm:
         return [a for a in self.journal.attempts()
                 if a.kind == "order" and a.ok and a.place == place and a.ended >= since]
 
-    def require_orders(self, count, seconds, since=None):
+    def require_orders(self, count, seconds, since=None, place="outside"):
         """Waits until `count` more orders were acknowledged; PlatformError when that takes too long."""
         since = time.monotonic() if since is None else since
         deadline = time.monotonic() + seconds
-        while len(acks := self.acks_since(since)) < count:
+        while len(acks := self.acks_since(since, place)) < count:
             if time.monotonic() > deadline:
                 failures = measure.failed_between(self.journal.attempts(), since, deadline)
                 last = failures[-1].detail if failures else "no attempt ended"
@@ -143,6 +144,13 @@ class Storm:
             self.report.set("rto_seconds", pause[1] - pause[0])
         else:
             self.report.complain("no order was acknowledged after the fault")
+
+    def measure_pinned(self):
+        """How long customers who keep the address of a lost site got no order through its edge."""
+        pause = measure.outage([a for a in self.journal.attempts() if a.place == "pinned"],
+                               self.fault_at)
+        self.report.set("pinned_rto_seconds", pause[1] - pause[0])
+        self.say("client", "orders go on at the old address, through the edge of gcp", pause[1], "gcp")
 
     def switch_back(self):
         """`leeward failback` under load, measured; the platform must be ready for it."""

@@ -1,5 +1,6 @@
 #include "app/agent_api.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace leeward::app {
@@ -7,22 +8,37 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::size_t kEntriesMax = 1000;  // of the ledger in one answer
+constexpr std::size_t kPageBytes = 4u << 20;
+
 net::HttpResponse ok(std::string body) {
   net::HttpResponse response;
   response.body = std::move(body);
   return response;
 }
 
+// A page of the list: what stands after entry `after`, at most kEntriesMax and some kPageBytes.
 Result<std::string> list_entries(database::Ledger& ledger, const database::ReplayTarget& target,
-                                 const std::string& site) {
-  Json entries = Json::array();
-  for (const database::LedgerEntry& entry : ledger.list()) {
-    // The list is worth showing even when the writer cannot be asked what changed since.
-    auto checked = entry.state == database::LedgerState::kOpen ? database::check_entry(entry, target)
-                                                               : Result<database::LedgerEntry>(entry);
-    entries.push_back(Json::parse(database::to_json(checked ? *checked : entry)));
+                                 const std::string& site, const std::string& after) {
+  const auto& list = ledger.list();
+  auto next = list.begin();
+  if (!after.empty()) {
+    next = std::find_if(list.begin(), list.end(), [&](const auto& entry) { return entry.id == after; });
+    if (next == list.end()) return fail(Code::kNotFound, "the ledger has no entry {}", after);
+    ++next;
   }
-  return Json{{"site", site}, {"entries", std::move(entries)}}.dump();
+  std::string entries;
+  std::size_t count = 0;
+  for (; next != list.end() && count < kEntriesMax && entries.size() < kPageBytes; ++next, ++count) {
+    auto entry = ledger.show(next->id);
+    if (!entry) return fail(std::move(entry.error()));
+    // The list is worth showing even when the writer cannot be asked what changed since.
+    bool open = entry->state == database::LedgerState::kOpen;
+    auto checked = open ? database::check_entry(*entry, target) : entry;
+    entries += (count == 0 ? "" : ",") + database::to_json(checked ? *checked : *entry);
+  }
+  return fmt::format(R"({{"site":{},"total":{},"more":{},"entries":[{}]}})", Json(site).dump(),
+                     list.size(), next != list.end(), entries);
 }
 
 }  // namespace
@@ -42,6 +58,7 @@ void AgentApi::handle(const net::HttpRequest& request, net::Responder respond) {
   if (promise && request.method == "POST") return post_promise(request, std::move(respond));
   if (request.path == "/v1/ledger" || request.path.starts_with("/v1/ledger/"))
     return ledger(request, std::move(respond));
+  if (request.path == "/v1/rejoin") return rejoin(request, std::move(respond));
   refuse({Code::kNotFound, fmt::format("there is no {} {}", request.method, request.path)});
 }
 
@@ -59,6 +76,21 @@ void AgentApi::post_promise(const net::HttpRequest& request, net::Responder resp
   });
 }
 
+void AgentApi::rejoin(const net::HttpRequest& request, net::Responder respond) {
+  auto answer = [&] { respond(ok(databases_.rejoin().json(BootClock::now()))); };
+  auto refuse = [&](const Error& error) { respond(net::error_response(error)); };
+  if (request.method == "GET") return answer();
+  if (request.method != "POST")
+    return refuse({Code::kNotFound, fmt::format("there is no {} /v1/rejoin", request.method)});
+  Json json = Json::parse(request.body, nullptr, false);
+  std::string how = json.is_object() && json["how"].is_string() ? json["how"].get<std::string>() : "";
+  if (how != "rewind" && how != "reseed")
+    return refuse({Code::kInvalid, "/v1/rejoin: how is rewind or reseed"});
+  auto asked = rejoin_(how == "reseed" ? control::Rejoin::kReseed : control::Rejoin::kRewind);
+  if (!asked) return refuse(asked.error());
+  answer();
+}
+
 void AgentApi::ledger(const net::HttpRequest& request, net::Responder respond) {
   auto done = [respond](Result<std::string> result) {
     respond(result ? ok(*result) : net::error_response(result.error()));
@@ -67,8 +99,9 @@ void AgentApi::ledger(const net::HttpRequest& request, net::Responder respond) {
   if (request.path == "/v1/ledger") {
     if (request.method != "GET") return done(fail(Code::kNotFound, "there is no {} /v1/ledger", request.method));
     return databases_.with_ledger(
-        [site](database::Ledger& ledger, const database::ReplayTarget& target) {
-          return list_entries(ledger, target, site);
+        [site, after = std::string(request.parameter("after"))](
+            database::Ledger& ledger, const database::ReplayTarget& target) {
+          return list_entries(ledger, target, site, after);
         },
         done);
   }

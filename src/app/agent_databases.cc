@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "config/config.h"
+#include "replication/native.h"
 
 namespace leeward::app {
 namespace {
@@ -12,9 +13,10 @@ constexpr Duration kDrainLook = 5ms;
 constexpr Duration kRedisEvery = 500ms;
 constexpr Duration kAccountsEvery = 5s;
 constexpr Duration kApplyTimeout = 10s;
+constexpr Duration kTellEvery = 10s;  // of a long rejoin, in the log
 
 std::string_view name(control::DatabaseOp op) {
-  constexpr std::string_view kNames[] = {"fence", "promote", "follow"};
+  constexpr std::string_view kNames[] = {"fence", "promote", "follow", "protect"};
   return kNames[static_cast<std::size_t>(op)];
 }
 
@@ -68,6 +70,7 @@ Status AgentDatabases::open() {
   options.site = context_.self;
   options.site_name = [&platform](SiteId site) { return platform.site(site).name; };
   for (const auto& [site, node] : spec.sites) options.peers[site] = node.address;
+  options.replication = spec.replication;
   options.state_dir = context_.state;
   options.logger = logger_;
   mariadb_.emplace(std::move(options));
@@ -265,6 +268,7 @@ void AgentDatabases::beat() {
 
 void AgentDatabases::carry_out(const control::StartDatabase& op) {
   logger_.info("database operation begins", {{"op", name(op.op)}, {"epoch", op.epoch.value}});
+  if (op.op == control::DatabaseOp::kFollow) rejoin_.begin(BootClock::now(), op.reseed);
   ++ops_running_;
   auto submitted = op_worker_->submit([this, alive = alive_, op] {
     OpResult result = run_op(op);
@@ -279,6 +283,8 @@ void AgentDatabases::carry_out(const control::StartDatabase& op) {
   });
   if (!submitted) {
     --ops_running_;
+    if (op.op == control::DatabaseOp::kFollow)
+      rejoin_.end(BootClock::now(), fail(Code::kUnavailable, "too much waits for the database already"));
     loop_.post([this, alive = alive_, op] {
       if (*alive) events_.done(op.request, false, {});
     });
@@ -306,28 +312,27 @@ AgentDatabases::OpResult AgentDatabases::run_op(const control::StartDatabase& op
           break;
         }
       }
-      keep(mariadb_->promote(op.epoch, kApplyTimeout));
+      keep(mariadb_->promote(op.epoch, kApplyTimeout, {op.alone, op.link}));
+      break;
+    }
+    case control::DatabaseOp::kProtect: {
+      auto done = mariadb_->protect(op.alone);
+      keep(done ? Result<Position>(Position{}) : fail(done.error()));
+      if (done)
+        logger_.info(op.alone ? "commits are acknowledged without a copy at the standby"
+                              : "commits wait for a copy at the standby");
       break;
     }
     case control::DatabaseOp::kFollow:
-      // A standby that could not be the writer is none; what is wrong is said all at once.
-      if (auto fit = mariadb_->precheck(); !fit && fit.error().code == Code::kInvalid)
-        keep(fail(fit.error()));
-      else
-        follow(op, result);
+      follow(op, result);
       break;
   }
   return result;
 }
 
 void AgentDatabases::follow(const control::StartDatabase& op, OpResult& result) {
-  std::lock_guard lock(ledger_mutex_);
-  auto outcome = mariadb_->follow(op.site, op.epoch, *ledger_, [&](const database::FollowProgress& p) {
-    logger_.info("rejoining", {{"phase", database::name(p.phase)}, {"bytes", p.bytes},
-                               {"lost_transactions", p.transactions}});
-    return !stopping_.load();
-  });
-  ledger_open_ = static_cast<std::uint32_t>(ledger_->open_count());
+  auto outcome = try_to_follow(op);
+  rejoin_.end(BootClock::now(), outcome);
   if (!outcome) {
     logger_.warn("could not become a standby; trying again", {{"why", outcome.error().message}});
     return;
@@ -336,7 +341,35 @@ void AgentDatabases::follow(const control::StartDatabase& op, OpResult& result) 
   constexpr std::string_view kKinds[] = {"streaming", "rewound", "reseeded"};
   logger_.info("is a standby", {{"how", kKinds[static_cast<int>(outcome->kind)]},
                                 {"ledger_entries", outcome->ledger_entries},
+                                {"never_acknowledged", outcome->unacknowledged},
                                 {"why_reseeded", outcome->why_reseeded}});
+}
+
+Result<database::FollowOutcome> AgentDatabases::try_to_follow(const control::StartDatabase& op) {
+  // A standby that could not be the writer is none; what is wrong is said all at once.
+  if (auto fit = mariadb_->precheck(); !fit && fit.error().code == Code::kInvalid)
+    return fail(fit.error());
+  std::lock_guard lock(ledger_mutex_);
+  BootTime told{};
+  auto phase = database::FollowPhase::kConnect;
+  auto outcome = mariadb_->follow(
+      op.site, op.epoch, *ledger_,
+      [&](const database::FollowProgress& p) {
+        BootTime now = BootClock::now();
+        rejoin_.progress(now, p);
+        if (p.phase != phase || now - told >= kTellEvery) {
+          phase = p.phase;
+          told = now;
+          logger_.info("rejoining", {{"phase", database::name(p.phase)},
+                                     {"bytes", p.bytes},
+                                     {"rows", p.rows},
+                                     {"lost_transactions", p.transactions}});
+        }
+        return !stopping_.load();
+      },
+      op.reseed);
+  ledger_open_ = static_cast<std::uint32_t>(ledger_->open_count());
+  return outcome;
 }
 
 // --------------------------------------------------------------------------------------- Redis
@@ -373,7 +406,7 @@ void AgentDatabases::with_ledger(
     std::function<void(Result<std::string>)> done) {
   SiteId writer = mode_.mode == GatewayMode::kRemote ? mode_.site : context_.self;
   database::ReplayTarget target{mariadb_spec_->sites.at(writer).address, mariadb_spec_->admin_user,
-                                admin_password_};
+                                admin_password_, replication::admin_tls(mariadb_spec_->replication)};
   auto submitted = ledger_worker_->submit([this, alive = alive_, work, done, target] {
     std::lock_guard lock(ledger_mutex_);
     Result<std::string> result = work(*ledger_, target);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "app/context.h"
+#include "app/rejoin_watch.h"
 #include "control/agent_core.h"
 #include "database/ledger.h"
 #include "database/mariadb.h"
@@ -45,6 +46,7 @@ class AgentDatabases {
   void with_ledger(std::function<Result<std::string>(database::Ledger&, const database::ReplayTarget&)> work,
                    std::function<void(Result<std::string>)> done);
   std::uint32_t ledger_open() const { return ledger_open_; }
+  const RejoinWatch& rejoin() const { return rejoin_; }
   // Host and port of each gateway by database name, for the applications' {gateway.NAME}.
   std::map<std::string, Endpoint> gateways() const;
 
@@ -72,6 +74,7 @@ class AgentDatabases {
   };
   OpResult run_op(const control::StartDatabase& op);
   void follow(const control::StartDatabase& op, OpResult& result);
+  Result<database::FollowOutcome> try_to_follow(const control::StartDatabase& op);
 
   net::EventLoop& loop_;
   const Context& context_;
@@ -83,6 +86,7 @@ class AgentDatabases {
   std::optional<database::Ledger> ledger_;
   std::mutex ledger_mutex_;  // a rejoin writes it, people read it
   std::atomic<std::uint32_t> ledger_open_{0};
+  RejoinWatch rejoin_;
   std::vector<RedisNode> redis_;
   struct NamedGateway {
     const Database* database;

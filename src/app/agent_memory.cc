@@ -33,6 +33,9 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
   auto intent = decode_json<Intent>(platform, json["intent"]);
   if (!intent) return corrupt(intent.error().message);
   memory.intent = *intent;
+  auto protection = decode_json<Protection>(platform, json["protection"]);
+  if (!protection) return corrupt(protection.error().message);
+  memory.protection = *protection;
   if (json["active"].is_string()) {
     auto site = platform.find_site(json["active"].get<std::string>());
     if (!site) return corrupt("'active' is not a site");
@@ -53,6 +56,7 @@ Status save_memory(const Platform& platform, const std::string& path, const cont
             {"active", memory.active == kNoSite ? Json() : Json(platform.site(memory.active).name)},
             {"active_epoch", memory.active_epoch.value},
             {"intent", encode_json(platform, memory.intent)},
+            {"protection", encode_json(platform, memory.protection)},
             {"promise_until_ns", static_cast<std::uint64_t>(memory.promise_until.time_since_epoch().count())}};
   return write_file_durably(path, json.dump(1) + "\n");
 }

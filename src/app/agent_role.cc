@@ -97,6 +97,8 @@ control::AgentConfig AgentNode::config_of(const Context& context) {
   for (SiteId site : context.platform.workload_sites())
     if (site != context.self) config.peers.push_back(site);
   config.lease = context.platform.lease;
+  if (const Database* database = context.platform.find_database(Engine::kMariadb))
+    config.lossless = database->replication.mode == ReplicationMode::kLossless;
   config.drain_patience = context.platform.failover.drain_timeout / 2;
   return config;
 }
@@ -130,6 +132,16 @@ Status AgentNode::start() {
   api_ = std::make_unique<AgentApi>(context_, *databases_, registry_,
                                     [this](SiteId from, Epoch epoch, std::function<void(bool)> answer) {
                                       answer_promise(from, epoch, std::move(answer));
+                                    },
+                                    [this](control::Rejoin how) {
+                                      Status asked;
+                                      step([&](auto& out) {
+                                        asked = core_.on_rejoin_request(clock_.now(), how, out);
+                                      });
+                                      if (asked)
+                                        logger_.info("an operator asks for a rejoin",
+                                                     {{"reseed", how == control::Rejoin::kReseed}});
+                                      return asked;
                                     });
   auto server = net::HttpServer::start(
       loop_, {context_.site().address, context_.platform.agent_port},

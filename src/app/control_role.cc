@@ -1,4 +1,5 @@
 // leeward control: the control core over its store, its API, and the probes of its own site.
+#include <algorithm>
 #include <deque>
 #include <map>
 
@@ -32,6 +33,7 @@ class ControlNode final : public console::ControlService {
 
   const control::ControlCore& core() const override { return core_; }
   Now now() const override { return clock_.now(); }
+  const console::LagHistory& lag() const override { return lag_; }
   void lease(SiteId site, control::LeaseOp op, Epoch epoch,
              std::function<void(control::LeaseOutcome)> done) override;
   void agent_report(const AgentReport& report) override {
@@ -73,6 +75,7 @@ class ControlNode final : public console::ControlService {
   void wake_record_waiters();
   void wake_event_waiters();
   void update_metrics();
+  void update_database_metrics(const AgentReport& report, const Labels& site);
 
   Context& context_;
   net::EventLoop& loop_;
@@ -90,6 +93,7 @@ class ControlNode final : public console::ControlService {
   std::map<std::uint64_t, std::pair<std::uint64_t, std::function<void()>>> record_waiters_;
   std::map<std::uint64_t, EventWaiter> event_waiters_;
   bool store_failed_ = false;
+  console::LagHistory lag_;
 };
 
 Status ControlNode::start() {
@@ -223,6 +227,7 @@ void ControlNode::tick() {
   } else {
     step([&](control::ControlEffects& out) { core_.tick(now(), out); });
   }
+  lag_.look(now(), core_);
   loop_.call_after(kTick, [this] { tick(); });
 }
 
@@ -294,7 +299,34 @@ void ControlNode::update_metrics() {
     if (const AgentReport* report = core_.agent(site); report && report->database.lag != kNever)
       registry_.gauge("leeward_replication_lag_seconds", "Age of the newest applied heartbeat", labels)
           .set(seconds(report->database.lag));
+    if (const AgentReport* report = core_.agent(site)) update_database_metrics(*report, labels);
   }
+}
+
+void ControlNode::update_database_metrics(const AgentReport& report, const Labels& site) {
+  const DatabaseStatus& db = report.database;
+  auto position = [&](const char* kind, Position at) {
+    Labels labels = site;
+    labels.emplace_back("position", kind);
+    registry_.gauge("leeward_database_position", "Transactions (sequence of GTID domain 0) at a site", labels)
+        .set(static_cast<double>(at.value));
+  };
+  position("written", db.written);
+  position("received", db.received);
+  position("durable", db.durable);
+  position("applied", db.applied);
+  bool writer = core_.record().intent.writer == report.site;
+  const AgentReport* ahead = core_.agent(core_.record().intent.writer);
+  if (!writer && ahead != nullptr)
+    registry_.gauge("leeward_replication_transactions_behind", "Transactions written and not yet applied", site)
+        .set(static_cast<double>(console::transactions_behind(
+            std::max(ahead->database.written, db.received), db.applied)));
+  registry_.gauge("leeward_semi_sync", "1 commits wait for a copy, 0 they do not, -1 the writer gave up waiting", site)
+      .set(db.semi_sync == SemiSync::kOn ? 1 : db.semi_sync == SemiSync::kFallen ? -1 : 0);
+  registry_.gauge("leeward_semi_sync_fallbacks", "RPO events: times that the server gave up waiting, since its start", site)
+      .set(static_cast<double>(db.fallbacks));
+  registry_.gauge("leeward_commits_alone", "Commits acknowledged although a copy was to be waited for", site)
+      .set(static_cast<double>(db.alone));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 namespace leeward::app {
 namespace {
@@ -68,6 +69,9 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self) {
       if (tier.name == o.tier) add_tier(platform, self, tier, group);
     config.groups.push_back(std::move(group));
   }
+  std::map<std::string, std::shared_ptr<const CachePolicy>> policies;
+  for (const EdgeCachePolicy& p : spec.cache_policies)
+    policies[p.name] = std::make_shared<const CachePolicy>(p.policy);
   for (const EdgeRoute& r : spec.routes) {
     auto group = std::find_if(spec.origins.begin(), spec.origins.end(),
                               [&](const EdgeOrigins& o) { return o.name == r.origins; });
@@ -78,7 +82,7 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self) {
                              .writer = r.writer,
                              .hedge = r.hedge,
                              .upgrade = r.upgrade,
-                             .cache = nullptr});
+                             .cache = r.cache.empty() ? nullptr : policies.at(r.cache)});
   }
   config.timeouts = spec.timeouts;
   config.limits = spec.limits;

@@ -3,15 +3,16 @@
 #include <csignal>
 
 #include "app/context.h"
+#include "app/edge_admin.h"
 #include "app/edge_config.h"
 #include "app/edge_memory.h"
 #include "app/roles.h"
 #include "app/state_feed.h"
 #include "config/config.h"
-#include "console/auth.h"
 #include "edge/access_rules.h"
 #include "edge/edge.h"
 #include "health/prober.h"
+#include "model/edge.h"
 #include "net/http.h"
 
 namespace leeward::app {
@@ -97,30 +98,6 @@ class ListRefresh {
   Logger logger_;
 };
 
-net::HttpResponse text(std::string body, std::string type) {
-  net::HttpResponse response;
-  response.body = std::move(body);
-  response.content_type = std::move(type);
-  return response;
-}
-
-net::HttpResponse answer(const net::HttpRequest& request, const Context& context,
-                         const edge::Edge& edge, const edge::AccessRules& rules) {
-  if (request.method != "GET")
-    return net::error_response(
-        {Code::kNotFound, "there is no " + request.method + " " + request.path});
-  if (request.path == "/healthz") return text("{\"ok\":true}", "application/json");
-  if (request.path == "/metrics")
-    return text(edge.prometheus_text() + rules.prometheus_text(), "text/plain; version=0.0.4");
-  if (auto allowed = console::authorize(request, context.tokens, console::Role::kOperator);
-      !allowed)
-    return net::error_response(allowed.error());
-  if (request.path == "/v1/edge/top") return text(edge.top_json(), "application/json");
-  if (request.path == "/v1/edge/explain")
-    return text(edge.explain(request.parameter("url")), "text/plain; charset=utf-8");
-  return net::error_response({Code::kNotFound, "there is no GET " + request.path});
-}
-
 // The file again, as far as the running edge can follow it.
 Status reload(const cli::RoleOptions& options, const Context& context, edge::Edge& edge,
               OriginChecks& checks) {
@@ -132,6 +109,17 @@ Status reload(const cli::RoleOptions& options, const Context& context, edge::Edg
   edge::EdgeConfig config = edge_config(*loaded.platform, context.self);
   if (auto taken = edge.reload(config); !taken) return taken;
   return checks.start(*loaded.platform, config);
+}
+
+edge::CacheOptions cache_options(const Context& context) {
+  const EdgeCache& spec = context.platform.edge->cache;
+  edge::CacheOptions options;
+  options.name = context.site().name + "-edge";
+  options.memory_bytes_max = spec.memory_bytes_max;
+  options.disk_bytes_max = spec.disk_bytes_max;
+  if (spec.disk_bytes_max > 0) options.disk_directory = context.state + "/cache";
+  options.logger = context.logger.with("cache");
+  return options;
 }
 
 edge::WriterState writer_state(const ServiceRecord& record) {
@@ -162,6 +150,8 @@ int run_edge(const cli::RoleOptions& options) {
   auto rules = edge::AccessRules::load(edge_firewall(platform));
   if (!rules) return report_failure(rules.error());
   edge_options.firewall = *rules;
+  auto cache = std::make_shared<edge::HttpCache>(cache_options(*context));
+  edge_options.cache = cache;
   edge::EdgeConfig config = edge_config(platform, context->self);
   auto edge = edge::Edge::start(std::move(edge_options), config);
   if (!edge) return report_failure(edge.error());
@@ -174,9 +164,10 @@ int run_edge(const cli::RoleOptions& options) {
   OriginChecks checks(loop, **edge, context->logger);
   if (auto started = checks.start(platform, config); !started)
     return report_failure(started.error());
+  EdgeAdmin answers(*context, **edge, *cache, **rules);
   auto admin = net::HttpServer::start(loop, {context->site().address, platform.edge->admin_port},
                                       [&](const net::HttpRequest& request, net::Responder respond) {
-                                        respond(answer(request, *context, **edge, **rules));
+                                        respond(answers.answer(request));
                                       });
   if (!admin) return report_failure(admin.error());
   auto signals = loop.on_signals({SIGINT, SIGTERM, SIGHUP}, [&](int signal) {
@@ -203,6 +194,7 @@ int run_edge(const cli::RoleOptions& options) {
   context->logger.info("draining");
   if (!(*edge)->drain(platform.edge->timeouts.drain))
     context->logger.warn("requests were still under way at the end of timeouts.drain");
+  cache->flush_disk();
   return 0;
 }
 

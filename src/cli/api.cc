@@ -1,5 +1,7 @@
 #include "cli/internal/api.h"
 
+#include "cli/internal/agents.h"
+
 #include <cstdlib>
 
 #include "config/config.h"
@@ -88,6 +90,22 @@ Result<Api> control_api(const Globals& globals, Io& io) {
     token = std::move(*resolved);
   }
   return Api(endpoint, token, "the control API");
+}
+
+Result<std::vector<Agent>> agents(const Globals& globals, const std::string& only, Io& io) {
+  auto platform = load_platform(globals, io);
+  if (!platform) return fail(std::move(platform.error()));
+  auto token = operator_token(*platform);
+  if (!token) return fail(std::move(token.error()));
+  std::vector<Agent> all;
+  for (SiteId id : platform->workload_sites()) {
+    const Site& site = platform->site(id);
+    if (!only.empty() && site.name != only) continue;
+    all.push_back({site.name, Api({site.address, platform->agent_port}, *token,
+                                  "the agent of site " + site.name)});
+  }
+  if (all.empty()) return fail(Code::kInvalid, "there is no workload site '{}'", only);
+  return all;
 }
 
 std::string to_text(const Json& json, int indent) {

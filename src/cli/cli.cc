@@ -72,6 +72,11 @@ struct Arguments {
   DbVerifyOptions db_verify;
   ReplicateOptions replicate;
   std::string replicate_format = "auto";
+  RejoinOptions rejoin;
+  std::uint64_t lag_samples = 60;
+  EdgeOptions edge;
+  bool purge_prefix = false, purge_key = false, purge_all = false;
+  SpeedOptions speed;
   std::string validate_file;
   std::string maintenance;
   bool check = false;
@@ -88,7 +93,11 @@ CLI::App* add(CLI::App& app, Arguments& a, const std::string& name, const std::s
   CLI::App* sub = app.add_subcommand(name, description);
   sub->fallthrough();  // the global options may stand after the command too
   sub->footer(footer(examples));
-  if (command) sub->callback([&a, command = std::move(command)] { a.command = command; });
+  // CLI11 calls a command's callback after those of the commands below it.
+  if (command)
+    sub->callback([&a, sub, command = std::move(command)] {
+      if (sub->get_subcommands().empty()) a.command = command;
+    });
   return sub;
 }
 
@@ -105,8 +114,9 @@ LogLevel log_level(const Arguments& a) {
                                   : LogLevel::kInfo;
 }
 
-void add_role(CLI::App& app, Arguments& a, const std::string& name, const std::string& description,
-              const std::function<int(const RoleOptions&)>& role) {
+CLI::App* add_role(CLI::App& app, Arguments& a, const std::string& name,
+                   const std::string& description,
+                   const std::function<int(const RoleOptions&)>& role) {
   CLI::App* sub =
       add(app, a, name, description,
           fmt::format("  leeward {} --site gcp\n  leeward {} --site gcp --config "
@@ -126,6 +136,75 @@ void add_role(CLI::App& app, Arguments& a, const std::string& name, const std::s
   add_log_level(sub, a);
   sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
       ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  return sub;
+}
+
+void add_edge_commands(CLI::App& edge, Arguments& a) {
+  CLI::App* top = add(edge, a, "top",
+                      "Shows what each edge does now, route by route and origin by origin: rates, "
+                      "latencies, how much the cache answers.",
+                      "  leeward edge top\n  leeward edge top --once",
+                      [&a](Io& io) { return edge_top(a.globals, a.edge, io); });
+  top->add_flag("--once", a.edge.once, "Totals since the start, once");
+  CLI::App* explain =
+      add(edge, a, "explain",
+          "Says what each edge would do with a GET of a URL now: route, cache, origins, and why.",
+          "  leeward edge explain http://www.shop.test/static/shop.css",
+          [&a](Io& io) { return edge_explain(a.globals, a.edge, io); });
+  explain->add_option("url", a.edge.urls, "http://HOST/PATH")->required()->expected(1);
+  CLI::App* purge = add(
+      edge, a, "purge",
+      "Takes what is cached out of force on every edge before it returns: by URL, or with "
+      "--prefix by the beginning of URLs, with --key by surrogate key (Surrogate-Key, Cache-Tag).",
+      "  leeward edge purge http://www.shop.test/static/shop.css\n"
+      "  leeward edge purge --prefix www.shop.test/static/ --soft\n"
+      "  leeward edge purge --key product-42",
+      [&a](Io& io) {
+        a.edge.kind = a.purge_all      ? "all"
+                      : a.purge_prefix ? "prefix"
+                      : a.purge_key    ? "key"
+                                       : "url";
+        return edge_purge(a.globals, a.edge, io);
+      });
+  purge->add_option("what", a.edge.urls, "URLs, prefixes or keys; - reads them from stdin");
+  auto* prefix = purge->add_flag("--prefix", a.purge_prefix, "Everything that begins like this");
+  auto* key = purge->add_flag("--key", a.purge_key, "Everything with this surrogate key");
+  purge->add_flag("--all", a.purge_all, "Everything")->excludes(prefix)->excludes(key);
+  prefix->excludes(key);
+  purge->add_flag("--soft", a.edge.soft,
+                  "Stale instead of gone: validated at the next request, served if that fails");
+  CLI::App* warm = add(
+      edge, a, "warm",
+      "Has the edge of a site ask for URLs, so that its cache holds them before clients come: "
+      "those named, or with --from those that another site's cache uses most.",
+      "  leeward edge warm --site aws --from gcp\n"
+      "  leeward edge warm --site aws http://www.shop.test/ http://www.shop.test/static/shop.css",
+      [&a](Io& io) { return edge_warm(a.globals, a.edge, io); });
+  warm->add_option("url", a.edge.urls, "http://HOST/PATH; - reads them from stdin");
+  warm->add_option("--from", a.edge.from, "The site whose cache is the model");
+  warm->add_option("--count", a.edge.count, "At most so many URLs from there")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  for (CLI::App* sub : {top, explain, purge})
+    sub->add_option("--site", a.edge.site, "Only the edge of this site");
+  warm->add_option("--site", a.edge.site, "The edge to warm")->required();
+}
+
+void add_speed(CLI::App& app, Arguments& a) {
+  CLI::App* sub = add(app, a, "speed",
+                      "Compares how long pages take straight from their origin and through the "
+                      "edge, as a table and a plot.",
+                      "  leeward speed http://10.77.1.1:8080/ --edge 10.77.1.1:80\n"
+                      "  leeward speed http://www.shop.test/ --direct 10.77.1.1:8080 -n 100",
+                      [&a](Io& io) { return speed(a.globals, a.speed, io); });
+  sub->add_option("url", a.speed.urls, "http://HOST[:PORT]/PATH")->required();
+  sub->add_option("--edge", a.speed.edge,
+                  "HOST:PORT of the edge; default: that of the primary site");
+  sub->add_option("--direct", a.speed.direct,
+                  "HOST:PORT of the origin; default: what the URL says");
+  sub->add_option("-n,--count", a.speed.count, "Requests each way, in turn")
+      ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
 }
 
@@ -148,11 +227,15 @@ void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
            "Runs the name server of a site: it answers for the configured zone and sends clients "
            "to the active site, also while the control node is away.",
            roles.dns);
-  add_role(app, a, "edge",
-           "Runs the edge of a workload site: the HTTP proxy that balances over the origins of both "
-           "sites and fails over between them inside a request. SIGHUP reads the configuration again, "
-           "SIGTERM lets requests under way end.",
-           roles.edge);
+  CLI::App* edge = add_role(
+      app, a, "edge",
+      "Runs the edge of a workload site: the HTTP proxy and cache that balances over the origins of "
+      "both sites and fails over between them inside a request. SIGHUP reads the configuration "
+      "again, SIGTERM lets requests under way end. With a command below it asks the running edges "
+      "instead.",
+      roles.edge);
+  edge->get_option("--site")->required(false);  // the role says what is missing
+  add_edge_commands(*edge, a);
 }
 
 void add_file_commands(CLI::App& app, Arguments& a) {
@@ -407,6 +490,74 @@ void add_db_verify(CLI::App& db, Arguments& a) {
   sub->add_flag("--yes", a.db_verify.yes, "Do not ask");
 }
 
+void add_db_moves(CLI::App& db, Arguments& a) {
+  CLI::App* sub = add(db, a, "promote",
+                      "Makes the standby the writer, under a plan and the same rules as ever: a "
+                      "switchover while the writer works, which loses nothing, otherwise a failover.",
+                      "  leeward db promote\n  leeward db promote --to aws --reason \"kernel update\" --yes",
+                      [&a](Io& io) {
+                        auto timeout = parse_duration(a.timeout);
+                        if (!timeout) return report(io, std::move(timeout.error()).wrap("--timeout"));
+                        a.move.timeout = *timeout;
+                        return db_promote(a.globals, a.move, io);
+                      });
+  sub->add_option("--to", a.move.to, "The site to promote; default: the standby");
+  sub->add_option("--reason", a.move.reason, "Kept in the audit trail");
+  sub->add_flag("--accept-loss", a.move.accept_loss,
+                "Of a failover: go on although the estimated loss is above failover.rpo");
+  sub->add_flag("--override-block", a.move.override_block,
+                "Of a failover: go on although there was one within failover.block_window");
+  sub->add_flag("--yes", a.move.yes, "Do not ask");
+  sub->add_flag("--wait,!--no-wait", a.move.wait,
+                "Follow the plan to its end (default), or return when it has started");
+  sub->add_option("--timeout", a.timeout, "How long to follow the plan")->capture_default_str();
+
+  sub = add(db, a, "degrade",
+            "Lossless mode, while the standby is lost: lets the writer acknowledge commits without a "
+            "copy there. Refused while the standby acknowledges; undone by itself once it does again.",
+            "  leeward db degrade --yes",
+            [&a](Io& io) { return db_degrade(a.globals, a.rejoin.yes, io); });
+  sub->add_flag("--yes", a.rejoin.yes, "Do not ask");
+}
+
+void add_db(CLI::App& app, Arguments& a) {
+  CLI::App* db = add(app, a, "db",
+                     "The databases of the sites: how far each is, and what mends a standby. A command "
+                     "that takes long runs in the site's agent; interrupted, give it again to follow.",
+                     "  leeward db status\n  leeward db reseed --site aws", nullptr);
+  db->require_subcommand(1);
+  add(*db, a, "status",
+      "Shows each site's database: role, what it has written, received, has on disk and has applied, "
+      "lag in seconds and transactions, whether commits wait for a copy, and the ledger.",
+      "  leeward db status\n  leeward db status -o json", [&a](Io& io) { return db_status(a.globals, io); });
+  add(*db, a, "lag", "Shows how far the standby was behind, second by second, for up to an hour.",
+      "  leeward db lag --last 300\n  leeward db lag -o json",
+      [&a](Io& io) { return db_lag(a.globals, a.lag_samples, io); })
+      ->add_option("--last", a.lag_samples, "At most so many samples, the newest ones")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  CLI::App* reseed =
+      add(*db, a, "reseed",
+          "Drops a standby's data and copies the writer's afresh. What only the standby had is written "
+          "to the ledger first.",
+          "  leeward db reseed\n  leeward db reseed --site aws --yes --no-wait",
+          [&a](Io& io) { return db_rejoin(a.globals, Rejoining::kReseed, a.rejoin, io); });
+  CLI::App* rewind =
+      add(*db, a, "rewind",
+          "Undoes what a standby has and the writer lacks, after writing it to the ledger. An agent does "
+          "so by itself when an old writer comes back; this does it now, and shows how far it is.",
+          "  leeward db rewind --site gcp --yes",
+          [&a](Io& io) { return db_rejoin(a.globals, Rejoining::kRewind, a.rejoin, io); });
+  for (CLI::App* sub : {reseed, rewind}) {
+    sub->add_option("--site", a.rejoin.site, "The standby; default: the only one");
+    sub->add_flag("--yes", a.rejoin.yes, "Do not ask");
+    sub->add_flag("--wait,!--no-wait", a.rejoin.wait,
+                  "Follow to the end (default), or return when it has begun");
+  }
+  add_db_moves(*db, a);
+  add_db_verify(*db, a);
+}
+
 void add_globals(CLI::App& app, Arguments& a) {
   app.add_option("-c,--config", a.globals.config_path, "The platform's configuration")
       ->envname("LEEWARD_CONFIG")
@@ -452,10 +603,8 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_moves(app, a);
   add_ledger(app, a);
   add_replication(app, a, roles);
-  CLI::App* db =
-      add(app, a, "db", "The databases of a platform's sites.", "  leeward db verify", nullptr);
-  db->require_subcommand(1);
-  add_db_verify(*db, a);
+  add_db(app, a);
+  add_speed(app, a);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

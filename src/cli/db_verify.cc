@@ -3,6 +3,7 @@
 #include "cli/internal/commands.h"
 #include "cli/internal/comparison.h"
 #include "config/config.h"
+#include "replication/native.h"
 #include "replication/verify.h"
 
 namespace leeward::cli {
@@ -31,7 +32,8 @@ Result<mysql::SqlTarget> account_at(const Platform& platform, const Database& da
     return fail(Code::kInvalid, "database {} has no node on site '{}'", database.name, site);
   auto password = config::resolve_secret(database.admin_password, platform.directory);
   if (!password) return fail(std::move(password.error()).wrap("admin_password"));
-  return mysql::SqlTarget{node->second.address, database.admin_user, std::move(*password)};
+  return mysql::SqlTarget{node->second.address, database.admin_user, std::move(*password),
+                          replication::admin_tls(database.replication)};
 }
 
 // The site to compare the writer's with: the one named, or the only other one.

@@ -2,16 +2,12 @@
 // workload site is asked; one that cannot be reached is told of and does not stop the others.
 #include <algorithm>
 
+#include "cli/internal/agents.h"
 #include "cli/internal/commands.h"
 #include "cli/internal/render.h"
 
 namespace leeward::cli {
 namespace {
-
-struct Agent {
-  std::string site;
-  Api api;
-};
 
 bool valid_id(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
@@ -20,20 +16,21 @@ bool valid_id(std::string_view id) {
   });
 }
 
-Result<std::vector<Agent>> agents(const Globals& globals, const std::string& only, Io& io) {
-  auto platform = load_platform(globals, io);
-  if (!platform) return fail(std::move(platform.error()));
-  auto token = operator_token(*platform);
-  if (!token) return fail(std::move(token.error()));
-  std::vector<Agent> all;
-  for (SiteId id : platform->workload_sites()) {
-    const Site& site = platform->site(id);
-    if (!only.empty() && site.name != only) continue;
-    all.push_back({site.name, Api({site.address, platform->agent_port}, *token,
-                                  "the agent of site " + site.name)});
+// All pages of one site's ledger as one answer.
+Result<Json> whole_ledger(const Api& api) {
+  auto whole = api.get("/v1/ledger");
+  if (!whole) return whole;
+  Json entries = member(*whole, "entries");
+  for (bool more = flag_of(*whole, "more"); more && !entries.empty();) {
+    auto page = api.get("/v1/ledger", {{"after", text_of(entries.back(), "id")}});
+    if (!page) return page;
+    const Json& next = member(*page, "entries");
+    more = flag_of(*page, "more") && !next.empty();
+    entries.insert(entries.end(), next.begin(), next.end());
   }
-  if (all.empty()) return fail(Code::kInvalid, "there is no workload site '{}'", only);
-  return all;
+  (*whole)["entries"] = std::move(entries);
+  whole->erase("more");
+  return whole;
 }
 
 struct Found {
@@ -69,7 +66,7 @@ int ledger_list(const Globals& globals, const LedgerOptions& options, Io& io) {
   std::vector<Json> answers;
   int worst = 0;
   for (const Agent& agent : *all) {
-    auto answer = agent.api.get("/v1/ledger");
+    auto answer = whole_ledger(agent.api);
     if (answer)
       answers.push_back(std::move(*answer));
     else

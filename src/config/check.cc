@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "model/edge.h"
+
 namespace leeward::config {
 namespace {
 
@@ -140,6 +142,12 @@ void check_database(Reader& r, const Platform& p, const Database& d, const std::
                 "loss_allowed is for redis; mariadb's loss is bounded by failover.rpo");
   }
   if (!r.sound("sites") || !r.sound(path + ".sites")) return;
+  std::string mode = path + ".replication.mode";
+  if (d.replication.mode == ReplicationMode::kLossless && p.workload_sites().size() != 2 &&
+      r.sound(mode))
+    r.problem(r.value_at(mode), mode,
+              "lossless needs exactly two sites that run the service: a commit waits for any one "
+              "copy, and it must be the standby's");
   for (std::size_t i = 0; i < p.sites.size(); ++i) {
     SiteId id{static_cast<std::uint8_t>(i)};
     const Site& site = p.sites[i];

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "config/internal/check.h"
+#include "model/edge.h"
 
 namespace leeward::config {
 namespace {
@@ -69,6 +70,16 @@ void check_edge(Reader& r, Platform& p) {
           r.value_at(path), path,
           fmt::format("there is no group {} in edge.origins{}", quoted(edge.routes[i].origins),
                       suggestion(edge.routes[i].origins, names)));
+  }
+  for (std::size_t i = 0; i < edge.routes.size(); ++i) {
+    const std::string path = fmt::format("edge.routes[{}].cache", i);
+    const auto names = names_of(edge.cache_policies);
+    const std::string& name = edge.routes[i].cache;
+    if (!name.empty() && r.sound(path) && r.sound("edge.cache_policies") &&
+        std::find(names.begin(), names.end(), name) == names.end())
+      r.problem(r.value_at(path), path,
+                fmt::format("there is no policy {} in edge.cache_policies{}", quoted(name),
+                            suggestion(name, names)));
   }
   for (std::size_t i = 0; i < edge.listeners.size(); ++i) {
     const std::string path = fmt::format("edge.listeners[{}]", i);

@@ -153,6 +153,8 @@ Table<EdgeRoute> route_table() {
   t.boolean("hedge", &EdgeRoute::hedge,
             "A GET or HEAD that waits longer than usual is sent to a second origin too.");
   t.boolean("upgrade", &EdgeRoute::upgrade, "WebSocket and other upgrades may pass.");
+  t.text("cache", &EdgeRoute::cache, kNameRule,
+         "Responses are kept by this policy of edge.cache_policies. Without it: not kept.");
   return t;
 }
 
@@ -246,28 +248,6 @@ Table<EdgeFirewall> firewall_table() {
   return t;
 }
 
-void add_origins(Table<EdgeSpec>& t) {
-  Setting origins = Table<EdgeSpec>::setting(Setting::Kind::kNamed, "origins",
-                                             "Groups of servers that can stand in for each other.");
-  origins.key = "NAME";
-  origins.settings = origins_table().settings();
-  t.add(origins, [table = origins_table()](Reader& r, const Place& p, EdgeSpec& edge) {
-     auto entries = r.mapping(p);
-     if (!entries) return;
-     for (const Place& entry : *entries) {
-       if (!kNameRule.valid(entry.name)) {
-         r.problem(entry.key, entry.path,
-                   fmt::format("{} cannot be the name of a group; {}", quoted(entry.name),
-                               kNameRule.advice));
-         continue;
-       }
-       EdgeOrigins& group = edge.origins.emplace_back();
-       group.name = entry.name;
-       table.read(r, entry, group);
-     }
-   }).required();
-}
-
 }  // namespace
 
 Table<EdgeSpec> edge_table() {
@@ -276,10 +256,15 @@ Table<EdgeSpec> edge_table() {
   t.required();
   add_list(t, "certificates", &EdgeSpec::certificates, certificate_table(),
            "For listeners with tls; chosen by the name that the client asks for, else the first.");
-  add_origins(t);
+  add_named(t, "origins", &EdgeSpec::origins, origins_table(), "a group",
+            "Groups of servers that can stand in for each other.")
+      .required();
   add_list(t, "routes", &EdgeSpec::routes, route_table(),
            "Which requests go where. A request that none matches gets 404.");
   t.required();
+  t.section("cache", &EdgeSpec::cache, edge_cache_table(), "How much is kept.");
+  add_named(t, "cache_policies", &EdgeSpec::cache_policies, edge_cache_policy_table(), "a policy",
+            "What may be kept, for how long, and under which key (RFC 9111).");
   t.section("timeouts", &EdgeSpec::timeouts, timeouts_table(), "How long each thing may take.");
   t.section("limits", &EdgeSpec::limits, limits_table(), "How much of each there may be.");
   t.section("parking", &EdgeSpec::parking, parking_table(),

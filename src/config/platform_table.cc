@@ -192,6 +192,50 @@ Table<Database> account_table(std::string Database::*user, SecretRef Database::*
   return t;
 }
 
+Table<TlsFiles> replication_tls_table() {
+  Table<TlsFiles> t;
+  t.text("ca", &TlsFiles::ca, kAnyText,
+         "File with the certificate authority that signed the servers' certificates, as the database "
+         "server and the agent see it.")
+      .required();
+  t.text("certificate", &TlsFiles::certificate, kAnyText,
+         "File with the certificate that a replica shows to its source.");
+  t.text("key", &TlsFiles::key, kAnyText, "File with that certificate's key.");
+  t.boolean("verify", &TlsFiles::verify, "The source's certificate must name its host.");
+  return t;
+}
+
+Table<Database> replication_table() {
+  Table<Database> t = account_table(&Database::replication_user, &Database::replication_password,
+                                    "the account with which a replica connects");
+  auto policy = [](auto ReplicationPolicy::*member) {
+    return [member](Database & d) -> auto& { return d.replication.*member; };
+  };
+  t.choice("mode", policy(&ReplicationPolicy::mode),
+           std::vector<std::pair<std::string, ReplicationMode>>{
+               {"async", ReplicationMode::kAsync},
+               {"semi_sync", ReplicationMode::kSemiSync},
+               {"lossless", ReplicationMode::kLossless}},
+           "What a commit waits for: async, nothing; semi_sync, a copy on disk at the standby site, "
+           "for at most semi_sync_timeout; lossless, such a copy for as long as it takes, so that a "
+           "failover loses nothing.");
+  t.integer("workers", policy(&ReplicationPolicy::workers), {0, 64},
+            "Threads that apply changes at the standby; 0: one a core, from 2 to 16.");
+  t.duration("semi_sync_timeout", policy(&ReplicationPolicy::semi_sync_timeout), {10ms, 1h},
+             "semi_sync: without a copy for this long, commits go on; that is reported as an RPO "
+             "event.");
+  t.choice("on_standby_loss", policy(&ReplicationPolicy::on_standby_loss),
+           std::vector<std::pair<std::string, StandbyLoss>>{{"wait", StandbyLoss::kWait},
+                                                            {"degrade", StandbyLoss::kDegrade}},
+           "lossless: when the standby is lost, wait (no commit is acknowledged until it is back or a "
+           "person decides) or degrade (after degrade_after commits are acknowledged without a copy).");
+  t.duration("degrade_after", policy(&ReplicationPolicy::degrade_after), {1s, 24h},
+             "lossless with degrade: how long the standby must be lost.");
+  t.section("tls", policy(&ReplicationPolicy::tls), replication_tls_table(),
+            "Replication between the sites, and what the agents ask the servers, goes over TLS.");
+  return t;
+}
+
 Table<Database> gateway_table() {
   Table<Database> t;
   t.endpoint("listen", &Database::gateway, kGatewayRule,
@@ -215,10 +259,9 @@ Table<Database> database_table() {
             account_table(&Database::admin_user, &Database::admin_password,
                           "the account with which the agent promotes, fences and rejoins"),
             "mariadb only, required there: the agent's account.");
-  t.section("replication", itself,
-            account_table(&Database::replication_user, &Database::replication_password,
-                          "the account with which a replica connects"),
-            "mariadb only, required there: the replicas' account; the agent creates it.");
+  t.section("replication", itself, replication_table(),
+            "mariadb only, required there: how the standby site's copy is kept, and the replicas' "
+            "account, which the agent creates.");
   constexpr Bounds<Duration> kHeartbeat{50ms, 10s};
   Setting heartbeat = Table<Database>::setting(
       Setting::Kind::kDuration, "heartbeat",
@@ -430,8 +473,9 @@ Table<Platform> make_platform_table() {
             "How every site watches the service on the workload sites.")
       .required();
   t.section("failover", &Platform::failover, failover_table(), "When and how the writer moves.");
-  t.section("edge", [](Platform & p) -> auto& { return p.edge.emplace(); }, edge_table(),
-            "The HTTP proxy of each workload site. Without this section there is none.");
+  t.section(
+      "edge", [](Platform & p) -> auto& { return *(p.edge = std::make_shared<EdgeSpec>()); },
+      edge_table(), "The HTTP proxy of each workload site. Without this section there is none.");
   return t;
 }
 

@@ -70,6 +70,7 @@ void Api::route(const net::HttpRequest& request, net::Responder& respond) {
   if (get && path == "/v1/status")
     return respond(ok(status_json(platform_, service_.core(), service_.now())));
   if (get && path == "/v1/plan") return respond(ok(plan_json(platform_, service_.core())));
+  if (get && path == "/v1/lag") return respond(ok(service_.lag().json(platform_)));
   if (get && path == "/v1/events") return get_events(request, std::move(respond));
   if (request.method == "POST") {
     if (path == "/v1/lease") return post_lease(request, std::move(respond));
@@ -78,6 +79,11 @@ void Api::route(const net::HttpRequest& request, net::Responder& respond) {
     if (path == "/v1/switchover") return post_move(request, Kind::kSwitchover, std::move(respond));
     if (path == "/v1/failback") return post_move(request, Kind::kFailback, std::move(respond));
     if (path == "/v1/maintenance") return post_maintenance(request, std::move(respond));
+    if (path == "/v1/degrade") {
+      control::OperatorRequest q;
+      q.kind = Kind::kDegrade;
+      return operate(std::move(q), std::move(respond));
+    }
   }
   refuse(Error{Code::kNotFound, fmt::format("there is no {} {}", request.method, path)});
 }

@@ -3,8 +3,8 @@
 //   agents     GET  /v1/state?after=V&wait_ms=N[&site=S&dns_epoch=E]   record, as soon as newer than V
 //              POST /v1/lease    {site, op: acquire|renew|release, epoch} → {outcome}
 //              POST /v1/reports  {agent: {…}|null, vantage: {…}|null}
-//   operators  GET  /v1/status, /v1/plan, /v1/events?after=N&limit=N&wait_ms=N
-//              POST /v1/failover, /v1/switchover, /v1/failback, /v1/maintenance
+//   operators  GET  /v1/status, /v1/plan, /v1/lag, /v1/events?after=N&limit=N&wait_ms=N
+//              POST /v1/failover, /v1/switchover, /v1/failback, /v1/maintenance, /v1/degrade
 //   anybody    GET  /healthz, /metrics (nothing secret in them)
 //
 // Errors are {"error": {"code", "message"}} with the status of base/error.h. Waits are at most 30 s.
@@ -17,6 +17,7 @@
 
 #include "base/metrics.h"
 #include "console/auth.h"
+#include "console/lag_history.h"
 #include "control/control_core.h"
 #include "net/http.h"
 
@@ -27,6 +28,7 @@ class ControlService {
   virtual ~ControlService() = default;
   virtual const control::ControlCore& core() const = 0;
   virtual Now now() const = 0;
+  virtual const LagHistory& lag() const = 0;
   virtual void lease(SiteId site, control::LeaseOp op, Epoch epoch,
                      std::function<void(control::LeaseOutcome)> done) = 0;
   virtual void agent_report(const AgentReport& report) = 0;

@@ -1,7 +1,9 @@
 #include "console/status_json.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "console/lag_history.h"
 #include "model/json.h"
 
 namespace leeward::console {
@@ -55,9 +57,8 @@ Json replication_json(const Platform& platform, const control::ControlCore& core
   Json json{{"standby", site_name(platform, standby)}, {"lag_seconds", seconds(report->database.lag)}};
   json["transactions_behind"] = nullptr;
   if (const AgentReport* writer = core.agent(core.record().intent.writer)) {
-    std::uint64_t written = writer->database.written.value;
-    std::uint64_t applied = report->database.applied.value;
-    json["transactions_behind"] = written > applied ? written - applied : 0;
+    json["transactions_behind"] = transactions_behind(
+        std::max(writer->database.written, report->database.received), report->database.applied);
   }
   return json;
 }
@@ -92,6 +93,7 @@ std::string status_json(const Platform& platform, const control::ControlCore& co
   json["replication"] = replication_json(platform, core, standby);
   json["failover"] = failover_json(platform, core.readiness(now, standby));
   json["proposal"] = nullptr;
+  json["protection"] = encode_json(platform, record.protection);
   if (record.proposal)
     json["proposal"] = {{"from", site_name(platform, record.proposal->from)},
                         {"to", site_name(platform, record.proposal->to)},

@@ -24,12 +24,16 @@ void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
 void AgentCore::on_record(Now now, const ServiceRecord& record, AgentEffects& out) {
   // An older record (a late or duplicated answer) must not turn anything back.
   bool older = record.intent.epoch < memory_.intent.epoch ||
-               (record.intent.epoch == memory_.intent.epoch && record.version < record_version_);
+               (record.intent.epoch == memory_.intent.epoch &&
+                (record.version < record_version_ ||
+                 record.protection.number < memory_.protection.number));
   if (!LEEWARD_GUARD("no-older-record", !older)) return;
   record_version_ = record.version;
   contacted_ = true;
   last_contact_ = now.boot;
   memory_.intent = record.intent;
+  if (!(memory_.protection == record.protection)) protection_looks_ = 0;
+  memory_.protection = record.protection;
   memory_.active = record.active;
   memory_.active_epoch = record.active_epoch;
   memory_.highest = std::max(memory_.highest, record.intent.epoch);
@@ -159,6 +163,7 @@ void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects&
   database_ = status;
   database_seen_ = now.boot;
   database_fresh_ = true;
+  ++protection_looks_;
   converge(now, out);
 }
 
@@ -203,9 +208,18 @@ bool AgentCore::may_acquire(Now now) const {
   if (intent.writer != config_.self || intent.epoch.value == 0) return false;
   if (!LEEWARD_GUARD("promise-binds", now.boot >= memory_.promise_until)) return false;
   if (memory_.held == intent.epoch) return true;  // we were the writer: the database is ours
-  if (!database_usable(now) || (database_op_ && database_op_->op == DatabaseOp::kFollow)) return false;
+  bool half_done = database_.incomplete || (database_op_ && database_op_->op == DatabaseOp::kFollow);
+  if (!database_usable(now) || half_done) return false;
+  bool all_there = memory_.intent.link == 0 || database_.link == memory_.intent.link;
+  if (!all_there) return false;  // asked again by the promotion itself
   return LEEWARD_GUARD("catch-up-first",
                        std::max(database_.applied, database_.written) >= intent.required);
+}
+
+bool AgentCore::may_acknowledge_alone() const {
+  if (!config_.lossless) return true;
+  const Protection& p = memory_.protection;
+  return p.epoch == held_ && LEEWARD_GUARD("alone-by-record-only", p.state == ProtectionState::kOff);
 }
 
 bool AgentCore::may_hold_by_promise() const {
@@ -265,10 +279,15 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
     // A database is writable under the lease only after its promotion at this epoch (a site without
     // the lease fences first); the epoch in the data is asked all the same, it is the proof.
     bool promoted = database_.epoch == held_ && !database_.read_only && database_usable(now) &&
-                    !database_op_;
+                    !database_op_ && (database_.strict || may_acknowledge_alone());
     bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_;
+    // A server that came back with its own settings acknowledges what nobody has a copy of.
+    bool careless = config_.lossless && memory_.protection.state == ProtectionState::kOn &&
+                    database_usable(now) && !database_.strict;
+    if (careless) return hold;
     // A status that comes late must not close a gateway that is open: the database itself answers.
-    if (promoted || (was_open && !database_op_))
+    bool reopening = database_op_ && database_op_->op != DatabaseOp::kProtect;
+    if (promoted || (was_open && !reopening))
       return {GatewayMode::kLocal, held_, deadline_, kNoSite};
     return hold;
   }
@@ -297,6 +316,19 @@ void AgentCore::steer_gateway(Now now, AgentEffects& out) {
   gateway_ = wanted;
 }
 
+// Another site is the writer and has opened.
+bool AgentCore::open_elsewhere() const {
+  const Intent& intent = memory_.intent;
+  return intent.writer != kNoSite && intent.writer != config_.self &&
+         memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
+}
+
+bool AgentCore::following() const {
+  return database_.source == memory_.intent.writer && !database_.diverged &&
+         (database_.replication == ReplicationState::kStreaming ||
+          database_.replication == ReplicationState::kConnecting);
+}
+
 std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
   const Intent& intent = memory_.intent;
   bool lease = holds_lease(now) && intent.writer == config_.self && intent.epoch == held_;
@@ -306,18 +338,17 @@ std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
     return std::nullopt;
   }
   if (lease) {
+    bool alone = may_acknowledge_alone();
     if (database_.read_only || database_.epoch != held_)
-      return StartDatabase{DatabaseOp::kPromote, held_, kNoSite, {}};
+      return StartDatabase{DatabaseOp::kPromote, held_,  kNoSite, {},
+                           alone, database_.epoch != held_ ? intent.link : 0};
+    if (config_.lossless && database_.strict == alone)
+      return StartDatabase{DatabaseOp::kProtect, held_, kNoSite, {}, alone, 0};
     return std::nullopt;
   }
   if (!LEEWARD_GUARD("fence-without-lease", database_.read_only))
     return StartDatabase{DatabaseOp::kFence, {}, kNoSite, {}};
-  bool open_elsewhere = intent.writer != kNoSite && intent.writer != config_.self &&
-                        memory_.active == intent.writer && memory_.active_epoch == intent.epoch;
-  bool following = database_.source == intent.writer && !database_.diverged &&
-                   (database_.replication == ReplicationState::kStreaming ||
-                    database_.replication == ReplicationState::kConnecting);
-  if (open_elsewhere && !following)
+  if (open_elsewhere() && !following())
     return StartDatabase{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
   return std::nullopt;
 }
@@ -331,10 +362,35 @@ void AgentCore::steer_database(Now now, AgentEffects& out) {
   if (!memory_.intent.draining()) drained_plan_ = PlanId{};
   if (database_op_ || now.boot < next_database_op_ || !database_usable(now)) return;
   std::optional<StartDatabase> wanted = wanted_database_op(now);
-  if (!wanted) return;
-  wanted->request = RequestId{next_request_++};
-  database_op_ = wanted;
-  out.push_back(*wanted);
+  if (wanted) start_database_op(*wanted, out);
+}
+
+void AgentCore::start_database_op(StartDatabase op, AgentEffects& out) {
+  op.request = RequestId{next_request_++};
+  database_op_ = op;
+  out.push_back(op);
+}
+
+Status AgentCore::on_rejoin_request(Now now, Rejoin how, AgentEffects& out) {
+  expire(now);
+  const Intent& intent = memory_.intent;
+  if (intent.writer == config_.self || held_.value != 0)
+    return fail(Code::kRefused, "this site is the writer: only a standby is rewound or reseeded");
+  if (!contacted_ || now.boot - last_contact_ >= config_.contact_fresh)
+    return fail(Code::kRefused, "control is out of reach, so who the writer is, is not certain");
+  if (intent.draining())
+    return fail(Code::kRefused, "a planned move to or from this site is running");
+  if (!open_elsewhere())
+    return fail(Code::kRefused, "no other site is open for writes: there is nothing to follow");
+  if (database_op_)
+    return fail(Code::kConflict, "another operation on this site's database is running");
+  if (!database_usable(now)) return fail(Code::kUnavailable, "this site's database does not answer");
+  if (how == Rejoin::kRewind && following())
+    return fail(Code::kRefused, "there is nothing to undo: this site follows the writer");
+  StartDatabase op{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
+  op.reseed = how == Rejoin::kReseed;
+  start_database_op(op, out);
+  return {};
 }
 
 void AgentCore::converge(Now now, AgentEffects& out) {
@@ -367,6 +423,11 @@ AgentReport AgentCore::report(Now now) {
   r.drained_position = drained_position_;
   r.rejoining = database_op_ && database_op_->op == DatabaseOp::kFollow;
   r.database = database_;
+  // A look that ended after the protection was learned may have begun before; the next one did not.
+  // An operation under way, or one of an earlier life still on its way, may change what was seen.
+  bool settled = protection_looks_ >= 2 && database_fresh_ && !database_op_ &&
+                 now.boot - looks_since_ >= config_.looks_settle;
+  r.protection = settled ? memory_.protection.number : 0;
   r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.look_fresh;
   if (r.database.heartbeat_age != kNever)
     r.database.heartbeat_age += now.boot - database_seen_;

@@ -6,7 +6,9 @@
 // named there gives no right: the right is the lease, asked for from the store and counted from
 // *before* the request was sent. Everything else follows from the pair (intent, lease):
 //
-//   lease valid, not draining   → database promoted at the epoch → gateway local until the deadline
+//   lease valid, not draining   → database promoted at the epoch → gateway local until the deadline;
+//                                 lossless mode: commits wait for copies, unless the record lets them
+//                                 be acknowledged alone at this very epoch
 //   lease valid, draining       → gateway holds; once no transaction runs, database read-only
 //   no lease, another site open → database read-only, follows that site; gateway remote
 //   no lease, otherwise         → database read-only; gateway holds (a move is on) or refuses
@@ -27,6 +29,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/error.h"
 #include "base/time.h"
 #include "model/lease.h"
 #include "model/record.h"
@@ -53,6 +56,7 @@ struct AgentMemory {
   Intent intent;            // last known
   SiteId active = kNoSite;  // last known site that is open for writes, at active_epoch
   Epoch active_epoch;
+  Protection protection;    // last known
   BootTime promise_until{};
   bool operator==(const AgentMemory&) const = default;
 };
@@ -61,6 +65,7 @@ struct AgentConfig {
   SiteId self;
   std::vector<SiteId> peers;  // every other site that could be granted the lease
   LeaseTimings lease;
+  bool lossless = false;
   Duration request_timeout = 700ms;  // a lease or promise request unanswered this long is given up
   Duration promise_after = 1s;       // the store silent this long: ask the peers as well
   Duration contact_fresh = 3s;       // the record heard of within this: "control is there"
@@ -102,18 +107,29 @@ struct ExtendLease {  // the gateway's epoch goes on until a later deadline
   Epoch epoch;
   BootTime deadline;
 };
-enum class DatabaseOp : std::uint8_t { kFence, kPromote, kFollow };
+enum class DatabaseOp : std::uint8_t {
+  kFence,
+  kPromote,
+  kFollow,
+  kProtect,  // commits wait for a copy at the standby from now on, or no longer (`alone`)
+};
 struct StartDatabase {
   DatabaseOp op;
   Epoch epoch;   // kPromote: to write; kFollow: the source's
   SiteId site;   // kFollow
   RequestId request;
+  bool alone = true;       // kPromote and kProtect: commits are acknowledged without a copy elsewhere
+  std::uint64_t link = 0;  // kPromote: only with what was received on this link; 0: whatever there is
+  bool reseed = false;     // kFollow: copy everything afresh, whatever the data looks like
 };
 struct EndTransactions {};  // close sessions still inside a transaction (a drain took too long)
 
 using AgentEffect = std::variant<SendLease, SendPromiseRequest, SendPromiseReply, Persist, SetGateway,
                                  ExtendLease, StartDatabase, EndTransactions>;
 using AgentEffects = std::vector<AgentEffect>;
+
+// What an operator may ask of a standby: to undo what the writer lacks, or to copy everything afresh.
+enum class Rejoin : std::uint8_t { kRewind, kReseed };
 
 class AgentCore {
  public:
@@ -131,6 +147,10 @@ class AgentCore {
   void on_database_done(Now now, RequestId request, bool ok, Position position, AgentEffects& out);
   // `drained`: in kHold, no command in flight and no transaction open.
   void on_gateway(Now now, bool drained, AgentEffects& out);
+  // Starts a kFollow in this step, or says why not: kRefused at the writer, without an open writer
+  // that control named lately, during a planned move, and to a rewind with nothing to undo;
+  // kConflict while another database operation runs; kUnavailable when the database does not answer.
+  Status on_rejoin_request(Now now, Rejoin how, AgentEffects& out);
   void tick(Now now, AgentEffects& out);
 
   // When tick() should come next at the latest.
@@ -158,6 +178,10 @@ class AgentCore {
   bool database_usable(Now now) const;
   bool may_acquire(Now now) const;
   bool may_hold_by_promise() const;
+  bool may_acknowledge_alone() const;
+  bool open_elsewhere() const;
+  bool following() const;
+  void start_database_op(StartDatabase op, AgentEffects& out);
   std::optional<StartDatabase> wanted_database_op(Now now) const;
   SetGateway wanted_gateway(Now now) const;
   void persist(AgentEffects& out);
@@ -198,6 +222,7 @@ class AgentCore {
   DatabaseStatus database_;
   BootTime database_seen_{};
   BootTime looks_since_{};        // looks went on without interruption since then
+  int protection_looks_ = 0;      // completed since the protection was learned
   bool database_fresh_ = false;  // seen since the last operation ended
   std::optional<StartDatabase> database_op_;
   BootTime next_database_op_{};

@@ -18,6 +18,12 @@ ControlConfig control_config(const Platform& platform) {
   c.report_stale = std::max<Duration>(2500ms, 2 * platform.probes.interval);
   c.heartbeat_fresh = std::max<Duration>(1500ms, 4 * platform.heartbeat);
   c.prepare_timeout = platform.failover.catch_up_timeout;
+  if (const Database* database = platform.find_database(Engine::kMariadb)) {
+    const ReplicationPolicy& replication = database->replication;
+    c.lossless = replication.mode == ReplicationMode::kLossless;
+    if (replication.on_standby_loss == StandbyLoss::kDegrade)
+      c.degrade_after = replication.degrade_after;
+  }
   return c;
 }
 
@@ -189,8 +195,34 @@ void ControlCore::note_report_changes(const AgentReport& before, const AgentRepo
     note(after.by_promise ? NoteKind::kPromiseOn : NoteKind::kPromiseOff, site, after.lease_epoch);
   if (!before.rejoining && after.rejoining) note(NoteKind::kRejoinStarted, site);
   if (before.rejoining && !after.rejoining && after.problem.empty()) note(NoteKind::kRejoined, site);
+  note_semi_sync(before, after);
   if (before.ledger_open < after.ledger_open)
     note(NoteKind::kLedger, site, {}, kNoSite, after.ledger_open);
+}
+
+// A writer that gave up waiting is told of once, and how much went on without a copy when it waits
+// again; single commits without one (a session that was killed while it waited) as they come.
+void ControlCore::note_semi_sync(const AgentReport& before, const AgentReport& after) {
+  const DatabaseStatus& was = before.database;
+  const DatabaseStatus& is = after.database;
+  if (after.writing_epoch.value == 0 || !was.reachable || !is.reachable) return;
+  std::uint64_t& since = alone_at_fall_[after.site.value];
+  auto count = [](std::uint64_t from, std::uint64_t to) {  // a restarted server counts from 0
+    return static_cast<std::int64_t>(to < from ? to : to - from);
+  };
+  bool fell = is.semi_sync == SemiSync::kFallen && was.semi_sync != SemiSync::kFallen;
+  bool recovered = is.semi_sync == SemiSync::kOn && was.semi_sync == SemiSync::kFallen;
+  // Down and up again between two reports.
+  bool dipped = !fell && !recovered && is.fallbacks > was.fallbacks;
+  if (fell || dipped) note(NoteKind::kSemiSyncFallen, after.site, after.writing_epoch);
+  if (fell) since = was.alone;
+  if (recovered || dipped)
+    note(NoteKind::kSemiSyncBack, after.site, after.writing_epoch, kNoSite,
+         count(dipped ? was.alone : since, is.alone));
+  bool steady = is.semi_sync != SemiSync::kFallen && was.semi_sync != SemiSync::kFallen && !dipped;
+  if (steady && is.alone > was.alone)
+    note(NoteKind::kAcknowledgedAlone, after.site, after.writing_epoch, kNoSite,
+         count(was.alone, is.alone));
 }
 
 Health ControlCore::opinion(Now now, SiteId vantage, SiteId site) const {
@@ -334,6 +366,7 @@ void ControlCore::data_reasons(Now now, SiteId to, std::vector<std::string>& why
     return;
   }
   const AgentReport& r = agents_[to.value].report;
+  if (r.database.incomplete) why.push_back("the standby's data is incomplete until its rejoin ends");
   if (!r.problem.empty()) why.push_back("standby: " + r.problem);
   if (!LEEWARD_GUARD("standby-follows-epoch", r.database.epoch >= record_.active_epoch))
     why.push_back("the standby has not yet followed the current writer's epoch");
@@ -355,7 +388,8 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
     r.why_not.push_back("there is no other site");
     return r;
   }
-  r.estimated_loss = estimated_loss(now, to, r.loss_known);
+  r.estimated_loss = protects(now, to) ? Duration{} : estimated_loss(now, to, r.loss_known);
+  r.loss_known |= protects(now, to);
   data_reasons(now, to, r.why_not);
   if (!LEEWARD_GUARD("rpo-gate", r.loss_known && r.estimated_loss <= config_.failover.rpo))
     r.why_not.push_back(
@@ -389,6 +423,7 @@ void ControlCore::decide(Now now, ControlEffects& out) {
     } else {
       follow_writer(now, out);
       if (!saving_) decide_failover(now, out);
+      if (!saving_) steer_protection(now, out);
     }
   }
   flush_notes(out);
@@ -407,7 +442,7 @@ void ControlCore::decide_bootstrap(Now now, ControlEffects& out) {
     if (standing(site) > standing(writer)) writer = site;
   }
   ServiceRecord r = next_record();
-  r.intent = Intent{writer, next_epoch(), {}, {}};
+  move_intent(now, r, writer);
   r.active = writer;
   start_plan(now, r, PlanKind::kBootstrap, writer, PlanStep::kTransfer, "first start", true);
   save(std::move(r), out);
@@ -444,7 +479,7 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
   Readiness ready = readiness(now, to);
   if (ready.why_not.empty()) {
     ServiceRecord r = next_record();
-    r.intent = Intent{to, next_epoch(), {}, {}};
+    move_intent(now, r, to);
     r.blocked = true;
     r.proposal.reset();
     start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer, "quorum says the writer is down",
@@ -480,6 +515,18 @@ bool ControlCore::drains(Now now, const Plan& plan) const {
   const AgentReport& writer = agents_[plan.from.value].report;
   return record_.intent.drain == plan.id && fresh_agent(now, plan.from) &&
          writer.database.reachable && writer.lease_epoch == record_.intent.epoch;
+}
+
+// The only place where the writer changes. Whether everything acknowledged is at the new one is said
+// here, once and for good; it begins alone, because nothing follows it yet.
+void ControlCore::move_intent(Now now, ServiceRecord& r, SiteId to, Position required) {
+  Intent next{to, next_epoch(), {}, required};
+  if (record_.intent.writer != kNoSite && protects(now, to)) {
+    next.complete = true;
+    next.link = record_.protection.link;
+  }
+  r.intent = next;
+  change_protection(r, ProtectionState::kOff);
 }
 
 void ControlCore::advance_plan(Now now, ControlEffects& out) {
@@ -532,7 +579,7 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
       const AgentReport& to = agents_[plan.to.value].report;
       if (fresh_agent(now, plan.to) &&
           LEEWARD_GUARD("catch-up-first", to.database.applied >= plan.drained)) {
-        r.intent = Intent{plan.to, next_epoch(), {}, plan.drained};
+        move_intent(now, r, plan.to, plan.drained);
         enter_step(now, r, PlanStep::kTransfer);
         save(std::move(r), out);
       } else if (in_step >= config_.failover.catch_up_timeout) {
@@ -562,12 +609,24 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
       bool untouched = lease_.epoch < intent.epoch && !saving_lease_;
       bool back = fresh_agent(now, plan.from) && agents_[plan.from.value].report.database.reachable;
       if (untouched && back) {
-        r.intent = Intent{plan.from, next_epoch(), {}, {}};
+        move_intent(now, r, plan.from);
         abort_plan(now, r, "the target did not take over in time");
         return save(std::move(r), out);
       }
       if (lease_.epoch == intent.epoch) {  // it took the lease and went away: a matter for decide_failover
         abort_plan(now, r, "the target took the lease but did not open");
+        return save(std::move(r), out);
+      }
+      // The plan stays, and is undone should the old writer come back.
+      bool there = fresh_agent(now, plan.to) && to.database.reachable;
+      bool dropped = there && intent.link != 0 && to.database.link != intent.link;
+      bool incomplete = there && to.database.incomplete;
+      if ((dropped || incomplete) && !record_.proposal) {
+        std::string why = incomplete
+                              ? "its data is incomplete: it was being copied when the writer was lost"
+                              : "its server restarted before it had applied all that it had received";
+        r.proposal = Proposal{plan.from, plan.to, why};
+        note(NoteKind::kProposal, plan.from, {}, plan.to, 0, why);
         return save(std::move(r), out);
       }
       return;
@@ -586,86 +645,6 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
     case PlanStep::kAborted:
       return;
   }
-}
-
-// -------------------------------------------------------------------------------------- people
-
-void ControlCore::on_operator(Now now, const OperatorRequest& q, ControlEffects& out) {
-  if (!loaded_ || saving_)
-    return refuse(q, out, Code::kUnavailable, "control is busy with another decision; try again");
-  switch (q.kind) {
-    case OperatorRequest::Kind::kPause:
-    case OperatorRequest::Kind::kResume: {
-      ServiceRecord r = next_record();
-      r.paused = q.kind == OperatorRequest::Kind::kPause;
-      note(NoteKind::kMaintenance, kNoSite, {}, kNoSite, r.paused ? 1 : 0);
-      save(std::move(r), out);
-      return reply(q, out, q.kind == OperatorRequest::Kind::kPause
-                               ? "maintenance is on: no automatic failover"
-                               : "maintenance is off");
-    }
-    case OperatorRequest::Kind::kFailover:
-    case OperatorRequest::Kind::kSwitchover:
-    case OperatorRequest::Kind::kFailback:
-      return operator_move(now, q, out);
-  }
-}
-
-void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffects& out) {
-  SiteId writer = record_.intent.writer;
-  bool failback = q.kind == OperatorRequest::Kind::kFailback;
-  SiteId to = q.to != kNoSite ? q.to : failback ? config_.preferred : other_site(writer);
-  if (writer == kNoSite) return refuse(q, out, Code::kRefused, "the service has not started yet");
-  // A move whose target never opened, and that cannot be undone because the old writer is gone too,
-  // may be overtaken by a person who names a site that is there.
-  bool stuck = record_.plan && record_.plan->step == PlanStep::kTransfer &&
-               now.boot - step_since_ >= config_.transfer_timeout;
-  bool overtakes = stuck && q.kind == OperatorRequest::Kind::kFailover;
-  if (record_.plan && !record_.plan->ended() && !overtakes)
-    return refuse(q, out, Code::kConflict,
-                  fmt::format("plan {} ({}) is running, at step {}", record_.plan->id.value,
-                              name(record_.plan->kind), name(record_.plan->step)));
-  if (std::find(config_.workloads.begin(), config_.workloads.end(), to) == config_.workloads.end())
-    return refuse(q, out, Code::kInvalid, "the target site runs no workload");
-  if (to == writer) return refuse(q, out, Code::kRefused, "the target site is the writer already");
-  std::vector<std::string> why;
-  data_reasons(now, to, why);
-  ServiceRecord r = next_record();
-  if (q.kind != OperatorRequest::Kind::kFailover) {
-    if (!why.empty()) return refuse(q, out, Code::kRefused, why.front());
-    start_plan(now, r, failback ? PlanKind::kFailback : PlanKind::kSwitchover, to, PlanStep::kPrepare,
-               q.reason, false);
-  } else {
-    bool known = false;
-    Duration loss = estimated_loss(now, to, known);
-    if (verdict(now, writer) == Health::kUp && !q.accept_loss)
-      return refuse(q, out, Code::kRefused,
-                    "the writer is healthy: use switchover, which loses nothing "
-                    "(or --accept-loss to fail over all the same)");
-    if (!fresh_agent(now, to)) return refuse(q, out, Code::kRefused, why.front());
-    if (!why.empty() && !q.accept_loss)
-      return refuse(q, out, Code::kRefused, why.front() + " (--accept-loss overrides)");
-    if ((!known || loss > config_.failover.rpo) && !q.accept_loss)
-      return refuse(q, out, Code::kRefused,
-                    known ? fmt::format("about {:.1f} s of writes would be lost, more than the RPO; "
-                                        "--accept-loss overrides", seconds(loss))
-                          : "how much would be lost is unknown; --accept-loss overrides");
-    if (record_.blocked && !q.override_block)
-      return refuse(q, out, Code::kRefused,
-                    "an automatic failover happened within the block window; --override-block "
-                    "overrides");
-    r.intent = Intent{to, next_epoch(), {}, {}};
-    start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer, q.reason, false);
-    r.plan->accept_loss = q.accept_loss;
-    r.plan->estimated_loss = known ? loss : Duration{};
-  }
-  if (overtakes)
-    note(NoteKind::kPlanAborted, record_.plan->to, r.intent.epoch, record_.plan->from, 0,
-         "overtaken by an operator");
-  r.proposal.reset();
-  PlanId id = r.plan->id;
-  save(std::move(r), out);
-  reply(q, out, fmt::format("plan {} started", id.value));
 }
 
 // --------------------------------------------------------------------------------------- small
@@ -710,15 +689,6 @@ void ControlCore::flush_notes(ControlEffects& out) {
   if (notes_.empty()) return;
   out.push_back(Notes{std::move(notes_)});
   notes_.clear();
-}
-
-void ControlCore::reply(const OperatorRequest& q, ControlEffects& out, std::string message) {
-  out.push_back(OperatorReply{q.request, Code::kInternal, true, std::move(message)});
-}
-
-void ControlCore::refuse(const OperatorRequest& q, ControlEffects& out, Code code,
-                         std::string message) {
-  out.push_back(OperatorReply{q.request, code, false, std::move(message)});
 }
 
 }  // namespace leeward::control

@@ -10,6 +10,8 @@
 //   - a vantage point's opinion ages out; a site is down when a quorum says so *now* (I9);
 //   - a writer whose heartbeat still arrives at the standby is overloaded, not dead;
 //   - an automatic failover needs every rule to agree, otherwise a proposal is left for a person;
+//   - in lossless mode a failover loses nothing while the record says `protected` (see Protection in
+//     model/record.h), and the estimate is not asked for;
 //   - a plan moves step by step on observed post-conditions and can be undone until the lease moves.
 //
 // The lease. A holder's value is given away only when it was released, or was seen unchanged for the
@@ -38,6 +40,8 @@ struct ControlConfig {
   int quorum = 2;
   LeaseTimings lease;
   FailoverPolicy failover;
+  bool lossless = false;
+  std::optional<Duration> degrade_after;  // lossless; none: wait for the standby, however long
   Duration report_stale = 2500ms;    // an observation older than this counts as unknown
   Duration heartbeat_fresh = 1500ms; // a heartbeat seen at the standby within this vetoes "down"
   Duration pause_limit = 1s;         // a longer gap between own steps: we were stopped
@@ -45,6 +49,7 @@ struct ControlConfig {
   Duration prepare_timeout = 15s;
   Duration transfer_timeout = 20s;
   Duration traffic_timeout = 5s;
+  Duration arming_patience = 2s;     // the standby lost this long before protection was on
 };
 ControlConfig control_config(const Platform& platform);
 
@@ -54,6 +59,7 @@ enum class NoteKind : std::uint8_t {
   kPlanStarted, kPlanStep, kPlanDone, kPlanAborted, kLeaseGranted, kLeaseReleased, kLeaseExpired,
   kFenced, kPromoted, kWriterOpen, kTraffic, kPromiseOn, kPromiseOff, kRejoinStarted,
   kRejoined, kLedger, kUnblocked, kMaintenance, kAgentLost, kAgentBack,
+  kProtected, kUnprotected, kAcknowledgedAlone, kSemiSyncFallen, kSemiSyncBack,
 };
 struct Note {
   NoteKind kind;
@@ -94,7 +100,10 @@ using ControlEffect = std::variant<SaveRecord, SaveLease, LeaseReply, OperatorRe
 using ControlEffects = std::vector<ControlEffect>;
 
 struct OperatorRequest {
-  enum class Kind : std::uint8_t { kFailover, kSwitchover, kFailback, kPause, kResume };
+  enum class Kind : std::uint8_t {
+    kFailover, kSwitchover, kFailback, kPause, kResume,
+    kDegrade,  // lossless: the writer goes on without the standby, until that streams again
+  };
   std::uint64_t request = 0;
   Kind kind = Kind::kFailover;
   SiteId to = kNoSite;  // kNoSite: the other site (kFailback: the preferred one)
@@ -142,6 +151,8 @@ class ControlCore {
   Duration agent_age(Now now, SiteId site) const;  // kNever: none
   Readiness readiness(Now now, SiteId to) const;
   SiteId other_site(SiteId site) const;  // first workload site that is not `site`
+  // A failover to `to` now would lose nothing that was acknowledged, whatever the estimate says.
+  bool protects(Now now, SiteId to) const;
 
  private:
   struct ReportOrder {  // greatest seen; anything less is from the past
@@ -176,10 +187,16 @@ class ControlCore {
   bool drains(Now now, const Plan& plan) const;
   void advance_plan(Now now, ControlEffects& out);
   void follow_writer(Now now, ControlEffects& out);
+  bool standby_acknowledges(Now now) const;
+  void steer_protection(Now now, ControlEffects& out);
+  void confirm_copies(ControlEffects& out);
+  void change_protection(ServiceRecord& r, ProtectionState state);
+  void move_intent(Now now, ServiceRecord& r, SiteId to, Position required = {});
   void watch_own_pause(Now now);
   void watch_verdicts(Now now);
   void watch_agents(Now now);
   void note_report_changes(const AgentReport& before, const AgentReport& after);
+  void note_semi_sync(const AgentReport& before, const AgentReport& after);
 
   ServiceRecord next_record() const { return record_; }
   void save(ServiceRecord next, ControlEffects& out);
@@ -215,9 +232,16 @@ class ControlCore {
   std::array<bool, kSitesMax> last_degraded_{};
   std::array<bool, kSitesMax> failing_noted_{};
   std::array<Epoch, kSitesMax> dns_epoch_{};
+  std::array<std::uint64_t, kSitesMax> alone_at_fall_{};
   BootTime step_since_{};     // this process saw the plan enter its step
   BootTime blocked_since_{};  // this process first saw `blocked`
   BootTime down_since_{};     // the writer, by this process; zero: it is not
+  BootTime standby_lost_since_{};  // of the protection, by this process; zero: it is there
+  struct Confirming {         // what the standby must have received before protection is on
+    std::uint64_t number = 0;
+    Position written;
+  };
+  std::optional<Confirming> confirming_;
   Duration loss_floor_{};     // largest loss estimated since then
   BootTime last_step_{};      // of this core
   BootTime settled_at_{};     // reports before this are old ones from a queue

@@ -37,6 +37,11 @@ constexpr std::array kRows{
     Row{NoteKind::kMaintenance, "maintenance"},
     Row{NoteKind::kAgentLost, "agent.lost"},
     Row{NoteKind::kAgentBack, "agent.back"},
+    Row{NoteKind::kProtected, "replication.protected"},
+    Row{NoteKind::kUnprotected, "replication.unprotected"},
+    Row{NoteKind::kAcknowledgedAlone, "replication.alone"},
+    Row{NoteKind::kSemiSyncFallen, "replication.fallen"},
+    Row{NoteKind::kSemiSyncBack, "replication.in_sync"},
 };
 
 std::string sentence(const Note& n, std::string_view site, std::string_view other) {
@@ -75,6 +80,18 @@ std::string sentence(const Note& n, std::string_view site, std::string_view othe
     case NoteKind::kMaintenance: return n.number ? "maintenance on" : "maintenance off";
     case NoteKind::kAgentLost: return fmt::format("the agent of {} stopped reporting", site);
     case NoteKind::kAgentBack: return fmt::format("the agent of {} reports again", site);
+    case NoteKind::kProtected:
+      return fmt::format("protected: every acknowledged commit of {} is on disk at {}", other, site);
+    case NoteKind::kUnprotected:
+      return fmt::format("RPO event: {} acknowledges commits without a copy at {}: {}", site, other,
+                         n.text);
+    case NoteKind::kAcknowledgedAlone:
+      return fmt::format("RPO event: {} commits of {} went on without a copy at the standby", n.number,
+                         site);
+    case NoteKind::kSemiSyncFallen:
+      return fmt::format("RPO event: {} gave up waiting and acknowledges commits without a copy", site);
+    case NoteKind::kSemiSyncBack:
+      return fmt::format("commits of {} wait for a copy again; {} went on without one", site, n.number);
   }
   return {};
 }

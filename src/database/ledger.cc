@@ -9,7 +9,6 @@
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <tuple>
 
 #include "base/file.h"
@@ -21,8 +20,12 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kSuffix = ".json";
+constexpr std::size_t kFileBytesMax = 1u << 30;
+// Of an Addition, between two syncs of the disk.
+constexpr std::size_t kWaitingMax = 1000;
+constexpr std::size_t kWaitingBytesMax = 8u << 20;
 constexpr LedgerState kStates[] = {LedgerState::kOpen, LedgerState::kReplayed,
-                                   LedgerState::kDiscarded};
+                                   LedgerState::kDiscarded, LedgerState::kUnacknowledged};
 constexpr LedgerOperation kOperations[] = {LedgerOperation::kInsert, LedgerOperation::kUpdate,
                                            LedgerOperation::kDelete, LedgerOperation::kDdl};
 
@@ -91,8 +94,10 @@ std::optional<WallTime> parse_time(const std::string& text) {
   return WallTime(std::chrono::seconds(::timegm(&utc)));
 }
 
+LedgerSummary summary(const LedgerEntry& entry) { return {entry.id, entry.epoch, entry.state}; }
+
 // Epoch, sequence and the rest: the order in which the transactions were committed.
-std::tuple<std::uint64_t, std::uint64_t, std::string_view> order(const LedgerEntry& entry) {
+std::tuple<std::uint64_t, std::uint64_t, std::string_view> order(const LedgerSummary& entry) {
   std::string_view gtid = std::string_view(entry.id).substr(0, entry.id.find('@'));
   auto parsed = mysql::parse_gtids(gtid);
   std::uint64_t sequence = parsed && !parsed->empty() ? parsed->front().sequence : 0;
@@ -121,6 +126,8 @@ std::string_view name(LedgerState state) {
       return "replayed";
     case LedgerState::kDiscarded:
       return "discarded";
+    case LedgerState::kUnacknowledged:
+      return "unacknowledged";
   }
   return "open";
 }
@@ -188,11 +195,11 @@ Result<Ledger> Ledger::open(std::string directory) {
        !error && file != end; file.increment(error)) {
     std::string path = file->path().string();
     if (!path.ends_with(kSuffix)) continue;  // a temporary file of an interrupted write
-    auto text = read_file(path, 1u << 30);
+    auto text = read_file(path, kFileBytesMax);
     if (!text) return fail(std::move(text.error()));
     auto entry = parse_ledger_entry(*text);
     if (!entry) return fail(std::move(entry.error()).wrap("ledger file " + path));
-    ledger.entries_.push_back(std::move(*entry));
+    ledger.entries_.push_back(summary(*entry));
   }
   if (error) return fail(Code::kIo, "ledger {}: {}", ledger.directory_, error.message());
   ledger.sort();
@@ -201,77 +208,110 @@ Result<Ledger> Ledger::open(std::string directory) {
 
 void Ledger::sort() {
   std::sort(entries_.begin(), entries_.end(),
-            [](const LedgerEntry& a, const LedgerEntry& b) { return order(a) < order(b); });
+            [](const LedgerSummary& a, const LedgerSummary& b) { return order(a) < order(b); });
 }
 
-std::string Ledger::path_of(const LedgerEntry& entry) const {
-  return fmt::format("{}/{}{}", directory_, entry.id, kSuffix);
+std::string Ledger::path_of(std::string_view id) const {
+  return fmt::format("{}/{}{}", directory_, id, kSuffix);
+}
+
+Ledger::Addition::Addition(Ledger& ledger) : ledger_(ledger) {
+  known_.reserve(ledger.entries_.size());
+  for (const LedgerSummary& entry : ledger.entries_) known_.insert(entry.id);
+}
+
+Status Ledger::Addition::give(LedgerEntry entry) {
+  bool after_known = std::exchange(last_known_, !known_.insert(entry.id).second);
+  if (last_known_) return {};
+  if (ledger_.entries_.size() + waiting_.size() >= kEntriesMax) {
+    if (left_out_ == 0) told_ = after_known && ledger_.entries_.size() > kEntriesMax;
+    ++left_out_;
+    last_left_out_ = entry.id;
+    if (!first_left_out_ && !told_) {
+      entry.changes.clear();
+      first_left_out_ = std::move(entry);
+    }
+    return {};
+  }
+  std::string text = to_json(entry);
+  waiting_bytes_ += text.size();
+  waiting_.emplace_back(summary(entry), std::move(text));
+  bool full = waiting_.size() >= kWaitingMax || waiting_bytes_ >= kWaitingBytesMax;
+  return full ? flush() : Status{};
+}
+
+// One sync for all that waits: first the bytes, then the names.
+Status Ledger::Addition::flush() {
+  if (waiting_.empty()) return {};
+  const std::string& path = ledger_.directory_;
+  UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return fail(os_error(errno, "open " + path));
+  for (const auto& [entry, text] : waiting_)
+    if (auto written = write_quickly(ledger_.path_of(entry.id) + ".new", text); !written)
+      return written;
+  if (::syncfs(directory.get()) != 0) return fail(os_error(errno, "sync " + path));
+  for (const auto& [entry, text] : waiting_) {
+    std::string name = ledger_.path_of(entry.id);
+    if (std::rename((name + ".new").c_str(), name.c_str()) != 0)
+      return fail(os_error(errno, "rename " + name));
+  }
+  if (::fsync(directory.get()) != 0) return fail(os_error(errno, "sync " + path));
+  added_ += waiting_.size();
+  for (auto& [entry, text] : waiting_) ledger_.entries_.push_back(std::move(entry));
+  waiting_.clear();
+  waiting_bytes_ = 0;
+  return {};
+}
+
+Result<std::size_t> Ledger::Addition::finish() {
+  if (first_left_out_) {
+    LedgerEntry& rest = *first_left_out_;
+    rest.note = fmt::format(
+        "the ledger holds {} entries, its bound; {} transactions from {} to {} are not listed",
+        kEntriesMax, left_out_, rest.id, last_left_out_);
+    waiting_.emplace_back(summary(rest), to_json(rest));
+    first_left_out_.reset();
+  }
+  if (auto flushed = flush(); !flushed) return fail(std::move(flushed.error()));
+  ledger_.sort();
+  return added_;
 }
 
 Result<std::size_t> Ledger::add(const std::vector<LedgerEntry>& entries) {
-  std::set<std::string_view> known;
-  for (const LedgerEntry& entry : entries_) known.insert(entry.id);
-  std::vector<LedgerEntry> fresh;
-  std::size_t left_out = 0;
-  for (const LedgerEntry& entry : entries) {
-    if (known.contains(entry.id)) continue;
-    if (entries_.size() + fresh.size() < kEntriesMax)
-      fresh.push_back(entry);
-    else if (++left_out == 1)
-      fresh.push_back({entry.id, entry.site, entry.epoch, entry.time, LedgerState::kOpen, {}, {}});
-  }
-  if (left_out > 0)
-    fresh.back().note = fmt::format(
-        "the ledger holds {} entries, its bound; {} transactions from {} to {} are not listed",
-        kEntriesMax, left_out, fresh.back().id, entries.back().id);
-  if (fresh.empty()) return 0;
-
-  // One sync for all of them: first the bytes, then the names.
-  UniqueFd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid()) return fail(os_error(errno, "open " + directory_));
-  for (const LedgerEntry& entry : fresh)
-    if (auto written = write_quickly(path_of(entry) + ".new", to_json(entry)); !written)
-      return fail(std::move(written.error()));
-  if (::syncfs(directory.get()) != 0) return fail(os_error(errno, "sync " + directory_));
-  for (const LedgerEntry& entry : fresh) {
-    std::string path = path_of(entry);
-    if (std::rename((path + ".new").c_str(), path.c_str()) != 0)
-      return fail(os_error(errno, "rename " + path));
-  }
-  if (::fsync(directory.get()) != 0) return fail(os_error(errno, "sync " + directory_));
-  std::size_t added = fresh.size();
-  std::move(fresh.begin(), fresh.end(), std::back_inserter(entries_));
-  sort();
-  return added;
+  Addition addition(*this);
+  for (const LedgerEntry& entry : entries)
+    if (auto given = addition.give(entry); !given) return fail(std::move(given.error()));
+  return addition.finish();
 }
 
-LedgerEntry* Ledger::find(std::string_view id) {
+const LedgerSummary* Ledger::find(std::string_view id) const {
   auto found = std::find_if(entries_.begin(), entries_.end(),
-                            [&](const LedgerEntry& entry) { return entry.id == id; });
+                            [&](const LedgerSummary& entry) { return entry.id == id; });
   return found == entries_.end() ? nullptr : &*found;
 }
 
 Result<LedgerEntry> Ledger::show(std::string_view id) const {
-  const LedgerEntry* entry = const_cast<Ledger*>(this)->find(id);
-  if (!entry) return fail(Code::kNotFound, "the ledger has no entry {}", id);
-  return *entry;
+  if (!find(id)) return fail(Code::kNotFound, "the ledger has no entry {}", id);
+  auto text = read_file(path_of(id), kFileBytesMax);
+  if (!text) return fail(std::move(text.error()));
+  auto entry = parse_ledger_entry(*text);
+  if (!entry) return fail(std::move(entry.error()).wrap("ledger file " + path_of(id)));
+  return entry;
 }
 
 Status Ledger::mark(std::string_view id, LedgerState state) {
-  LedgerEntry* entry = find(id);
-  if (!entry) return fail(Code::kNotFound, "the ledger has no entry {}", id);
-  LedgerEntry changed = *entry;
-  changed.state = state;
-  if (auto written = write_file_durably(path_of(changed), to_json(changed)); !written)
-    return written;
-  *entry = std::move(changed);
+  auto entry = show(id);
+  if (!entry) return fail(std::move(entry.error()));
+  entry->state = state;
+  if (auto written = write_file_durably(path_of(id), to_json(*entry)); !written) return written;
+  entries_[static_cast<std::size_t>(find(id) - entries_.data())].state = state;
   return {};
 }
 
 std::size_t Ledger::open_count() const {
   return static_cast<std::size_t>(
       std::count_if(entries_.begin(), entries_.end(),
-                    [](const LedgerEntry& entry) { return entry.state == LedgerState::kOpen; }));
+                    [](const LedgerSummary& entry) { return entry.state == LedgerState::kOpen; }));
 }
 
 }  // namespace leeward::database

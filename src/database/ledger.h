@@ -2,10 +2,11 @@
 // They are written here, durably, before anything is undone, and stay until a person has replayed
 // or discarded them.
 //
-// One JSON file an entry under the ledger's directory. The object is for one thread at a time; two
-// processes must not write the same ledger (the agent's lock sees to it). At most kEntriesMax
-// entries: beyond it add() keeps the rest out and says so in one last entry, whose note names the
-// GTIDs left out.
+// One JSON file an entry under the ledger's directory; in memory only its LedgerSummary, so that an
+// outage that lost a hundred thousand transactions costs some 20 MB. The object is for one thread at
+// a time; two processes must not write the same ledger (the agent's lock sees to it). At most
+// kEntriesMax entries: beyond it the rest is kept out, and one last entry says so in its note, which
+// names the GTIDs left out.
 //
 // Values are text: numbers as digits, times as the server prints them in UTC, text as UTF-8,
 // everything else (binary columns, text that is not UTF-8, text that itself begins with "base64:")
@@ -16,17 +17,25 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/time.h"
 #include "model/ids.h"
 #include "model/platform.h"
+#include "mysql/tls.h"
 
 namespace leeward::database {
 
-enum class LedgerState : std::uint8_t { kOpen, kReplayed, kDiscarded };
-std::string_view name(LedgerState state);  // "open", "replayed", "discarded"
+enum class LedgerState : std::uint8_t {
+  kOpen,
+  kReplayed,
+  kDiscarded,
+  kUnacknowledged,  // lossless mode: no client was ever told that it happened, so nothing was lost
+};
+std::string_view name(LedgerState state);  // "open", "replayed", "discarded", "unacknowledged"
 
 enum class LedgerOperation : std::uint8_t { kInsert, kUpdate, kDelete, kDdl };
 std::string_view name(LedgerOperation operation);  // "insert" … "ddl"
@@ -55,6 +64,12 @@ struct LedgerEntry {
   std::string note;  // for people: what this entry could not keep, empty when it is whole
 };
 
+struct LedgerSummary {
+  std::string id;
+  Epoch epoch;
+  LedgerState state = LedgerState::kOpen;
+};
+
 // {"id","site","epoch","time","state","changes":[{"table":"schema.table","operation","key":{},"before":{}|null,
 // "after":{}|null,"changed_since":bool|null,"sql"?}],"note"?}
 std::string to_json(const LedgerEntry& entry);
@@ -68,24 +83,46 @@ class Ledger {
   // is kCorrupt and named.
   static Result<Ledger> open(std::string directory);
 
-  // Keeps `entries`; on return they are on disk. An entry whose id is there already is left as it
-  // is, so adding the same ones again after a crash changes nothing. Returns how many are new.
+  // Takes entries one at a time, oldest first, and holds no more than a few of them in memory. An
+  // entry whose id is there already is left as it is, so adding the same ones again after a crash
+  // changes nothing. What was given is on disk, and in the list, after finish() at the latest. The
+  // ledger must outlive it, and nothing else may change the ledger meanwhile.
+  class Addition {
+   public:
+    explicit Addition(Ledger& ledger);
+    Status give(LedgerEntry entry);
+    Result<std::size_t> finish();  // how many are new
+
+   private:
+    Status flush();
+
+    Ledger& ledger_;
+    std::unordered_set<std::string> known_;
+    std::vector<std::pair<LedgerSummary, std::string>> waiting_;  // with their JSON
+    std::size_t waiting_bytes_ = 0;
+    std::size_t added_ = 0;
+    std::optional<LedgerEntry> first_left_out_;  // without its changes
+    std::string last_left_out_;
+    std::size_t left_out_ = 0;
+    bool last_known_ = false;  // the entry given last was there already
+    bool told_ = false;        // an earlier, interrupted try has noted what was left out
+  };
   Result<std::size_t> add(const std::vector<LedgerEntry>& entries);
 
   // Oldest first.
-  const std::vector<LedgerEntry>& list() const { return entries_; }
-  Result<LedgerEntry> show(std::string_view id) const;  // kNotFound
+  const std::vector<LedgerSummary>& list() const { return entries_; }
+  Result<LedgerEntry> show(std::string_view id) const;  // from disk; kNotFound
   Status mark(std::string_view id, LedgerState state);  // durable on return; kNotFound
   std::size_t open_count() const;
 
  private:
   explicit Ledger(std::string directory) : directory_(std::move(directory)) {}
-  std::string path_of(const LedgerEntry& entry) const;
-  LedgerEntry* find(std::string_view id);
+  std::string path_of(std::string_view id) const;
+  const LedgerSummary* find(std::string_view id) const;
   void sort();
 
   std::string directory_;
-  std::vector<LedgerEntry> entries_;
+  std::vector<LedgerSummary> entries_;
 };
 
 // The writer's database, for looking and replaying.
@@ -93,6 +130,7 @@ struct ReplayTarget {
   Endpoint endpoint;
   std::string user;
   std::string password;
+  mysql::TlsOptions tls{};
 };
 
 // Fills in changed_since of each change: whether the rows it touches look different on the target

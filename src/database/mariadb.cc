@@ -11,6 +11,8 @@
 #include "database/internal/rejoin.h"
 #include "database/ledger.h"
 #include "mysql/sql.h"
+#include "replication/native.h"
+#include "replication/native_check.h"
 
 namespace leeward::database {
 
@@ -19,44 +21,8 @@ using mysql::SqlTarget;
 
 namespace {
 
-// One setting that Leeward relies on.
-struct Requirement {
-  const char* variable;
-  const char* wanted;
-  const char* cure;
-};
 constexpr int kApplyFailuresMax = 3;
-
-constexpr Requirement kRequirements[] = {
-    {"log_bin", "1", "start the server with --log-bin"},
-    {"log_slave_updates", "1", "start the server with --log-slave-updates=1"},
-    {"binlog_format", "ROW", "SET GLOBAL binlog_format = 'ROW'"},
-    {"binlog_row_image", "FULL", "SET GLOBAL binlog_row_image = 'FULL'"},
-    {"binlog_row_metadata", "FULL", "SET GLOBAL binlog_row_metadata = 'FULL'"},
-    {"gtid_strict_mode", "1", "SET GLOBAL gtid_strict_mode = 1"},
-    {"gtid_domain_id", "0", "SET GLOBAL gtid_domain_id = 0"},
-    {"sync_binlog", "1", "SET GLOBAL sync_binlog = 1"},
-    {"innodb_flush_log_at_trx_commit", "1", "SET GLOBAL innodb_flush_log_at_trx_commit = 1"},
-    {"mysql56_temporal_format", "1", "SET GLOBAL mysql56_temporal_format = 1"},
-};
-
-std::string failed_requirements(const mysql::SqlRows& rows) {
-  std::string text;
-  for (const Requirement& need : kRequirements) {
-    std::string value = rows.cell(0, need.variable).value_or("");
-    if (value != need.wanted)
-      text +=
-          fmt::format("\n  {} is {}, must be {}: {}", need.variable, value, need.wanted, need.cure);
-  }
-  return text;
-}
-
-std::string requirement_query() {
-  std::string text = "SELECT @@server_id AS server_id";
-  for (const Requirement& need : kRequirements)
-    text += fmt::format(", @@global.{0} AS {0}", need.variable);
-  return text;
-}
+constexpr Duration kRelaxLimit = 500ms;  // below AgentConfig::looks_settle
 
 std::optional<std::array<std::uint8_t, 20>> parse_hash(std::string_view text) {
   if (text.size() != 41 || text[0] != '*') return std::nullopt;
@@ -83,8 +49,8 @@ std::string_view name(FollowPhase phase) {
       return "rewind";
     case FollowPhase::kReset:
       return "reset";
-    case FollowPhase::kReload:
-      return "reload";
+    case FollowPhase::kReseed:
+      return "reseed";
     case FollowPhase::kConnect:
       return "connect";
   }
@@ -95,7 +61,8 @@ struct Mariadb::Impl {
   explicit Impl(MariadbOptions o) : options(std::move(o)) {}
 
   SqlTarget admin_at(const Endpoint& endpoint) const {
-    return {endpoint, options.admin_user, options.admin_password};
+    return {endpoint, options.admin_user, options.admin_password,
+            replication::admin_tls(options.replication)};
   }
   // The connection for everything but status(); opened when there is none that works.
   Result<SqlConnection*> control(BootTime deadline) { return reopen(control_sql, deadline); }
@@ -105,8 +72,7 @@ struct Mariadb::Impl {
   Result<DatabaseStatus> read_status(SqlConnection& sql, BootTime deadline);
   void note_heartbeat(DatabaseStatus& status, const std::string& row, double written_at);
   Status refuse_half_rejoined(SqlConnection& sql, BootTime deadline);
-  Status insert_epoch(SqlConnection& sql, Epoch epoch, BootTime deadline);
-  Status apply_received(SqlConnection& sql, BootTime deadline);
+  Status insert_epoch(SqlConnection& sql, Epoch epoch, bool complete, BootTime deadline);
   Status open_for_writes(SqlConnection& sql, BootTime deadline);
 
   const MariadbOptions options;
@@ -119,9 +85,17 @@ struct Mariadb::Impl {
   BootTime heartbeat_seen;  // when it was last still the row before
   BootTime heartbeat_look;
   std::string link_error;  // last logged
+  std::string warned;      // last warnings of precheck()
   int apply_failures = 0;  // follow() calls in a row that found the link stopped by an apply error
   std::atomic<std::uint64_t> status_id{0};
   std::atomic<bool> diverged{false};
+  std::atomic<std::uint64_t> link_number{0};  // DatabaseStatus::link
+  void new_link() {
+    auto now = static_cast<std::uint64_t>(SystemClock().now().wall.time_since_epoch().count());
+    link_number = std::max(now, link_number + 1);
+  }
+  Status same_link(SqlConnection& sql, std::uint64_t wanted, BootTime deadline);
+  std::uint64_t waiting_heartbeat = 0;  // session of one that ran out of time
 };
 
 Result<SqlConnection*> Mariadb::Impl::reopen(std::optional<SqlConnection>& slot,
@@ -187,11 +161,13 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
   status.applied = applied->position();
   status.received = status.applied;
   status.epoch.value = std::strtoull(rows->cell(0, "epoch").value_or("0").c_str(), nullptr, 10);
-  status.diverged = diverged || rows->cell(0, "rejoin").value_or("0") != "0";
+  status.incomplete = rows->cell(0, "rejoin").value_or("0") != "0" ||
+                      std::filesystem::exists(options.state_dir + "/rejoin.json");
+  status.diverged = diverged || status.incomplete;
   if (auto row = rows->cell(0, "row"))
     note_heartbeat(status, *row, std::strtod(rows->cell(0, "at").value_or("0").c_str(), nullptr));
 
-  auto link = internal::read_link(sql, deadline);
+  auto link = replication::read_native_link(sql, deadline);
   if (!link) return fail(std::move(link.error()));
   status.replication = link->state;
   if (link->error != link_error) {  // once for each new error
@@ -201,6 +177,18 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
   if (link->configured) {
     status.source = site_at(link->source);
     status.received = std::max(status.applied, link->received.position());
+    status.acknowledges = link->acknowledges;
+    status.link = link_number;
+  }
+  // With the relay log synced, what was received is on disk; otherwise only what was applied.
+  status.durable = status.acknowledges ? status.received : status.applied;
+  if (options.replication.mode != ReplicationMode::kAsync && !status.read_only) {
+    auto wait = replication::read_commit_wait(sql, deadline);
+    if (!wait) return fail(std::move(wait.error()));
+    status.strict = wait->strict;
+    status.semi_sync = wait->state;
+    status.fallbacks = wait->fallbacks;
+    status.alone = wait->alone;
   }
   return status;
 }
@@ -212,8 +200,11 @@ Mariadb::~Mariadb() = default;
 Result<DatabaseStatus> Mariadb::status() {
   std::lock_guard lock(impl_->status_mutex);
   BootTime deadline = BootClock::now() + impl_->options.status_timeout;
+  // A server that restarted has ended this connection. So as long as it lives, what was received lives.
+  bool again = !impl_->status_sql || !impl_->status_sql->usable();
   auto sql = impl_->reopen(impl_->status_sql, deadline);
   if (!sql) return fail(std::move(sql.error()));
+  if (again) impl_->new_link();
   impl_->status_id = (*sql)->id();
   return impl_->read_status(**sql, deadline);
 }
@@ -222,10 +213,22 @@ Status Mariadb::precheck() {
   BootTime deadline = BootClock::now() + impl_->options.control_timeout;
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
-  auto rows = (*sql)->query(requirement_query(), deadline);
-  if (!rows) return fail(std::move(rows.error()));
-  std::string wrong = failed_requirements(*rows);
-  std::string server_id = rows->cell(0, "server_id").value_or("");
+  auto findings =
+      replication::check_native_server(**sql, "", impl_->options.replication, deadline);
+  if (!findings) return fail(std::move(findings.error()));
+  std::string wrong;
+  std::string warnings;
+  for (const replication::Finding& finding : *findings) {
+    bool error = finding.severity == replication::Severity::kError;
+    (error ? wrong : warnings) += fmt::format("\n  {}: {}", finding.what, finding.cure);
+  }
+  if (warnings != impl_->warned) {  // once for each new one
+    impl_->warned = warnings;
+    if (!warnings.empty()) impl_->options.logger.warn("MariaDB works, but:" + warnings);
+  }
+  auto own_id = (*sql)->query("SELECT @@server_id", deadline);
+  if (!own_id) return fail(std::move(own_id.error()));
+  std::string server_id = own_id->scalar();
   for (const auto& [site, endpoint] : impl_->options.peers) {
     if (site == impl_->options.site) continue;
     auto peer = SqlConnection::open(impl_->admin_at(endpoint), BootClock::now() + 1s);
@@ -260,7 +263,8 @@ Status Mariadb::prepare() {
       "CREATE DATABASE IF NOT EXISTS leeward",
       "CREATE TABLE IF NOT EXISTS leeward.epoch (epoch BIGINT UNSIGNED PRIMARY KEY, site "
       "VARCHAR(64) "
-      "NOT NULL, promoted_gtid TEXT NOT NULL, granted_at TIMESTAMP(6) NOT NULL) ENGINE=InnoDB",
+      "NOT NULL, promoted_gtid TEXT NOT NULL, granted_at TIMESTAMP(6) NOT NULL, complete BOOLEAN NOT "
+      "NULL DEFAULT 0) ENGINE=InnoDB",
       "CREATE TABLE IF NOT EXISTS leeward.heartbeat (site VARCHAR(64) PRIMARY KEY, epoch BIGINT "
       "UNSIGNED "
       "NOT NULL, ts TIMESTAMP(6) NOT NULL, counter BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
@@ -282,6 +286,18 @@ Status Mariadb::heartbeat(Epoch epoch, WallTime now) {
   BootTime deadline = BootClock::now() + impl_->options.status_timeout;
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
+  // A heartbeat that waits for a copy holds its row, and the next ones would wait behind it.
+  if (impl_->waiting_heartbeat != 0) {
+    auto there = (*sql)->query(fmt::format("SELECT COUNT(*) FROM information_schema.processlist "
+                                           "WHERE id = {} AND command = 'Query'",
+                                           impl_->waiting_heartbeat),
+                               deadline);
+    if (!there) return fail(std::move(there.error()));
+    if (there->scalar() != "0")
+      return fail(Code::kUnhealthy, "the last heartbeat still waits for a copy at the standby");
+    impl_->waiting_heartbeat = 0;
+  }
+  std::uint64_t session = (*sql)->id();
   auto micros =
       std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count();
   // The conditions are part of the statement, because the administrator is not bound by read_only.
@@ -293,6 +309,7 @@ Status Mariadb::heartbeat(Epoch epoch, WallTime now) {
           (*sql)->quote(impl_->options.site_name(impl_->options.site)), epoch.value,
           micros / 1'000'000, micros % 1'000'000, epoch.value),
       deadline);
+  if (!rows && rows.error().code == Code::kTimeout) impl_->waiting_heartbeat = session;
   if (!rows) return fail(std::move(rows.error()));
   if (rows->affected == 0)
     return fail(Code::kRefused, "MariaDB at {} is not writable at epoch {}",
@@ -305,7 +322,7 @@ Result<Position> Mariadb::fence() {
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
   auto done =
-      internal::make_read_only(**sql, impl_->options.admin_user, impl_->status_id, deadline);
+      replication::make_read_only(**sql, impl_->options.admin_user, impl_->status_id, deadline);
   if (!done) return fail(std::move(done.error()).wrap("fence"));
   auto position = internal::read_position(**sql, deadline);
   if (!position) return fail(std::move(position.error()));
@@ -323,25 +340,6 @@ Status Mariadb::Impl::refuse_half_rejoined(SqlConnection& sql, BootTime deadline
               "a rejoin was interrupted here; it has to be finished by following first");
 }
 
-// Stops receiving and lets the applying thread work off the relay log. It must be running before
-// the other one stops: when it is started while neither runs, the server drops the relay log (GTID
-// mode).
-Status Mariadb::Impl::apply_received(SqlConnection& sql, BootTime deadline) {
-  for (const char* statement : {"START SLAVE SQL_THREAD", "STOP SLAVE IO_THREAD"})
-    if (auto done = sql.execute(statement, deadline); !done) return done;
-  auto link = internal::read_link(sql, deadline);
-  if (!link) return fail(std::move(link.error()));
-  if (link->apply_failed) return fail(Code::kUnhealthy, "replication is broken: {}", link->error);
-  double left = seconds(std::max<Duration>(deadline - BootClock::now(), 0ns));
-  auto waited = sql.query(
-      fmt::format("SELECT MASTER_GTID_WAIT('{}', {:.3f})", to_string(link->received), left),
-      deadline + 500ms);
-  if (!waited) return fail(std::move(waited.error()));
-  if (waited->scalar() == "0") return {};
-  return fail(Code::kTimeout, "received changes up to {} are not applied yet",
-              to_string(link->received));
-}
-
 // The server's own clock, `deadline` from now. A statement that carries it as a condition does
 // nothing when it is executed too late, e.g. because the server was stopped in between.
 static Result<std::string> server_deadline(SqlConnection& sql, BootTime deadline) {
@@ -354,16 +352,17 @@ static Result<std::string> server_deadline(SqlConnection& sql, BootTime deadline
   return sql.quote(rows->scalar());
 }
 
-Status Mariadb::Impl::insert_epoch(SqlConnection& sql, Epoch epoch, BootTime deadline) {
+Status Mariadb::Impl::insert_epoch(SqlConnection& sql, Epoch epoch, bool complete,
+                                   BootTime deadline) {
   auto position = internal::read_position(sql, deadline);
   if (!position) return fail(std::move(position.error()));
   auto until = server_deadline(sql, deadline);
   if (!until) return fail(std::move(until.error()));
   auto rows = sql.query(
-      fmt::format("INSERT INTO leeward.epoch SELECT {}, {}, '{}', UTC_TIMESTAMP(6) FROM DUAL WHERE "
-                  "UTC_TIMESTAMP(6) < {}",
+      fmt::format("INSERT INTO leeward.epoch SELECT {}, {}, '{}', UTC_TIMESTAMP(6), {} FROM DUAL "
+                  "WHERE UTC_TIMESTAMP(6) < {}",
                   epoch.value, sql.quote(options.site_name(options.site)), to_string(*position),
-                  *until),
+                  complete ? 1 : 0, *until),
       deadline);
   if (!rows) return fail(std::move(rows.error()));
   if (rows->affected == 0) return fail(Code::kTimeout, "the epoch row came too late");
@@ -383,7 +382,30 @@ Status Mariadb::Impl::open_for_writes(SqlConnection& sql, BootTime deadline) {
   return {};
 }
 
-Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout) {
+// The connection of status() has lived since the link was new; if the server had restarted since, it
+// would be gone.
+Status Mariadb::Impl::same_link(SqlConnection& sql, std::uint64_t wanted, BootTime deadline) {
+  if (wanted == 0) return {};
+  auto there = sql.query(
+      fmt::format("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {} AND user = {}",
+                  status_id.load(), sql.quote(options.admin_user)),
+      deadline);
+  if (!there) return fail(std::move(there.error()));
+  if (link_number == wanted && there->scalar() == "1") return {};
+  return fail(Code::kConflict,
+              "what was received and not yet applied may have been lost with a restart of the server");
+}
+
+Status Mariadb::protect(bool alone) {
+  BootTime deadline = BootClock::now() + (alone ? kRelaxLimit : impl_->options.control_timeout);
+  auto sql = impl_->control(deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  auto set = replication::set_commit_wait(**sql, impl_->options.replication, alone, deadline);
+  if (!set) return fail(std::move(set.error()).wrap("protect"));
+  return {};
+}
+
+Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion how) {
   BootTime deadline = BootClock::now() + impl_->options.control_timeout;
   auto connection = impl_->control(deadline);
   if (!connection) return fail(std::move(connection.error()));
@@ -398,24 +420,31 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout) {
   if (auto whole = impl_->refuse_half_rejoined(sql, deadline); !whole)
     return fail(std::move(whole.error()).wrap("promote"));
 
-  auto link = internal::read_link(sql, deadline);
+  auto link = replication::read_native_link(sql, deadline);
   if (!link) return fail(std::move(link.error()));
   if (newest < epoch) {
     // Nobody may write between the position that the epoch row records and the row itself.
     auto quiet =
-        internal::make_read_only(sql, impl_->options.admin_user, impl_->status_id, deadline);
+        replication::make_read_only(sql, impl_->options.admin_user, impl_->status_id, deadline);
     if (!quiet) return fail(std::move(quiet.error()).wrap("promote"));
+    if (auto same = impl_->same_link(sql, how.link, deadline); !same)
+      return fail(std::move(same.error()).wrap("promote"));
     if (link->configured) {
-      auto applied = impl_->apply_received(sql, BootClock::now() + apply_timeout);
+      auto applied = replication::apply_received(sql, BootClock::now() + apply_timeout);
       if (!applied) return fail(std::move(applied.error()).wrap("promote"));
     }
     deadline = BootClock::now() + impl_->options.control_timeout;
   }
   if (link->configured)
-    if (auto forgot = internal::forget_sources(sql, deadline); !forgot)
+    if (auto forgot = replication::forget_sources(sql, deadline); !forgot)
       return fail(std::move(forgot.error()).wrap("promote"));
+  // Before anything is written: a commit that may be acknowledged alone must not wait for a copy that
+  // nobody makes.
+  if (auto wait = replication::set_commit_wait(sql, impl_->options.replication, how.alone, deadline);
+      !wait)
+    return fail(std::move(wait.error()).wrap("promote"));
   if (newest < epoch)
-    if (auto inserted = impl_->insert_epoch(sql, epoch, deadline); !inserted)
+    if (auto inserted = impl_->insert_epoch(sql, epoch, how.link != 0, deadline); !inserted)
       return fail(std::move(inserted.error()).wrap("promote"));
   if (auto opened = impl_->open_for_writes(sql, deadline); !opened)
     return fail(std::move(opened.error()).wrap("promote"));
@@ -426,7 +455,7 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout) {
 }
 
 Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger,
-                                      const FollowCallback& progress) {
+                                      const FollowCallback& progress, bool reseed) {
   auto address = impl_->options.peers.find(source);
   if (address == impl_->options.peers.end() || source == impl_->options.site)
     return fail(Code::kInvalid, "follow: site {} has no database to follow", source.value);
@@ -438,13 +467,16 @@ Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger
   // Starting the link again mends what was passing. What stays is a standby that cannot apply the
   // writer's history, and only a fresh copy makes it one again.
   std::string reload_because;
-  auto link = internal::read_link(**sql, BootClock::now() + impl_->options.control_timeout);
+  auto link = replication::read_native_link(**sql, BootClock::now() + impl_->options.control_timeout);
   if (!link) return fail(std::move(link.error()));
   bool stuck = link->apply_failed && link->source == address->second;
   impl_->apply_failures = stuck ? impl_->apply_failures + 1 : 0;
   if (impl_->apply_failures > kApplyFailuresMax)
     reload_because = "replication cannot apply: " + link->error;
+  if (reseed) reload_because = "asked for by an operator";
+  // Whatever comes of it, the received changes may be gone from here on.
   auto outcome = rejoin.run(reload_because);
+  if (!outcome || outcome->connected) impl_->new_link();
   if (outcome && outcome->kind != FollowOutcome::Kind::kStreaming) impl_->apply_failures = 0;
   return outcome;
 }

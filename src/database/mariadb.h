@@ -44,29 +44,32 @@ struct MariadbOptions {
   SiteId site;
   std::function<std::string(SiteId)> site_name;
   std::map<SiteId, Endpoint> peers;  // every site's server, as the other sites reach it
+  ReplicationPolicy replication;
   std::string state_dir;  // rejoin.json lives here; the caller creates the Ledger beside it
   Logger logger;
   Duration status_timeout = 1s;   // of one status() or heartbeat()
   Duration control_timeout = 5s;  // of fence(), prepare() and each step of follow()
 };
 
-// Where a follow() is; handed to the caller's callback before each phase begins and, while data is
-// being copied, after each megabyte.
+// Where a follow() is; handed to the caller's callback before each phase begins, every 10,000 lost
+// transactions and, while data is being copied, after each megabyte.
 enum class FollowPhase : std::uint8_t {
   kCompare,  // own history against the source's
   kExtract,  // reading the lost transactions from the own binary logs
   kLedger,   // writing them to the ledger
   kRewind,   // undoing them in one transaction
   kReset,    // forgetting their GTIDs
-  kReload,   // dropping the own data and copying the source's
+  kReseed,   // dropping the own data and copying the source's
   kConnect,  // starting replication
 };
 std::string_view name(FollowPhase phase);
 
 struct FollowProgress {
   FollowPhase phase = FollowPhase::kCompare;
-  std::uint64_t bytes = 0;         // copied so far, kReload only
-  std::uint64_t transactions = 0;  // found lost so far, from kLedger on
+  std::uint64_t transactions = 0;  // found lost so far, from kExtract on
+  std::uint64_t bytes = 0;         // copied so far, kReseed only
+  std::uint64_t rows = 0;          // stored so far, kReseed only
+  std::uint64_t rows_total = 0;    // the source's own estimate, which may be off by half; 0: unknown
 };
 // Returns false to stop: follow() then returns kTimeout, and a later call goes on from there.
 using FollowCallback = std::function<bool(const FollowProgress&)>;
@@ -79,6 +82,8 @@ struct FollowOutcome {
   };
   Kind kind = Kind::kStreaming;
   std::uint32_t ledger_entries = 0;  // lost transactions now in the ledger because of this call
+  std::uint32_t unacknowledged = 0;  // entries there that were never acknowledged (lossless mode)
+  bool connected = false;            // the link is a new one
   std::string why_reseeded;          // kReseeded: why undoing was not possible, for people
 };
 
@@ -117,7 +122,19 @@ class Mariadb {
   // opens for writes. Returns the written position. kRefused: the data holds a higher epoch.
   // kUnhealthy: replication cannot apply what it has. After a kTimeout the server does not open by
   // itself later: the statements carry a deadline.
-  Result<Position> promote(Epoch epoch, Duration apply_timeout);
+  // kConflict with `how.link`: what was received on that link may be gone (DatabaseStatus::link).
+  struct Promotion {
+    bool alone = true;       // lossless mode: commits are acknowledged without a copy elsewhere
+    std::uint64_t link = 0;  // 0: promote with whatever was received; otherwise see Intent::link
+  };
+  Result<Position> promote(Epoch epoch, Duration apply_timeout, Promotion how);
+  Result<Position> promote(Epoch epoch, Duration apply_timeout) {
+    return promote(epoch, apply_timeout, Promotion{});
+  }
+
+  // Lossless mode: from now on commits wait for a copy at the standby, or no longer (`alone`).
+  // Idempotent. A server that is asked to wait no longer does not do so late: half a second at most.
+  Status protect(bool alone);
 
   // Makes the server a standby of `source`, whose newest promotion is `epoch`. Idempotent; a no-op
   // when it streams already. In order:
@@ -139,8 +156,9 @@ class Mariadb {
   // tables of its own: kRefused otherwise.
   // kRefused: the source or this server is at another epoch than it should be.
   // kUnavailable: the source cannot be reached. kTimeout: stopped by the callback.
+  // With `reseed` the data is copied afresh even if it need not be; what is lost is kept all the same.
   Result<FollowOutcome> follow(SiteId source, Epoch epoch, Ledger& ledger,
-                               const FollowCallback& progress = {});
+                               const FollowCallback& progress = {}, bool reseed = false);
 
   // SHA1(SHA1(password)) by user name, for every account that logs in with mysql_native_password,
   // is not locked and has a password. Of accounts with the same name, the one for host '%' counts.

@@ -29,8 +29,7 @@ void combined(const AccessEntry& e, std::string& line) {
   append_escaped(line, e.request.method_text);
   line += ' ';
   append_escaped(line, e.request.target);
-  fmt::format_to(std::back_inserter(line), " HTTP/1.{}\" {} {} \"", e.minor_version, e.status,
-                 e.bytes);
+  fmt::format_to(std::back_inserter(line), " HTTP/{}\" {} {} \"", e.protocol, e.status, e.bytes);
   append_escaped(line, or_dash(find_field(e.request.fields, "referer")));
   line.append("\" \"");
   append_escaped(line, or_dash(find_field(e.request.fields, "user-agent")));
@@ -44,6 +43,7 @@ void json(const AccessEntry& e, std::string& line) {
   };
   line.append("{\"time\":\"").append(format_wall(e.wall)).append("\"");
   text("client", to_string(e.client));
+  text("protocol", e.protocol);
   text("scheme", e.request.scheme);
   text("host", e.request.host);
   text("method", e.request.method_text);

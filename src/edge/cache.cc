@@ -288,6 +288,8 @@ class Lookup {
 
 }  // namespace
 
+std::string_view HttpCache::name() const { return impl_->options.name; }
+
 void HttpCache::lookup(const RequestView& request, const CachePolicy& policy, Now now,
                        Waiter waiter, CacheDecision& decision) {
   Lookup(*impl_, request, policy, now, waiter, decision).run();

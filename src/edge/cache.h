@@ -61,6 +61,7 @@ class HttpCache final : public Cache {
   explicit HttpCache(CacheOptions options);
   ~HttpCache() override;
 
+  std::string_view name() const override;
   void lookup(const RequestView& request, const CachePolicy& policy, Now now, Waiter waiter,
               CacheDecision& decision) override;
   void passed(const RequestView& request, const ResponseView& response, Now now) override;
@@ -72,6 +73,10 @@ class HttpCache final : public Cache {
   Result<std::uint64_t> purge(const PurgeRequest& request);
 
   CacheStats stats() const;
+  std::string prometheus_text() const;
+  // What is stored and was used most lately, as "scheme://host/path?query", at most `count`: what a
+  // standby's cache is to be warmed with. Walks the whole index, a shard at a time.
+  std::vector<std::string> popular_urls(std::size_t count) const;
 
   // Waits until everything stored so far is on disk (or was refused). For shutdown and tests.
   void flush_disk();

@@ -173,8 +173,8 @@ bool is_origin_failure(int status) {
 }
 
 Freshness freshness_of(const ResponseView& response, const ResponseDirectives& directives,
-                       const CachePolicy& policy, const Exchange& exchange) {
-  std::int64_t received = wall_seconds(exchange.received.wall);
+                       const CachePolicy& policy, const FetchTimes& times) {
+  std::int64_t received = wall_seconds(times.received.wall);
   Dates dates = dates_of(response.fields, received);
   Freshness f;
   // §4.2.3
@@ -182,8 +182,8 @@ Freshness freshness_of(const ResponseView& response, const ResponseDirectives& d
   if (dates.date) {
     apparent = Seconds(std::clamp<std::int64_t>(received - *dates.date, 0, kDeltaMax.count()));
   }
-  Duration corrected = age_value(response.fields) + (exchange.received.boot - exchange.sent);
-  f.born = exchange.received.boot - std::max(apparent, corrected);
+  Duration corrected = age_value(response.fields) + (times.received.boot - times.sent);
+  f.born = times.received.boot - std::max(apparent, corrected);
 
   Lifetime life = lifetime_of(response, directives, policy, dates, received);
   f.lifetime = life.value;

@@ -47,7 +47,7 @@ struct Freshness {
 };
 
 // When the request was sent and its response head came.
-struct Exchange {
+struct FetchTimes {
   BootTime sent;
   Now received;
 };
@@ -57,7 +57,7 @@ Seconds age_value(Fields fields);
 
 // §4.2: `directives` must be those of the response.
 Freshness freshness_of(const ResponseView& response, const ResponseDirectives& directives,
-                       const CachePolicy& policy, const Exchange& exchange);
+                       const CachePolicy& policy, const FetchTimes& times);
 
 // §3, §3.5 and the policy. `freshness` and `directives` are those of the response.
 StoreVerdict may_store(const RequestView& request, const ResponseView& response,

@@ -153,7 +153,6 @@ std::string_view find_cookie(Fields fields, std::string_view name) {
 }
 
 std::string_view bypass_reason(const RequestView& request, const CachePolicy& policy) {
-  if (!policy.enabled) return "fwd=bypass";
   for (const std::string& name : policy.bypass_headers) {
     if (find_field(request.fields, name).data() != nullptr) return "fwd=bypass; detail=header";
   }

@@ -7,6 +7,7 @@
 
 #include "edge/internal/exchange_flow.h"
 #include "edge/internal/reason.h"
+#include "edge/internal/tls.h"
 #include "edge/proxy_protocol.h"
 
 namespace leeward::edge {
@@ -37,8 +38,8 @@ void ClientH1::open(UniqueFd fd, const ListenerSpec& listener, const ClientAddre
   arm(loop_.snapshot().config.timeouts.header);
 }
 
-void ClientH1::close_if_idle() {
-  if (phase_ == Phase::kHead && exchange_ == nullptr && in_.empty() && out_.empty()) die();
+void ClientH1::begin_drain() {
+  if (phase_ == Phase::kHead && exchange_ == nullptr && in_.empty()) arm(kLastRequest);
 }
 
 // ---- reading
@@ -137,6 +138,7 @@ std::size_t ClientH1::advance(std::string_view bytes) {
       }
       case Phase::kHead:
         if (exchange_ != nullptr || rest.empty()) return used;
+        if (first_ && hand_over_to_h2(rest)) return bytes.size();
         n = advance_head(rest);
         if (n == 0) return used;
         break;
@@ -156,6 +158,22 @@ std::size_t ClientH1::advance(std::string_view bytes) {
     }
     used += n;
   }
+}
+
+// True: the connection speaks HTTP/2 and is no longer ours. On TLS the handshake said so (RFC 9113
+// §3.2), else the client's preface does, with prior knowledge (§3.3).
+bool ClientH1::hand_over_to_h2(std::string_view bytes) {
+  constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+  const std::size_t n = std::min(bytes.size(), kPreface.size());
+  const bool h2 = io_.ssl() != nullptr ? negotiated_protocol(io_.ssl()) == "h2"
+                                       : n >= 4 && bytes.substr(0, n) == kPreface.substr(0, n);
+  first_ = !h2 && n < 4;
+  if (!h2) return false;
+  const std::string first(bytes);  // may lie in the buffer that the new connection reads into
+  phase_ = Phase::kDead;
+  timer_.disarm();
+  loop_.speak_h2(*this, std::move(io_), *listener_, address_, first);
+  return true;
 }
 
 // Zero: more is needed.
@@ -442,7 +460,7 @@ void ClientH1::after_exchange() {
   if (phase_ == Phase::kBody || !keep_alive_ || eof_) return close_softly();
   reply_chunked_ = false;
   set_phase(Phase::kHead);
-  if (loop_.draining() && in_.empty()) close_softly();
+  if (loop_.draining() && in_.empty()) arm(kLastRequest);
 }
 
 void ClientH1::close_softly() {

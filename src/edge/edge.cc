@@ -12,6 +12,7 @@
 #include "edge/internal/access_log.h"
 #include "edge/internal/loop.h"
 #include "edge/internal/report.h"
+#include "edge/internal/warmer.h"
 
 namespace leeward::edge {
 namespace {
@@ -126,6 +127,20 @@ bool Edge::drain(Duration patience) {
     if (BootClock::now() >= until) return false;
     std::this_thread::sleep_for(10ms);
   }
+}
+
+std::size_t Edge::warm(const std::vector<std::string>& urls) {
+  std::size_t taken = 0;
+  Loop& loop = *impl_->loops.front();
+  loop.run([&] { taken = loop.warmer().add(urls); });
+  return taken;
+}
+
+WarmProgress Edge::warm_progress() const {
+  WarmProgress progress;
+  Loop& loop = *impl_->loops.front();
+  loop.run([&] { progress = loop.warmer().progress(); });
+  return progress;
 }
 
 std::vector<std::string> Edge::listening() const { return impl_->addresses; }

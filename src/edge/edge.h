@@ -20,7 +20,6 @@
 #include "edge/exchange.h"
 #include "model/edge.h"
 #include "model/ids.h"
-#include "model/platform.h"
 
 namespace leeward::edge {
 
@@ -97,6 +96,14 @@ struct WriterState {
   bool operator==(const WriterState&) const = default;
 };
 
+// Of what warm() was given since the start.
+struct WarmProgress {
+  std::size_t waiting = 0;
+  std::size_t under_way = 0;
+  std::uint64_t warmed = 0;
+  std::uint64_t failed = 0;  // no URL, or a 5xx
+};
+
 class Edge {
  public:
   // Listens before it returns. kInvalid: a configuration that cannot be; kIo: an address, file or
@@ -111,6 +118,10 @@ class Edge {
   WriterState state() const;
   // An active check of an origin ended; `up` is what the checker's core says after it.
   void check(std::size_t group, std::size_t origin, bool passed, bool up);
+  // Asks for these URLs ("http://host/path") in the background, so that the cache has them; returns
+  // how many were taken (100,000 may wait).
+  std::size_t warm(const std::vector<std::string>& urls);
+  WarmProgress warm_progress() const;
   // Takes over routes, groups, limits and certificates; requests under way end under the old ones.
   // The listeners must be the same (kConflict otherwise). On an error everything stays as it was.
   Status reload(EdgeConfig config);

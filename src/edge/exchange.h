@@ -16,6 +16,10 @@
 
 #include "base/time.h"
 
+namespace leeward {
+struct CachePolicy;  // of a route (model/edge_cache.h); the loops only pass it on
+}
+
 namespace leeward::edge {
 
 // ---- messages
@@ -97,9 +101,6 @@ class Firewall {
 
 // ---- cache
 
-// The policy of a route, defined in edge/cache_policy.h; the loops only pass it on.
-struct CachePolicy;
-
 // How the cache tells a loop that something it waited for may have happened.
 class Wakeup {
  public:
@@ -163,7 +164,8 @@ class Fill {
   enum class Start : std::uint8_t {
     kStore,  // append() the body, then finish(); the client is served `answer`, as every other
              // reader
-    kPass,   // not stored: the response goes to the client as it is, and the fill is done
+    kPass,   // not stored: the response goes to the client as it is, with `answer.added_lines()`,
+             // and the fill is done
     kServe,  // the response's body is not needed (304, or 5xx with stale-if-error): serve `answer`
   };
   enum class More : std::uint8_t {
@@ -207,6 +209,8 @@ struct CacheDecision {
 class Cache {
  public:
   virtual ~Cache() = default;
+  // Of this cache, in Cache-Status (RFC 9211).
+  virtual std::string_view name() const = 0;
   // Called when the head of the request is complete, and again (same request) when woken from
   // kWait. The fetch that `fill` stands for must be begun or the fill destroyed.
   virtual void lookup(const RequestView& request, const CachePolicy& policy, Now now, Waiter waiter,

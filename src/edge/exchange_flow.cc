@@ -28,6 +28,7 @@ void shrink(std::string& s) {
 void Exchange::start(Downstream& down, std::string_view head_bytes, const ClientAddress& client,
                      bool secure, bool trusted) {
   down_ = &down;
+  protocol_ = down.protocol();
   given_head_ = head_bytes;
   client_ = client;
   secure_ = secure;
@@ -104,6 +105,7 @@ void Exchange::begin_background(const Exchange& model, std::unique_ptr<Fill> fil
   head_ = model.head_;
   host_ = model.host_;
   client_ = model.client_;
+  protocol_ = model.protocol_;
   secure_ = model.secure_;
   began_ = loop_.now();
   body_ended_ = true;
@@ -178,6 +180,7 @@ void Exchange::on_timer(Timer&) {
   switch (state_) {
     case State::kCacheWait:
       cache_gave_up_ = true;
+      pass_reason_ = "fwd=miss; detail=wait-timeout";
       return forward();
     case State::kParked:
       loop_.unpark(*this, parked_bytes_);
@@ -269,6 +272,7 @@ void Exchange::reply(int status, std::string_view text, Duration retry_after) {
   if (down_ == nullptr) return finish();
   std::string& lines = loop_.lines();
   lines.assign("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
+  loop_.append_date(lines);
   if (retry_after > Duration{})
     lines.append(fmt::format("Retry-After: {}\r\n",
                              std::chrono::ceil<std::chrono::seconds>(retry_after).count()));
@@ -415,7 +419,7 @@ void Exchange::count_and_log() {
       .client = client_,
       .wall = loop_.both().wall,
       .request = view(),
-      .minor_version = head_.minor_version,
+      .protocol = protocol_,
       .status = status_,
       .bytes = bytes_out_,
       .took = took,

@@ -127,9 +127,7 @@ void Exchange::append_forwarded(std::string& out) const {
   out.append("\r\nVia: ");
   if (const std::string_view via = find_field(head_.fields(), "via"); !via.empty())
     out.append(via).append(", ");
-  out.append(head_.minor_version == 0 ? "1.0 " : "1.1 ")
-      .append(snapshot_->config.site)
-      .append("-edge\r\n");
+  out.append(protocol_).append(" ").append(snapshot_->config.site).append("-edge\r\n");
 }
 
 void Exchange::send_request_body(std::size_t slot) {
@@ -288,7 +286,7 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
   if (!fill_) {
     if (Cache* cache = loop_.shared().options.cache.get(); cache != nullptr && route_->cache)
       cache->passed(view(), response, loop_.both());
-    relay_head(head);
+    relay_head(head, {});
     return true;
   }
   CacheAnswer answer;
@@ -301,7 +299,7 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
         finish();
         return false;
       }
-      relay_head(head);
+      relay_head(head, answer.added_lines());
       return true;
     case Fill::Start::kStore:
       storing_ = true;
@@ -323,10 +321,22 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
   return head.framing == Framing::kNone;
 }
 
-void Exchange::relay_head(const ResponseHead& head) {
+// `cache_lines`: what the cache says of it; empty when it was not asked to store it.
+void Exchange::relay_head(const ResponseHead& head, std::string_view cache_lines) {
   std::string& lines = loop_.lines();
   lines.clear();
   append_end_to_end(lines, head.fields());
+  if (find_field(head.fields(), "date").data() == nullptr) loop_.append_date(lines);
+  lines.append(cache_lines);
+  if (const Cache* cache = loop_.shared().options.cache.get();
+      cache != nullptr && route_->cache && !pass_reason_.empty())
+    lines.append("Cache-Status: ")
+        .append(cache->name())
+        .append("; ")
+        .append(pass_reason_)
+        .append("; fwd-status=")
+        .append(fmt::format_int(head.status).c_str())
+        .append("\r\n");
   const GroupSpec& spec = group_->spec();
   if (!spec.sticky_cookie.empty() && sticky_origin() != attempts_[winner_].origin)
     lines.append("Set-Cookie: ")

@@ -13,10 +13,14 @@
 #include <cerrno>
 #include <map>
 
+#include "edge/internal/cache_date.h"
 #include "edge/internal/client_h1.h"
+#include "edge/internal/client_h2.h"
 #include "edge/internal/exchange_flow.h"
 #include "edge/internal/origin_link.h"
+#include "edge/internal/stream_h2.h"
 #include "edge/internal/tls.h"
+#include "edge/internal/warmer.h"
 
 namespace leeward::edge {
 namespace {
@@ -68,6 +72,7 @@ Loop::Loop(const Shared& shared, unsigned index, std::shared_ptr<const Snapshot>
   wake_ = UniqueFd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   spare_ = UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
   adopt(std::move(snapshot));
+  warmer_ = std::make_unique<Warmer>(*this);
 }
 
 Loop::~Loop() = default;
@@ -195,6 +200,13 @@ void Loop::watch(int fd, Target& target) {
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
 }
 
+void Loop::watch_again(int fd, Target& target) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.data.ptr = &target;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+}
+
 void Loop::defer(Target& target) {
   if (std::exchange(target.deferred_, true)) return;
   deferred_.push_back(&target);
@@ -240,7 +252,16 @@ void Loop::shed(Listener& listener) {
   stats_.shed.add();
 }
 
-void Loop::client_gone(ClientH1& client) {
+void Loop::speak_h2(Client& from, Transport&& io, const ListenerSpec& listener,
+                    const ClientAddress& address, std::string_view first_bytes) {
+  auto client = std::make_unique<ClientH2>(*this);
+  ClientH2& c = *client;
+  clients_.emplace(&c, std::move(client));
+  c.open(std::move(io), listener, address, first_bytes);
+  client_gone(from);
+}
+
+void Loop::client_gone(Client& client) {
   auto found = clients_.find(&client);
   graves_.push_back(std::move(found->second));
   clients_.erase(found);
@@ -258,6 +279,16 @@ void Loop::link_gone(OriginLink& link) {
   auto found = links_.find(&link);
   graves_.push_back(std::move(found->second));
   links_.erase(found);
+}
+
+void Loop::append_date(std::string& lines) {
+  const std::int64_t second =
+      std::chrono::duration_cast<std::chrono::seconds>(both().wall.time_since_epoch()).count();
+  if (second != date_second_) {
+    date_second_ = second;
+    date_line_ = "Date: " + format_http_date(second) + "\r\n";
+  }
+  lines.append(date_line_);
 }
 
 // ---- what is used again
@@ -355,9 +386,9 @@ void Loop::begin_drain() {
   // Who is in the queue already has been told by the kernel that he is connected.
   for (auto& listener : listeners_) accept_from(*listener);
   for (auto& listener : listeners_) listener->fd.reset();
-  std::vector<ClientH1*> clients;
+  std::vector<Client*> clients;
   for (auto& [client, owned] : clients_) clients.push_back(client);
-  for (ClientH1* client : clients) client->close_if_idle();
+  for (Client* client : clients) client->begin_drain();
 }
 
 // ---- parking

@@ -95,8 +95,8 @@ std::string Report::prometheus_text() const {
   for (const auto& [route, r] : routes_)
     for (std::size_t i = 0; i < r.status.size(); ++i)
       t.sample(fmt::format("route=\"{}\",class=\"{}\"", route, kClasses[i]), r.status[i]);
-  route_counter("leeward_edge_cache_hits_total", "Answered from the cache.", &Route::hits);
-  route_counter("leeward_edge_cache_misses_total", "Fetched for the cache.", &Route::misses);
+  route_counter("leeward_edge_route_hits_total", "Answered from the cache.", &Route::hits);
+  route_counter("leeward_edge_route_misses_total", "Fetched for the cache.", &Route::misses);
   route_counter("leeward_edge_body_bytes_total", "Bytes of response bodies.", &Route::bytes_out);
   route_counter("leeward_edge_retries_total", "Attempts after a failed one.", &Route::retries);
   route_counter("leeward_edge_hedges_total", "Second attempts beside a slow one.", &Route::hedges);

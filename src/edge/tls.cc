@@ -17,7 +17,7 @@ namespace {
 constexpr char kCiphers[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-constexpr unsigned char kProtocols[] = "\x08http/1.1";
+constexpr unsigned char kProtocols[] = "\x02h2\x08http/1.1";
 constexpr std::size_t kOcspBytesMax = 64u << 10;
 
 std::string openssl_reason() {

@@ -57,11 +57,6 @@ Result<SocketAddress> parse_socket_address(std::string_view text) {
               text);
 }
 
-SocketAddress socket_address(const Endpoint& endpoint) {
-  auto address = parse_socket_address(to_string(endpoint));
-  return address ? *address : SocketAddress{};
-}
-
 ClientAddress client_address(const sockaddr_storage& storage) {
   ClientAddress client;
   client.bytes[10] = client.bytes[11] = 0xff;

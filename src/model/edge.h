@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "model/edge_cache.h"
 
 namespace leeward {
 
@@ -100,6 +101,7 @@ struct EdgeRoute {
   WriterNeed writer = WriterNeed::kUnsafe;
   bool hedge = true;
   bool upgrade = true;
+  std::string cache;  // name of a policy; empty: not cached
 };
 
 struct EdgeListener {
@@ -148,6 +150,8 @@ struct EdgeSpec {
   std::vector<EdgeCertificate> certificates;
   std::vector<EdgeOrigins> origins;
   std::vector<EdgeRoute> routes;
+  EdgeCache cache;
+  std::vector<EdgeCachePolicy> cache_policies;
   EdgeTimeouts timeouts;
   EdgeLimits limits;
   EdgeParking parking;

@@ -27,6 +27,17 @@ void fields(Visitor& visit, T& intent) {
   visit("epoch", intent.epoch);
   visit("drain", intent.drain);
   visit("required", intent.required);
+  visit("complete", intent.complete);
+  visit("link", intent.link);
+}
+
+template <typename Visitor, Is<Protection> T>
+void fields(Visitor& visit, T& protection) {
+  visit("state", protection.state);
+  visit("number", protection.number);
+  visit("epoch", protection.epoch);
+  visit("standby", protection.standby);
+  visit("link", protection.link);
 }
 
 template <typename Visitor, Is<StepRecord> T>
@@ -63,6 +74,7 @@ void fields(Visitor& visit, T& record) {
   visit("intent", record.intent);
   visit("active", record.active);
   visit("active_epoch", record.active_epoch);
+  visit("protection", record.protection);
   visit("plan", record.plan);
   visit("last_plan", record.last_plan);
   visit("blocked", record.blocked);
@@ -96,11 +108,19 @@ void fields(Visitor& visit, T& status) {
   visit("replication", status.replication);
   visit("written", status.written);
   visit("received", status.received);
+  visit("durable", status.durable);
   visit("applied", status.applied);
   visit("diverged", status.diverged);
+  visit("incomplete", status.incomplete);
   visit("heartbeat_age_ms", status.heartbeat_age);
   visit("heartbeat_written", status.heartbeat_written);
   visit("lag_ms", status.lag);
+  visit("strict", status.strict);
+  visit("acknowledges", status.acknowledges);
+  visit("link", status.link);
+  visit("semi_sync", status.semi_sync);
+  visit("fallbacks", status.fallbacks);
+  visit("alone", status.alone);
 }
 
 template <typename Visitor, Is<VantageReport> T>
@@ -129,6 +149,7 @@ void fields(Visitor& visit, T& report) {
   visit("database", report.database);
   visit("tiers_ready", report.tiers_ready);
   visit("tiers_wanted", report.tiers_wanted);
+  visit("protection", report.protection);
   visit("ledger_open", report.ledger_open);
   visit("problem", report.problem);
 }
@@ -139,9 +160,11 @@ concept HasFields = requires(Visitor& visit, T& value) {
 };
 
 // The last enumerator, where reading stops to look for a name.
+constexpr ProtectionState last(ProtectionState) { return ProtectionState::kOn; }
 constexpr PlanKind last(PlanKind) { return PlanKind::kFailback; }
 constexpr PlanStep last(PlanStep) { return PlanStep::kAborted; }
 constexpr ReplicationState last(ReplicationState) { return ReplicationState::kBroken; }
+constexpr SemiSync last(SemiSync) { return SemiSync::kFallen; }
 constexpr Health last(Health) { return Health::kDown; }
 constexpr GatewayMode last(GatewayMode) { return GatewayMode::kRemote; }
 
@@ -460,6 +483,7 @@ std::string to_json_text(const Platform& platform, const T& value) {
 LEEWARD_JSON_MODEL(ServiceRecord)
 LEEWARD_JSON_MODEL(Plan)
 LEEWARD_JSON_MODEL(Intent)
+LEEWARD_JSON_MODEL(Protection)
 LEEWARD_JSON_MODEL(LeaseValue)
 LEEWARD_JSON_MODEL(AgentReport)
 LEEWARD_JSON_MODEL(DatabaseStatus)

@@ -35,7 +35,7 @@ template <typename T>
 concept JsonModel = std::same_as<T, ServiceRecord> || std::same_as<T, Plan> ||
     std::same_as<T, Intent> || std::same_as<T, LeaseValue> || std::same_as<T, AgentReport> ||
     std::same_as<T, DatabaseStatus> || std::same_as<T, VantageReport> ||
-    std::same_as<T, EventRecord>;
+    std::same_as<T, EventRecord> || std::same_as<T, Protection>;
 
 // REQUIRES: every SiteId in `value` is kNoSite or one of the platform's.
 template <JsonModel T>

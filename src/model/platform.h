@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/time.h"
-#include "model/edge.h"
 #include "model/ids.h"
 #include "model/lease.h"
 
@@ -67,6 +67,29 @@ struct Tier {
 
 enum class Engine { kMariadb, kRedis };
 
+// What a commit waits for. async: nothing. semi_sync: a copy at the standby site, but only for so
+// long. lossless: a copy on the standby site's disk; who may go on without one is decided in the
+// service record (model/record.h, Protection).
+enum class ReplicationMode { kAsync, kSemiSync, kLossless };
+
+enum class StandbyLoss { kWait, kDegrade };
+
+struct TlsFiles {  // paths as the database servers and the agents see them; empty ca: no TLS
+  std::string ca;
+  std::string certificate;
+  std::string key;
+  bool verify = true;  // the server's certificate must name its host
+};
+
+struct ReplicationPolicy {
+  ReplicationMode mode = ReplicationMode::kAsync;
+  int workers = 0;                     // applying threads; 0: chosen by the standby's cores
+  Duration semi_sync_timeout = 1s;     // semi_sync: then commits go on without a copy
+  StandbyLoss on_standby_loss = StandbyLoss::kWait;  // lossless
+  Duration degrade_after = 10s;        // lossless, degrade: standby lost this long
+  TlsFiles tls;
+};
+
 struct DatabaseNode {
   Endpoint address;     // as the other site's replication and this site's agent reach it
   ProcessSpec process;  // started by `leeward up` when it has a command
@@ -80,6 +103,7 @@ struct Database {
   SecretRef admin_password;
   std::string replication_user;
   SecretRef replication_password;
+  ReplicationPolicy replication;         // MariaDB
   Endpoint gateway;             // where the applications of each site connect ("127.0.0.1:3307")
   std::uint16_t peer_port = 0;  // port on the site's address where the other site's gateway connects
   bool loss_allowed = false;    // Redis: excluded from the RPO gate
@@ -133,6 +157,8 @@ struct ControlSpec {
   Endpoint listen{"127.0.0.1", 7400};
 };
 
+struct EdgeSpec;  // model/edge.h
+
 struct Platform {
   std::string name;
   std::string directory;  // of the configuration file; relative paths start here
@@ -149,7 +175,7 @@ struct Platform {
   DnsZone dns;
   ProbePolicy probes;
   FailoverPolicy failover;
-  std::optional<EdgeSpec> edge;  // none: no edge
+  std::shared_ptr<EdgeSpec> edge;  // null: no edge; not changed once the file is read
 
   const Site& site(SiteId id) const { return sites[id.value]; }
   std::optional<SiteId> find_site(std::string_view name) const;

@@ -7,6 +7,11 @@ std::string_view name(ReplicationState s) {
   return kNames[static_cast<std::size_t>(s)];
 }
 
+std::string_view name(SemiSync s) {
+  constexpr std::string_view kNames[] = {"off", "on", "fallen"};
+  return kNames[static_cast<std::size_t>(s)];
+}
+
 std::string_view name(Health h) {
   constexpr std::string_view kNames[] = {"unknown", "up", "down"};
   return kNames[static_cast<std::size_t>(h)];
@@ -15,6 +20,11 @@ std::string_view name(Health h) {
 std::string_view name(GatewayMode m) {
   constexpr std::string_view kNames[] = {"refuse", "hold", "local", "remote"};
   return kNames[static_cast<std::size_t>(m)];
+}
+
+std::string_view name(ProtectionState s) {
+  constexpr std::string_view kNames[] = {"off", "arming", "on"};
+  return kNames[static_cast<std::size_t>(s)];
 }
 
 std::string_view name(PlanKind k) {

@@ -21,8 +21,31 @@ struct Intent {
   PlanId drain;            // planned move: the writer holds new requests and finishes running ones;
                            // names the plan so that an answer to an undone plan cannot count. 0: no
   Position required;       // the writer must have applied this much before it takes the lease
+  bool complete = false;   // a failover under protection: all that was ever acknowledged has arrived
+                           // at the new writer, so what the old one has beyond was never acknowledged
+  std::uint64_t link = 0;  // complete: the link (DatabaseStatus::link) that it arrived on; the writer
+                           // takes over with what that one received, or not at all. 0: any
   bool draining() const { return drain.value != 0; }
   bool operator==(const Intent&) const = default;
+};
+
+// Lossless mode: whether a commit may be acknowledged without a durable copy at the standby site. It
+// is decided here and never by the writer, so that whoever promotes the standby knows what it has.
+//   off     commits are acknowledged alone; a failover is judged by its estimated loss
+//   arming  the writer is to wait for copies from now on; nothing is promised yet
+//   on      the writer waits for a copy of each commit, and all older ones are at the standby: a
+//           failover to `standby` loses nothing
+// The writer acknowledges alone only while it knows `off` for its own epoch.
+enum class ProtectionState : std::uint8_t { kOff, kArming, kOn };
+std::string_view name(ProtectionState s);
+
+struct Protection {
+  ProtectionState state = ProtectionState::kOff;
+  std::uint64_t number = 0;  // grows with each change of the state
+  Epoch epoch;               // of the writer it was decided for
+  SiteId standby = kNoSite;
+  std::uint64_t link = 0;  // arming and on: the standby's link that is to hold the copies
+  bool operator==(const Protection&) const = default;
 };
 
 enum class PlanKind : std::uint8_t { kBootstrap, kFailover, kSwitchover, kFailback };
@@ -73,6 +96,7 @@ struct ServiceRecord {
   Intent intent;
   SiteId active = kNoSite;    // the site that DNS and clients are sent to
   Epoch active_epoch;
+  Protection protection;      // lossless mode only; otherwise off
   std::optional<Plan> plan;   // the running or the last one
   PlanId last_plan;
   bool blocked = false;       // an automatic failover happened within the block window (I7)

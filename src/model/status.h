@@ -21,6 +21,14 @@ using Position = Strong<struct PositionTag, std::uint64_t>;
 enum class ReplicationState : std::uint8_t { kNone, kConnecting, kStreaming, kBroken };
 std::string_view name(ReplicationState s);
 
+// What a commit waits for, as the server that commits says.
+enum class SemiSync : std::uint8_t {
+  kOff,     // nothing: not configured, or switched off
+  kOn,      // a durable copy at a replica
+  kFallen,  // configured, but the server gave up waiting: commits are acknowledged alone now
+};
+std::string_view name(SemiSync s);
+
 inline constexpr Duration kNever = Duration::max();
 
 struct DatabaseStatus {
@@ -31,11 +39,20 @@ struct DatabaseStatus {
   ReplicationState replication = ReplicationState::kNone;
   Position written;   // last transaction in its own history, replicated ones included
   Position received;  // last one received from the source, applied or not
+  Position durable;   // last one received that is on disk here, whatever happens to this machine
   Position applied;   // last one applied from the source
   bool diverged = false;          // has transactions that the writer's history lacks
+  bool incomplete = false;        // a copy or an undo was begun and not finished: no history at all
   Duration heartbeat_age = kNever;  // since a *new* heartbeat row was last seen here (own clock)
   WallTime heartbeat_written{};     // time in the newest heartbeat row, by the writer's clock; 0: none
   Duration lag = kNever;            // wall time now − time in the last applied heartbeat row
+  bool strict = false;        // writer: acknowledges no commit before a replica has it on disk
+  bool acknowledges = false;  // standby: tells its source of each transaction once it is on disk
+  std::uint64_t link = 0;     // standby: number of the present life of what was received and not yet
+                              // applied; another one after whatever may have dropped that. 0: none
+  SemiSync semi_sync = SemiSync::kOff;  // writer
+  std::uint64_t fallbacks = 0;  // writer: times that it gave up waiting, since the server started
+  std::uint64_t alone = 0;      // writer: commits acknowledged although a copy was to be waited for
 };
 
 // One vantage point's opinion of the service at one site, after rise and fall thresholds.
@@ -76,6 +93,7 @@ struct AgentReport {
   DatabaseStatus database;
   std::uint16_t tiers_ready = 0;  // application instances ready
   std::uint16_t tiers_wanted = 0;
+  std::uint64_t protection = 0;   // number of the newest Protection that this agent keeps to
   std::uint32_t ledger_open = 0;  // lost writes kept on this site, not yet replayed or discarded
   std::string problem;            // short reason why this site's data could not take over; empty: it could
 };

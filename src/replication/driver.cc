@@ -39,18 +39,6 @@ std::string_view name(LinkState state) {
   return "broken";
 }
 
-std::string_view name(SemiSync state) {
-  switch (state) {
-    case SemiSync::kOff:
-      return "off";
-    case SemiSync::kOn:
-      return "on";
-    case SemiSync::kFallen:
-      return "fallen";
-  }
-  return "off";
-}
-
 std::string_view name(DifferenceKind kind) {
   switch (kind) {
     case DifferenceKind::kMissing:

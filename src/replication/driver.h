@@ -61,14 +61,6 @@ enum class LinkState : std::uint8_t {
 };
 std::string_view name(LinkState state);
 
-// Semi-synchronous replication as the source reports it.
-enum class SemiSync : std::uint8_t {
-  kOff,    // not configured, or the source does not support it
-  kOn,     // each commit waits for a durable copy
-  kFallen  // configured, but the source gave up waiting: commits are asynchronous now
-};
-std::string_view name(SemiSync state);
-
 // How far a position is behind the source.
 struct LinkLag {
   Duration time = kNever;  // by heartbeat; kNever: unknown

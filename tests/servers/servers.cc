@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -134,6 +135,14 @@ void MariadbServer::start() {
   ASSERT_TRUE(up) << "mariadbd did not start";
 }
 
+mysql::SqlTarget MariadbServer::admin() const {
+  mysql::SqlTarget target{endpoint(), kUser, kPassword};
+  bool encrypted = std::find(options_.begin(), options_.end(), "--require-secure-transport=ON") !=
+                   options_.end();
+  if (encrypted) target.tls.mode = mysql::TlsMode::kRequired;
+  return target;
+}
+
 void MariadbServer::kill() {
   sql_.reset();
   process_.reset();
@@ -142,7 +151,10 @@ void MariadbServer::kill() {
 void MariadbServer::signal(int number) { process_->signal(number); }
 
 mysql::SqlConnection MariadbServer::connect(const std::string& user, const std::string& password) {
-  auto sql = mysql::SqlConnection::open({endpoint(), user, password}, BootClock::now() + 20s);
+  mysql::SqlTarget target = admin();
+  target.user = user;
+  target.password = password;
+  auto sql = mysql::SqlConnection::open(target, BootClock::now() + 20s);
   LEEWARD_CHECK(sql.has_value());
   return std::move(*sql);
 }

@@ -8,7 +8,10 @@ namespace leeward::sim {
 namespace {
 
 bool holds(const Database& db, std::uint64_t id) {
-  return std::any_of(db.log.begin(), db.log.end(), [&](const Commit& c) { return c.id == id; });
+  auto in = [&](const std::vector<Commit>& commits) {
+    return std::any_of(commits.begin(), commits.end(), [&](const Commit& c) { return c.id == id; });
+  };
+  return in(db.log) || in(db.relay);
 }
 
 }  // namespace
@@ -97,10 +100,15 @@ void Checker::on_writer_open(int site, Epoch epoch) {
   const auto& plan = state_.store.record.plan;
   bool planned = plan && !plan->ended() &&
                  (plan->kind == PlanKind::kSwitchover || plan->kind == PlanKind::kFailback);
+  const Intent& intent = state_.store.record.intent;
+  bool complete = intent.epoch == epoch && intent.complete;
+  if (complete) ++outcome_.lossless_failovers;
   std::set<std::uint64_t> there;
   for (const Commit& c : state_.databases[site].log) there.insert(c.id);
   for (const auto& [id, acked] : acked_) {
     if (there.count(id) || known_lost_.count(id)) continue;
+    if (complete)
+      violate(fmt::format("I3: a failover under protection lost acknowledged write {}", id));
     if (planned) violate(fmt::format("I3: a planned move lost acknowledged write {}", id));
     known_lost_.insert(id);
   }
@@ -191,6 +199,9 @@ std::string Checker::unsettled() const {
       return fmt::format("I10: site {} did not become a standby again", s);
   }
   if (r.plan && !r.plan->ended()) return "I6: a plan never ended";
+  bool both = !state_.lost[0] && !state_.lost[1];
+  if (state_.lossless && both && r.protection.state != ProtectionState::kOn)
+    return "I10: not protected again after the faults ended";
   return {};
 }
 

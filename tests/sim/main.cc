@@ -22,7 +22,7 @@ using leeward::sim::run_world;
 
 struct Totals {
   std::uint64_t worlds = 0, events = 0, acknowledged = 0, in_ledger = 0, failovers = 0, planned = 0,
-                promised = 0, waiting = 0;
+                promised = 0, waiting = 0, lossless = 0;
   void add(const Outcome& o) {
     ++worlds;
     events += o.events;
@@ -32,6 +32,7 @@ struct Totals {
     planned += static_cast<std::uint64_t>(o.planned_moves);
     promised += o.promised > 0;
     waiting += o.ended_waiting;
+    lossless += static_cast<std::uint64_t>(o.lossless_failovers);
   }
 };
 
@@ -107,6 +108,11 @@ constexpr const char* kGuards[] = {
     "drained-for-this-plan",
     "catch-up-first",
     "distrust-after-pause",
+    "protected-by-record",
+    "protected-on-this-link",
+    "writer-waits-first",
+    "copies-caught-up",
+    "alone-by-record-only",
 };
 
 int main(int argc, char** argv) {
@@ -182,11 +188,12 @@ int main(int argc, char** argv) {
   std::printf(
       "%llu worlds in %.1f s: %llu events, %llu writes acknowledged, %llu in the ledger, %llu "
       "failovers, "
-      "%llu planned moves, %llu worlds with a lease by promise, %llu ended waiting for a person\n",
+      "%llu planned moves, %llu failovers under protection, %llu worlds with a lease by promise, "
+      "%llu ended waiting for a person\n",
       static_cast<unsigned long long>(t.worlds), s, static_cast<unsigned long long>(t.events),
       static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(t.in_ledger),
       static_cast<unsigned long long>(t.failovers), static_cast<unsigned long long>(t.planned),
-      static_cast<unsigned long long>(t.promised), static_cast<unsigned long long>(t.waiting));
+      static_cast<unsigned long long>(t.lossless), static_cast<unsigned long long>(t.promised), static_cast<unsigned long long>(t.waiting));
   if (violations.empty()) {
     std::puts("no violation");
     return 0;

@@ -37,6 +37,7 @@ enum class Kind : std::uint8_t {
   kClientWrite,
   kPeerWrite,
   kCommit,
+  kAwaitCopy,
   kAck,
   kAckWritten,
   kDnsPoll,
@@ -52,6 +53,7 @@ enum class Kind : std::uint8_t {
   kReportArrives,
   kVantageArrives,
   kSettled,
+  kCopied,
   kLinkHeals,
   kWatch,
 };
@@ -84,6 +86,16 @@ enum class Fault : std::uint8_t {
   kSiteDies,
   kSiteIsLost,  // and does not come back
   kCount,
+};
+
+// What a database operation is to do; in an event's body.
+struct Operation {
+  Epoch epoch;
+  int source = -1;
+  bool alone = true;
+  std::uint64_t link = 0;
+  bool reseed = false;
+  TrueTime until = 0;  // kProtect: later it does nothing
 };
 
 // Whom a fault hits, found when it happens.
@@ -159,11 +171,15 @@ class World {
   void restart_control();
 
   DatabaseStatus database_status(int site);
-  void execute(int site, control::DatabaseOp op, Epoch epoch, int source, std::uint64_t request,
+  void begin_copy(int site, const Operation& how, std::uint64_t request, std::uint32_t life);
+  void copied(const Event& e);
+  void execute(int site, control::DatabaseOp op, const Operation& how, std::uint64_t request,
                std::uint32_t life);
   void done(int site, std::uint64_t request, std::uint32_t life, bool ok, Position position);
   bool follow(int site, int source, Epoch epoch);
   void replicate(int site);
+  void receive_and_apply(int site, bool reachable);
+  void await_copy(Event& e);
 
   bool service_answers(int site) const;
   void probe(int vantage);
@@ -182,6 +198,7 @@ class World {
   void tell(Story story);
   void heal();
   void operate(bool forced);
+  void ask_for_rejoin();
 
   void say(const std::string& line);
   void mix(std::uint64_t value) { hash_ = (hash_ ^ value) * 0x100000001b3u; }

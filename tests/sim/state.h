@@ -20,6 +20,7 @@ inline constexpr TrueTime kSecond = 1'000 * kMs;
 struct Commit {
   std::uint64_t id;  // 0: an epoch row
   Epoch epoch;
+  bool complete = false;  // an epoch row: everything acknowledged before is before it
   bool operator==(const Commit&) const = default;
 };
 
@@ -28,6 +29,11 @@ struct Database {
   bool frozen = false;
   bool read_only = true;
   std::vector<Commit> log;
+  std::vector<Commit> relay;  // received and not yet applied; gone with the server
+  std::uint32_t link = 1;     // grows when `relay` may have been dropped
+  std::uint32_t life = 1;     // of the server
+  bool incomplete = false;    // its data was dropped, and is copied from another site
+  bool strict = false;        // a commit waits until the standby has it
   Epoch epoch;
   int source = -1;
   ReplicationState replication = ReplicationState::kNone;
@@ -104,6 +110,8 @@ struct State {
   std::array<Vantage, 4> vantages;
   std::array<Epoch, 3> dns_epoch{};
   std::array<SiteId, 3> dns_active{};
+  bool lossless = false;
+  std::set<std::uint64_t> unacknowledged;  // undone as never acknowledged to anyone
   std::set<std::uint64_t> ledger;  // transactions that a rejoining site wrote down before dropping
 
   bool linked(int from, int to) const { return !blocked[from][to]; }

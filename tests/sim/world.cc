@@ -41,6 +41,12 @@ void World::set_up() {
     state_.platform.probes.fall = 2;
   }
   control_config_ = control::control_config(state_.platform);
+  // Drawn apart, so that the other worlds stay what they are.
+  Random apart(options_.seed ^ 0x2105512u);
+  state_.lossless = state_.sites == 2 && apart.chance(0.35);
+  control_config_.lossless = state_.lossless;
+  if (apart.chance(0.7))
+    control_config_.degrade_after = Duration(apart.between(1500, 6000) * kMs);
   for (int i = 0; i < state_.nodes; ++i) {
     double drift = lease.clock_drift;
     state_.clocks[i].rate =
@@ -289,8 +295,8 @@ void World::handle(Event& e) {
       wake_agent(n);
       return;
     case Kind::kDatabaseOp:
-      execute(n, static_cast<DatabaseOp>(e.a & 0xff), Epoch{e.b}, static_cast<int>(e.a >> 8) - 1,
-              e.c, e.life);
+      execute(n, static_cast<DatabaseOp>(e.a), *static_cast<const Operation*>(e.body.get()), e.c,
+              e.life);
       return;
     case Kind::kDatabaseDone:
       if (!alive) return;
@@ -315,6 +321,8 @@ void World::handle(Event& e) {
       return client_write(e);
     case Kind::kCommit:
       return commit(e);
+    case Kind::kAwaitCopy:
+      return await_copy(e);
     case Kind::kAck:
       return acknowledge(e);
     case Kind::kAckWritten:
@@ -347,6 +355,10 @@ void World::handle(Event& e) {
     case Kind::kRestartDatabase:
       if (state_.lost[n]) return;
       state_.databases[n].up = true;
+      ++state_.databases[n].life;
+      ++state_.databases[n].link;
+      state_.databases[n].relay.clear();
+      state_.databases[n].strict = false;
       state_.databases[n].read_only = true;  // as configured: a database always starts fenced
       if (state_.databases[n].source >= 0)
         state_.databases[n].replication = ReplicationState::kBroken;
@@ -367,6 +379,8 @@ void World::handle(Event& e) {
     case Kind::kWatch:
       schedule(state_.time + 250 * kMs, Kind::kWatch, 0);
       return checker_.watch();
+    case Kind::kCopied:
+      return copied(e);
     case Kind::kSettled:
       return look_whether_settled();
   }

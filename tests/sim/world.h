@@ -43,6 +43,7 @@ struct Outcome {
   int failovers = 0;
   int planned_moves = 0;
   int promised = 0;            // times that a lease was held by promise
+  int lossless_failovers = 0;  // failovers under protection
   bool ended_waiting = false;  // I10 met by a stated reason instead of a writer
 };
 

@@ -76,7 +76,9 @@ void World::commit(Event& e) {
   // Without its client the database rolls back; a commit already under way may still happen.
   if (db.answers() && !db.read_only && (client_there || random_.chance(0.3))) {
     db.log.push_back({e.a, db.epoch});
-    if (client_there)
+    if (client_there && db.strict)
+      schedule(state_.time + kMs, Kind::kAwaitCopy, site, e.life, e.a, e.b, db.life);
+    else if (client_there)
       schedule(state_.time + random_.between(10, 500) * 1000, Kind::kAck, site, e.life, e.a, e.b,
                db.epoch.value);
   } else if (client_there && a.gateway.in_flight > 0) {

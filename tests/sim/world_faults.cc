@@ -237,15 +237,19 @@ void World::heal() {
 }
 
 void World::operate(bool forced) {
+  if (!forced && random_.chance(0.15)) return ask_for_rejoin();
   if (!state_.control.core || state_.control.paused_until > state_.time) return;
   control::OperatorRequest q;
   q.request = ++state_.control.operator_requests;
-  switch (forced ? 1 : random_.between(0, 3)) {
+  switch (forced ? 1 : random_.between(0, state_.lossless ? 4 : 3)) {
     case 0:
       q.kind = control::OperatorRequest::Kind::kFailback;
       break;
     case 1:
       q.kind = control::OperatorRequest::Kind::kFailover;
+      break;
+    case 4:
+      q.kind = control::OperatorRequest::Kind::kDegrade;
       break;
     default:
       q.kind = control::OperatorRequest::Kind::kSwitchover;
@@ -256,6 +260,20 @@ void World::operate(bool forced) {
   control::ControlEffects effects;
   state_.control.core->on_operator(state_.now(state_.witness), q, effects);
   control_effects(effects);
+}
+
+// Of any site: a writer is to refuse it.
+void World::ask_for_rejoin() {
+  int site = static_cast<int>(random_.between(0, state_.sites - 1));
+  Agent& a = state_.agents[site];
+  auto how = random_.chance(0.7) ? control::Rejoin::kReseed : control::Rejoin::kRewind;
+  if (!a.core || a.paused_until > state_.time) return;
+  control::AgentEffects effects;
+  auto asked = a.core->on_rejoin_request(state_.now(site), how, effects);
+  say(fmt::format("operator asks site {} for a rejoin: {}", site,
+                  asked ? "begun" : asked.error().message));
+  agent_effects(site, effects);
+  wake_agent(site);
 }
 
 }  // namespace leeward::sim

@@ -18,6 +18,7 @@ void World::restart_agent(int site) {
   for (int s = 0; s < state_.sites; ++s)
     if (s != site) config.peers.push_back(SiteId{static_cast<std::uint8_t>(s)});
   config.lease = state_.platform.lease;
+  config.lossless = state_.lossless;
   a.core.emplace(std::move(config));
   std::uint32_t generation = a.gateway.generation + 1;
   a.gateway = Gateway{};
@@ -80,10 +81,15 @@ void World::agent_effects(int site, AgentEffects& effects) {
       TrueTime takes = start->op == DatabaseOp::kFollow ? random_.between(100, 900) * kMs
                                                         : random_.between(1, 150) * kMs;
       if (!quiet_ && random_.chance(0.03)) takes += random_.between(100, 1500) * kMs;
-      std::uint64_t source = start->site == kNoSite ? 0 : start->site.value + 1u;
+      auto how = std::make_shared<Operation>();
+      how->epoch = start->epoch;
+      how->source = start->site == kNoSite ? -1 : start->site.value;
+      how->alone = start->alone;
+      how->link = start->link;
+      how->reseed = start->reseed;
+      how->until = state_.time + kSecond / 2;
       schedule(state_.time + takes, Kind::kDatabaseOp, site, a.life,
-               static_cast<std::uint64_t>(start->op) | (source << 8), start->epoch.value,
-               start->request.value);
+               static_cast<std::uint64_t>(start->op), 0, start->request.value, std::move(how));
     } else if (std::get_if<control::EndTransactions>(&effect)) {
       ++a.gateway.generation;
       a.gateway.in_flight = 0;

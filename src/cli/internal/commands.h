@@ -46,6 +46,20 @@ struct MoveOptions {
 enum class Move { kFailover, kSwitchover, kFailback };
 int move(const Globals& globals, Move kind, const MoveOptions& options, Io& io);
 
+// db.cc
+struct RejoinOptions {
+  std::string site;  // empty: the only standby
+  bool yes = false;
+  bool wait = true;
+};
+enum class Rejoining { kRewind, kReseed };
+int db_status(const Globals& globals, Io& io);
+int db_lag(const Globals& globals, std::uint64_t last, Io& io);
+// A switchover while the writer works, else a failover.
+int db_promote(const Globals& globals, const MoveOptions& options, Io& io);
+int db_rejoin(const Globals& globals, Rejoining how, const RejoinOptions& options, Io& io);
+int db_degrade(const Globals& globals, bool yes, Io& io);
+
 // ledger.cc
 struct LedgerOptions {
   std::string id;
@@ -87,5 +101,32 @@ struct DbVerifyOptions {
   bool yes = false;
 };
 int db_verify(const Globals& globals, const DbVerifyOptions& options, Io& io);
+
+// edge.cc
+struct EdgeOptions {
+  std::vector<std::string> urls;  // or prefixes, or surrogate keys
+  std::string site;               // empty: all workload sites
+  std::string from;               // warm: the site whose cache is the model
+  std::string kind = "url";       // purge: url, prefix, key, all
+  std::size_t count = 1000;       // warm: URLs taken over from there
+  bool soft = false;
+  bool once = false;
+  Duration interval = 1s;
+  Duration timeout = 5min;
+};
+int edge_top(const Globals& globals, const EdgeOptions& options, Io& io);
+int edge_explain(const Globals& globals, const EdgeOptions& options, Io& io);
+int edge_purge(const Globals& globals, const EdgeOptions& options, Io& io);
+int edge_warm(const Globals& globals, const EdgeOptions& options, Io& io);
+
+// speed.cc
+struct SpeedOptions {
+  std::vector<std::string> urls;
+  std::string edge;    // HOST:PORT; empty: as configured
+  std::string direct;  // HOST:PORT; empty: those of the URL
+  int count = 20;      // requests each way
+  Duration timeout = 30s;
+};
+int speed(const Globals& globals, const SpeedOptions& options, Io& io);
 
 }  // namespace leeward::cli

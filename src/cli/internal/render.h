@@ -37,6 +37,15 @@ std::string render_task_status(const Json& status);
 std::string render_verify(const Json& report);
 std::string render_conflicts(const Json& answer);
 
+// What GET /v1/status says of the databases: {"platform", "writer", "epoch", "protection", "sites":
+// [{"name", "role", "reachable", "written", "received", "durable", "applied", "lag_seconds",
+// "transactions_behind", "semi_sync", …}]}; what does not apply to a site is null.
+Json databases_of(const Json& status);
+std::string render_databases(const Json& databases);
+std::string render_lag(const Json& lag);  // answer of GET /v1/lag
+// One line on where an agent's GET /v1/rejoin is.
+std::string render_rejoin(const Json& rejoin);
+
 std::string format_seconds(double seconds);  // "0.3 s", "2 min 5 s"
 
 // Seconds from one RFC 3339 UTC time to another; nullopt when either is none.

@@ -14,47 +14,7 @@ Number number_or_zero(const mysql::Cell& cell) {
   return number;
 }
 
-ReplicationState state_of(const std::string& io, const std::string& sql, bool failed) {
-  if (failed || sql != "Yes" || io == "No") return ReplicationState::kBroken;
-  return io == "Yes" ? ReplicationState::kStreaming : ReplicationState::kConnecting;
-}
-
-// Ends client sessions: all but replication, the event scheduler, this connection and those that
-// `spared` (a condition on information_schema.processlist) names.
-Status end_sessions(mysql::SqlConnection& sql, const std::string& spared, BootTime deadline) {
-  auto sessions = sql.query(
-      "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user NOT IN "
-      "('system user', 'event_scheduler') AND command NOT LIKE 'Binlog Dump%' AND NOT " +
-          spared,
-      deadline);
-  if (!sessions) return fail(std::move(sessions.error()));
-  for (const auto& row : sessions->rows) {
-    auto killed = sql.execute("KILL HARD CONNECTION " + row[0].value_or("0"), deadline);
-    if (!killed && sql.last_error() != ER_NO_SUCH_THREAD) return killed;
-  }
-  return {};
-}
-
 }  // namespace
-
-Result<Link> read_link(mysql::SqlConnection& sql, BootTime deadline) {
-  auto rows = sql.query("SHOW ALL SLAVES STATUS", deadline);
-  if (!rows) return fail(std::move(rows.error()));
-  Link link;
-  if (rows->rows.empty()) return link;
-  auto text = [&](std::string_view column) { return rows->cell(0, column).value_or(""); };
-  link.source = {text("Master_Host"), number_or_zero<std::uint16_t>(rows->cell(0, "Master_Port"))};
-  if (link.source.host.empty()) return link;
-  link.configured = true;
-  link.apply_failed = number_or_zero<unsigned>(rows->cell(0, "Last_SQL_Errno")) != 0;
-  // A refused connection is retried; what the source itself refuses stops the thread.
-  link.state = state_of(text("Slave_IO_Running"), text("Slave_SQL_Running"), link.apply_failed);
-  link.error = link.apply_failed ? text("Last_SQL_Error") : text("Last_IO_Error");
-  auto received = mysql::parse_gtid_position(text("Gtid_IO_Pos"));
-  if (!received) return fail(std::move(received.error()));
-  link.received = std::move(*received);
-  return link;
-}
 
 Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query("SELECT @@gtid_binlog_pos AS b, @@gtid_slave_pos AS s", deadline);
@@ -69,7 +29,7 @@ Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime de
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline) {
   auto rows =
-      sql.query("SELECT epoch, site, promoted_gtid FROM leeward.epoch ORDER BY epoch", deadline);
+      sql.query("SELECT epoch, site, promoted_gtid, complete FROM leeward.epoch ORDER BY epoch", deadline);
   if (!rows) {
     if (sql.last_error() == ER_NO_SUCH_TABLE || sql.last_error() == ER_BAD_DB_ERROR)
       return std::nullopt;
@@ -80,7 +40,8 @@ Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& s
     auto promoted = mysql::parse_gtid_position(row[2].value_or(""));
     if (!promoted) return fail(std::move(promoted.error()));
     epochs.push_back(
-        {Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted});
+        {Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted,
+                      row[3] == "1"});
   }
   return epochs;
 }
@@ -101,33 +62,6 @@ Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline) {
   if (!state) return fail(std::move(state.error()));
   history.state = std::move(*state);
   return history;
-}
-
-Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
-                      BootTime deadline) {
-  // SET GLOBAL read_only waits for running transactions, so end them first. A session that slips in
-  // between, or an administrator with an open transaction, costs one more round of at most a
-  // second.
-  std::string spared = "user = " + sql.quote(admin_user);
-  for (;; spared = fmt::format("id = {}", keep)) {
-    if (auto ended = end_sessions(sql, spared, deadline); !ended) return ended;
-    auto set =
-        sql.execute("SET STATEMENT lock_wait_timeout=1 FOR SET GLOBAL read_only=1", deadline);
-    if (set) return end_sessions(sql, spared, deadline);
-    bool waited = sql.last_error() == ER_LOCK_WAIT_TIMEOUT;
-    if (!waited || BootClock::now() >= deadline) return set;
-  }
-}
-
-Status forget_sources(mysql::SqlConnection& sql, BootTime deadline) {
-  auto rows = sql.query("SHOW ALL SLAVES STATUS", deadline);
-  if (!rows) return fail(std::move(rows.error()));
-  for (std::size_t i = 0; i < rows->rows.size(); ++i) {
-    std::string name = sql.quote(rows->cell(i, "Connection_name").value_or(""));
-    if (auto stopped = sql.execute("STOP SLAVE " + name, deadline); !stopped) return stopped;
-    if (auto reset = sql.execute("RESET SLAVE " + name + " ALL", deadline); !reset) return reset;
-  }
-  return {};
 }
 
 }  // namespace leeward::database::internal

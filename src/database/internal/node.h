@@ -12,17 +12,6 @@
 
 namespace leeward::database::internal {
 
-// The replication link from the standby's side.
-struct Link {
-  bool configured = false;
-  Endpoint source;
-  ReplicationState state = ReplicationState::kNone;
-  mysql::GtidPosition received;
-  bool apply_failed = false;
-  std::string error;  // of either thread, empty when fine
-};
-Result<Link> read_link(mysql::SqlConnection& sql, BootTime deadline);
-
 // Last transaction in the server's history, whether its own log still knows it or not (after a
 // rewind the log is empty and only @@gtid_slave_pos tells).
 Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime deadline);
@@ -31,13 +20,5 @@ Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime de
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline);
 Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline);
-
-// Read-only, with no client session left (see Mariadb::fence). The sessions of `admin_user` end
-// only when they stand in the way, and the one with id `keep` never does.
-Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
-                      BootTime deadline);
-
-// Stops replication and forgets every source.
-Status forget_sources(mysql::SqlConnection& sql, BootTime deadline);
 
 }  // namespace leeward::database::internal

@@ -16,6 +16,7 @@ namespace {
 constexpr Duration kReadStall = 30s;
 constexpr Duration kUndoTimeout = 10min;
 constexpr std::size_t kUndoBytesMax = 256u << 20;  // row images kept in memory; beyond: reload
+constexpr std::uint64_t kTellEvery = 10'000;             // transactions between two calls of progress
 
 Result<mysql::DecoderContext> decoder_context(mysql::SqlConnection& sql, BootTime deadline) {
   auto charsets = sql.query(
@@ -126,10 +127,10 @@ Status Rejoin::recover(const Parting& parting, const History& own,
                   to_string(options_.local));
     return reload("first load");
   }
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  if (auto forgot = replication::forget_sources(sql_, soon()); !forgot) return forgot;
   auto lost = extract(parting, own);
   if (!lost) return fail(std::move(lost.error()));
-  if (auto kept = keep(*lost); !kept) return kept;
+  if (!reload_because.empty()) return reload(reload_because);
   if (lost->obstacle.empty()) {
     Status rewound = rewind(*lost, parting.shared);
     if (rewound || rewound.error().code == Code::kTimeout ||
@@ -140,6 +141,8 @@ Status Rejoin::recover(const Parting& parting, const History& own,
   return reload(lost->obstacle);
 }
 
+// Reads the lost transactions one by one into the ledger. On success all of them are on disk there;
+// what undoing needs stays in memory as long as it fits.
 Result<Lost> Rejoin::extract(const Parting& parting, const History& own) {
   if (auto entered = enter(FollowPhase::kExtract); !entered)
     return fail(std::move(entered.error()));
@@ -150,54 +153,70 @@ Result<Lost> Rejoin::extract(const Parting& parting, const History& own) {
   std::string site = options_.site_name(options_.site);
   Lost lost;
   if (errant) lost.obstacle = "something was written here while another site was the writer";
+  Ledger::Addition addition(ledger_);
+  auto give = [&](LedgerEntry entry) {
+    if (parting.unacknowledged) entry.state = LedgerState::kUnacknowledged;
+    return addition.give(std::move(entry));
+  };
   std::size_t bytes = 0;
   std::uint64_t last = 0;
-  auto read = mysql::read_binlog(
-      local(), parting.shared, kReadStall, [&](std::string_view event) -> Status {
-        auto fed = decoder.feed(event);
-        if (!fed) return fail(std::move(fed.error()));
-        if (!*fed) return {};
-        mysql::Transaction& transaction = **fed;
-        last = transaction.gtid.sequence;
-        if (errant && transaction.gtid.server != own.server) return {};
-        ++at_.transactions;
-        if (auto entry = ledger_entry(transaction, site, own.epochs))
-          lost.entries.push_back(std::move(*entry));
-        if (lost.obstacle.empty() && !transaction.obstacle.empty())
-          lost.obstacle =
-              fmt::format("transaction {}: {}", to_string(transaction.gtid), transaction.obstacle);
-        bytes += raw_bytes(transaction);
-        if (bytes > kUndoBytesMax && lost.obstacle.empty())
-          lost.obstacle = "too much to undo in one transaction";
-        if (!lost.obstacle.empty()) {
-          lost.transactions.clear();
-          return {};
-        }
-        transaction.changes.clear();
-        lost.transactions.push_back(std::move(transaction));
-        return {};
-      });
+  auto take = [&](mysql::Transaction& transaction) -> Status {
+    last = transaction.gtid.sequence;
+    if (errant && transaction.gtid.server != own.server) return {};
+    if (++at_.transactions % kTellEvery == 0 && progress_ && !progress_(at_))
+      return fail(Code::kTimeout, "follow: stopped");
+    if (auto entry = ledger_entry(transaction, site, own.epochs))
+      if (auto given = give(std::move(*entry)); !given) return given;
+    if (lost.obstacle.empty() && !transaction.obstacle.empty())
+      lost.obstacle =
+          fmt::format("transaction {}: {}", to_string(transaction.gtid), transaction.obstacle);
+    bytes += raw_bytes(transaction);
+    if (bytes > kUndoBytesMax && lost.obstacle.empty())
+      lost.obstacle = "too much to undo in one transaction";
+    if (!lost.obstacle.empty()) {
+      lost.transactions.clear();
+      return {};
+    }
+    transaction.changes.clear();
+    lost.transactions.push_back(std::move(transaction));
+    return {};
+  };
+  auto read = mysql::read_binlog(local(), parting.shared, kReadStall,
+                                 [&](std::string_view event) -> Status {
+                                   auto fed = decoder.feed(event);
+                                   if (!fed) return fail(std::move(fed.error()));
+                                   return *fed ? take(**fed) : Status{};
+                                 });
   bool gone = !read && read.error().code == Code::kNotFound;
   if (!read && !gone) return fail(std::move(read.error()));
-  if (!gone && last == own.position.position().value) return lost;
-  // What cannot be listed must at least be named.
-  LedgerEntry entry;
-  entry.epoch = own.epoch();
-  entry.id = fmt::format("{}@{}", to_string(own.position), entry.epoch.value);
-  entry.site = site;
-  entry.time = SystemClock().now().wall;
-  entry.note = fmt::format("transactions after {} up to {} are lost and cannot be listed: {}",
-                           to_string(parting.shared), to_string(own.position),
-                           gone ? read.error().message : "the binary log ends before");
-  lost.entries.push_back(std::move(entry));
-  lost.obstacle = lost.entries.back().note;
+  if (gone || last != own.position.position().value) {
+    // What cannot be listed must at least be named.
+    LedgerEntry entry;
+    entry.epoch = own.epoch();
+    entry.id = fmt::format("{}@{}", to_string(own.position), entry.epoch.value);
+    entry.site = site;
+    entry.time = SystemClock().now().wall;
+    entry.note = fmt::format("transactions after {} up to {} are lost and cannot be listed: {}",
+                             to_string(parting.shared), to_string(own.position),
+                             gone ? read.error().message : "the binary log ends before");
+    lost.obstacle = entry.note;
+    lost.transactions.clear();
+    if (auto given = give(std::move(entry)); !given) return fail(std::move(given.error()));
+  }
+  if (auto kept = keep(parting, addition); !kept) return fail(std::move(kept.error()));
   return lost;
 }
 
-Status Rejoin::keep(const Lost& lost) {
+Status Rejoin::keep(const Parting& parting, Ledger::Addition& addition) {
   if (auto entered = enter(FollowPhase::kLedger); !entered) return entered;
-  auto added = ledger_.add(lost.entries);
+  auto added = addition.finish();
   if (!added) return fail(std::move(added.error()));
+  if (parting.unacknowledged) {
+    outcome_.unacknowledged = static_cast<std::uint32_t>(*added);
+    options_.logger.info("undoing transactions that were never acknowledged to anyone",
+                         {{"transactions", at_.transactions}, {"entries", *added}});
+    return {};
+  }
   outcome_.ledger_entries = static_cast<std::uint32_t>(*added);
   options_.logger.warn("lost transactions kept in the ledger",
                        {{"transactions", at_.transactions}, {"entries", *added}});
@@ -277,7 +296,7 @@ Status Rejoin::undo(const std::vector<std::string>& statements, const mysql::Gti
 
 // The second half of a rewind; repeatable as long as the row in leeward.rejoin is there.
 Status Rejoin::reset_to(const std::string& shared) {
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  if (auto forgot = replication::forget_sources(sql_, soon()); !forgot) return forgot;
   const std::string statements[] = {
       "RESET MASTER",
       "SET GLOBAL gtid_slave_pos = " + sql_.quote(shared),
@@ -302,33 +321,22 @@ Status Rejoin::finish_interrupted_rewind() {
 }
 
 Status Rejoin::connect() {
-  auto link = read_link(sql_, soon());
+  auto link = replication::read_native_link(sql_, soon());
   if (!link) return fail(std::move(link.error()));
   bool right = link->configured && link->source == source_;
   if (right && outcome_.kind == FollowOutcome::Kind::kStreaming &&
       link->state != ReplicationState::kBroken && link->state != ReplicationState::kNone)
     return {};
   if (auto entered = enter(FollowPhase::kConnect); !entered) return entered;
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  outcome_.connected = true;
   // Where to go on: after a rewind or a reload gtid_slave_pos says it, and the own log is empty. A
   // former writer that lost nothing has it in its own log, and the log may be ahead of
   // gtid_slave_pos.
   auto position = read_position(sql_, soon());
   if (!position) return fail(std::move(position.error()));
-  const std::string statements[] = {
-      "SET GLOBAL slave_net_timeout = 2",
-      "SET GLOBAL gtid_slave_pos = " + sql_.quote(to_string(*position)),
-      fmt::format(
-          "CHANGE MASTER TO MASTER_HOST = {}, MASTER_PORT = {}, MASTER_USER = {}, MASTER_PASSWORD "
-          "= {}, "
-          "MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 0.5",
-          sql_.quote(source_.host), source_.port, sql_.quote(options_.replication_user),
-          sql_.quote(options_.replication_password)),
-      "START SLAVE",
-  };
-  for (const std::string& statement : statements)
-    if (auto done = sql_.execute(statement, soon()); !done) return done;
-  return {};
+  return replication::connect_native(
+      sql_, {source_, options_.replication_user, options_.replication_password},
+      options_.replication, *position, soon());
 }
 
 }  // namespace leeward::database::internal

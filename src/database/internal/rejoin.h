@@ -19,14 +19,13 @@
 #include "database/mariadb.h"
 #include "mysql/binlog.h"
 #include "mysql/sql.h"
+#include "replication/native.h"
 
 namespace leeward::database::internal {
 
 // Transactions of the own log that the source lacks.
 struct Lost {
-  std::vector<mysql::Transaction>
-      transactions;  // as far as they fit into memory, without their changes
-  std::vector<LedgerEntry> entries;
+  std::vector<mysql::Transaction> transactions;  // what undoing them needs; none with an obstacle
   std::string obstacle;  // why they cannot be undone; empty: they can
 };
 
@@ -51,15 +50,15 @@ class Rejoin {
   // rejoin.cc
   Status enter(FollowPhase phase);
   BootTime soon() const { return BootClock::now() + options_.control_timeout; }
-  mysql::SqlTarget local() const {
-    return {options_.local, options_.admin_user, options_.admin_password};
+  mysql::SqlTarget at(const Endpoint& server) const {
+    return {server, options_.admin_user, options_.admin_password,
+            replication::admin_tls(options_.replication)};
   }
-  mysql::SqlTarget remote() const {
-    return {source_, options_.admin_user, options_.admin_password};
-  }
+  mysql::SqlTarget local() const { return at(options_.local); }
+  mysql::SqlTarget remote() const { return at(source_); }
   Status finish_interrupted_rewind();
   Result<Lost> extract(const Parting& parting, const History& own);
-  Status keep(const Lost& lost);
+  Status keep(const Parting& parting, Ledger::Addition& addition);
   Result<std::string> obstacle_in_schema(const std::vector<mysql::Transaction>& lost);
   Status rewind(const Lost& lost, const mysql::GtidPosition& shared);
   Status reset_to(const std::string& shared);
@@ -72,6 +71,8 @@ class Rejoin {
   Status reload(const std::string& why);
   Result<std::vector<std::string>> user_schemas(mysql::SqlConnection& sql);
   Result<bool> holds_tables();
+  std::uint64_t rows_in(mysql::SqlConnection& sql, const std::vector<std::string>& schemas);
+  std::uint64_t rows_stored();
   Status drop_schemas();
   Status copy_schemas(mysql::SqlConnection& source);
   Status copy_accounts(mysql::SqlConnection& source);

@@ -36,7 +36,7 @@ Result<Parting> compare(const History& own, const History& source, Epoch expecte
   if (own.epoch() > expected)
     return fail(Code::kRefused, "this server is at epoch {}, above the source's {}",
                 own.epoch().value, expected.value);
-  if (!own.member) return Parting{Parting::Kind::kFresh, {}};
+  if (!own.member) return Parting{Parting::Kind::kFresh, {}, false};
 
   Epoch common = last_common(own.epochs, source.epochs);
   const EpochRow* left = first_above(source.epochs, common);
@@ -45,16 +45,19 @@ Result<Parting> compare(const History& own, const History& source, Epoch expecte
     // server.
     const EpochRow& current = source.epochs.back();
     if (own_sequence(own) > current.promoted.position().value)
-      return Parting{Parting::Kind::kErrant, current.promoted};
+      return Parting{Parting::Kind::kErrant, current.promoted, false};
     return Parting{};
   }
   mysql::GtidPosition shared = left->promoted;
   const EpochRow* mine = first_above(own.epochs, common);
   if (mine && mine->promoted.position() < shared.position()) shared = mine->promoted;
-  if (own.position.position() > shared.position()) return Parting{Parting::Kind::kAhead, shared};
+  // Only of the writer that the source replaced, not of one whose own promotion it never saw.
+  bool unacknowledged = left->complete && !mine;
+  if (own.position.position() > shared.position())
+    return Parting{Parting::Kind::kAhead, shared, unacknowledged};
   bool same_sequence = own.position.position() == shared.position();
   if (same_sequence && own.position.server() != shared.server())
-    return Parting{Parting::Kind::kErrant, shared};
+    return Parting{Parting::Kind::kErrant, shared, false};
   return Parting{};
 }
 

@@ -21,6 +21,7 @@ struct EpochRow {
   Epoch epoch;
   std::string site;
   mysql::GtidPosition promoted;  // the position just before this promotion
+  bool complete = false;         // everything acknowledged before is at or before `promoted`
 };
 
 struct History {
@@ -42,6 +43,8 @@ struct Parting {
   };
   Kind kind = Kind::kNone;
   mysql::GtidPosition shared;  // kAhead and kErrant: where to read the own log from
+  // What is beyond was never acknowledged: the source took over in lossless mode, under protection.
+  bool unacknowledged = false;
 };
 
 // kRefused when either server's newest epoch contradicts `expected`.

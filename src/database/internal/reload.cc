@@ -1,5 +1,7 @@
 // Copying the data afresh from the source: the last resort of a rejoin, and the first load of a
 // standby.
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
@@ -28,13 +30,19 @@ std::string account_name(mysql::SqlConnection& sql, const std::vector<mysql::Cel
 }
 
 std::vector<std::string> client_arguments(const char* program, const mysql::SqlTarget& target) {
-  return {program,
-          "--no-defaults",
-          "--host=" + target.endpoint.host,
-          fmt::format("--port={}", target.endpoint.port),
-          "--protocol=tcp",
-          "--user=" + target.user,
-          "--default-character-set=utf8mb4"};
+  std::vector<std::string> arguments{program,
+                                     "--no-defaults",
+                                     "--host=" + target.endpoint.host,
+                                     fmt::format("--port={}", target.endpoint.port),
+                                     "--protocol=tcp",
+                                     "--user=" + target.user,
+                                     "--default-character-set=utf8mb4"};
+  const mysql::TlsOptions& tls = target.tls;
+  if (tls.mode == mysql::TlsMode::kOff) return arguments;
+  arguments.insert(arguments.end(), {"--ssl", "--ssl-ca=" + tls.authority_file, "--ssl-verify-server-cert"});
+  if (!tls.certificate_file.empty()) arguments.push_back("--ssl-cert=" + tls.certificate_file);
+  if (!tls.key_file.empty()) arguments.push_back("--ssl-key=" + tls.key_file);
+  return arguments;
 }
 
 }  // namespace
@@ -51,6 +59,26 @@ Result<std::vector<std::string>> Rejoin::user_schemas(mysql::SqlConnection& sql)
   return names;
 }
 
+// How many rows the tables hold, by InnoDB's estimate; 0 when it cannot be asked. For people only.
+std::uint64_t Rejoin::rows_in(mysql::SqlConnection& sql, const std::vector<std::string>& schemas) {
+  std::string list;
+  for (const std::string& schema : schemas) list += (list.empty() ? "" : ", ") + sql.quote(schema);
+  auto rows = sql.query("SELECT COALESCE(SUM(table_rows), 0) FROM information_schema.tables WHERE "
+                        "table_schema IN (" + list + ")",
+                        soon());
+  return rows ? std::strtoull(rows->scalar().c_str(), nullptr, 10) : 0;
+}
+
+// Rows that the local server has stored since it started; 0 when it cannot be asked. Nobody else
+// writes here during a copy.
+std::uint64_t Rejoin::rows_stored() {
+  auto rows = sql_.query(
+      "SELECT variable_value FROM information_schema.global_status WHERE variable_name = "
+      "'INNODB_ROWS_INSERTED'",
+      soon());
+  return rows ? std::strtoull(rows->scalar().c_str(), nullptr, 10) : 0;
+}
+
 Result<bool> Rejoin::holds_tables() {
   auto rows =
       sql_.query(std::string("SELECT 1 FROM information_schema.tables WHERE table_schema NOT IN ") +
@@ -61,7 +89,7 @@ Result<bool> Rejoin::holds_tables() {
 }
 
 Status Rejoin::reload(const std::string& why) {
-  if (auto entered = enter(FollowPhase::kReload); !entered) return entered;
+  if (auto entered = enter(FollowPhase::kReseed); !entered) return entered;
   options_.logger.warn("copying all data from the source", {{"why", why}});
   outcome_.kind = FollowOutcome::Kind::kReseeded;
   outcome_.why_reseeded = why;
@@ -71,7 +99,7 @@ Status Rejoin::reload(const std::string& why) {
   auto noted = write_file_durably(
       journal_path(), fmt::format("{{\"phase\":\"reload\",\"epoch\":{}}}\n", epoch_.value));
   if (!noted) return noted;
-  if (auto forgot = forget_sources(sql_, soon()); !forgot) return forgot;
+  if (auto forgot = replication::forget_sources(sql_, soon()); !forgot) return forgot;
   if (auto dropped = drop_schemas(); !dropped) return dropped;
   if (auto copied = copy_schemas(*source); !copied) return copied;
   if (auto copied = copy_accounts(*source); !copied) return copied;
@@ -116,8 +144,11 @@ Status Rejoin::copy_schemas(mysql::SqlConnection& source) {
   // The environment of a process is as private as its memory; its arguments are not.
   dump.environment["MYSQL_PWD"] = options_.admin_password;
   load.environment["MYSQL_PWD"] = options_.admin_password;
-  auto copied = run_pipeline(dump, load, kCopyStall, [this](std::uint64_t bytes) {
+  at_.rows_total = rows_in(source, *schemas);
+  std::uint64_t stored_before = rows_stored();
+  auto copied = run_pipeline(dump, load, kCopyStall, [&](std::uint64_t bytes) {
     at_.bytes = bytes;
+    at_.rows = std::max(rows_stored(), stored_before) - stored_before;
     return !progress_ || progress_(at_);
   });
   if (!copied) return copied;

@@ -52,7 +52,7 @@ class Replayer {
   static Result<Replayer> start(const ReplayTarget& target) {
     BootTime deadline = BootClock::now() + kReplayTimeout;
     auto sql =
-        SqlConnection::open({target.endpoint, target.user, target.password}, deadline);
+        SqlConnection::open({target.endpoint, target.user, target.password, target.tls}, deadline);
     if (!sql) return fail(std::move(sql.error()));
     Replayer replayer(std::move(*sql), deadline);
     if (auto begun = replayer.sql_.execute("START TRANSACTION", deadline); !begun)

@@ -13,7 +13,7 @@ struct AccessEntry {
   ClientAddress client;
   WallTime wall;  // when the response was complete
   RequestView request;
-  int minor_version = 1;
+  std::string_view protocol = "1.1";
   int status = 0;
   std::uint64_t bytes = 0;  // of the response's body
   Duration took{};

@@ -29,7 +29,7 @@ void add_number(CacheAnswer& a, std::int64_t value) {
   add(a, {text.data(), text.size()});
 }
 
-void add_cache_status(CacheAnswer& a, const AnswerStatus& s, std::int64_t ttl) {
+void add_status_line(CacheAnswer& a, const AnswerStatus& s, std::int64_t ttl) {
   add(a, "Cache-Status: ");
   add(a, s.cache_name.substr(0, 64));
   if (s.hit) {
@@ -132,7 +132,7 @@ void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fie
     add_number(a, whole_seconds(age));
     add(a, "\r\n");
   }
-  add_cache_status(a, status, whole_seconds(o.freshness().lifetime - age));
+  add_status_line(a, status, whole_seconds(o.freshness().lifetime - age));
 
   if (o.status() == 200 || o.partial()) {
     std::int64_t wall = std::chrono::floor<Seconds>(now.wall).time_since_epoch().count();
@@ -166,11 +166,15 @@ void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fie
   }
 }
 
+void add_cache_status(CacheAnswer& answer, const AnswerStatus& status) {
+  add_status_line(answer, status, 0);
+}
+
 void make_plain_answer(int status, const AnswerStatus& cache_status, CacheAnswer& a) {
   a.status = status;
   a.field_lines = "Content-Length: 0\r\n";
   a.added_size = 0;
-  add_cache_status(a, cache_status, 0);
+  add_status_line(a, cache_status, 0);
   a.owner = nullptr;
   a.body = nullptr;
   a.offset = a.size = 0;

@@ -30,6 +30,9 @@ void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fie
 // a GET with a satisfiable Range inside it, whose If-Range holds.
 bool covers(const StoredObject& object, Method method, Fields request);
 
+// Adds the Cache-Status line of a response that is not served from an object.
+void add_cache_status(CacheAnswer& answer, const AnswerStatus& status);
+
 // An answer without an object: 504 to only-if-cached, 416, 502. No body.
 void make_plain_answer(int status, const AnswerStatus& cache_status, CacheAnswer& answer);
 

@@ -219,6 +219,10 @@ Fill::Start CacheFill::on_response(const ResponseView& response, Now now, CacheA
   if (verdict != StoreVerdict::kStored || (pending_ != nullptr && pending_->doomed)) {
     done_ = true;
     end(now.boot + (is_origin_failure(response.status) ? kOriginRetry : kAloneFor));
+    AnswerStatus status = answer_status(response.status);
+    status.detail = verdict == StoreVerdict::kStored ? "purged" : edge::name(verdict);
+    answer.added_size = 0;
+    add_cache_status(answer, status);
     return Start::kPass;
   }
   return begin_store(response, directives, freshness, now, answer);

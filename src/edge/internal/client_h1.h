@@ -6,19 +6,20 @@
 #include <string>
 
 #include "edge/http1.h"
+#include "edge/internal/client.h"
 #include "edge/internal/downstream.h"
 #include "edge/internal/loop.h"
 #include "edge/internal/transport.h"
 
 namespace leeward::edge {
 
-class ClientH1 final : public Target, public Downstream, private Timer::Owner {
+class ClientH1 final : public Client, public Downstream, private Timer::Owner {
  public:
   explicit ClientH1(Loop& loop) : loop_(loop), timer_(*this) {}
 
   // Takes an accepted connection; the listener outlives it.
   void open(UniqueFd fd, const ListenerSpec& listener, const ClientAddress& address, SSL* ssl);
-  void close_if_idle();  // draining
+  void begin_drain() override;
   const ClientAddress& address() const { return address_; }
   bool secure() const { return io_.ssl() != nullptr; }
   bool trusted() const { return listener_->trusted; }
@@ -38,7 +39,7 @@ class ClientH1 final : public Target, public Downstream, private Timer::Owner {
   void resume_body() override { loop_.defer(*this); }
   void exchange_done() override;
   void become_tunnel(std::span<const std::string_view> lines) override;
-  bool speaks_http1() const override { return minor_version_ == 1; }
+  std::string_view protocol() const override { return minor_version_ == 0 ? "1.0" : "1.1"; }
 
  private:
   enum class Phase : std::uint8_t {
@@ -53,6 +54,7 @@ class ClientH1 final : public Target, public Downstream, private Timer::Owner {
 
   void on_timer(Timer& timer) override;
   void read_more();
+  bool hand_over_to_h2(std::string_view bytes);
   bool wants_read() const;
   // Takes what it can of `bytes`, returns how much.
   std::size_t advance(std::string_view bytes);
@@ -91,6 +93,7 @@ class ClientH1 final : public Target, public Downstream, private Timer::Owner {
   bool keep_alive_ = true;
   bool reply_chunked_ = false;
   bool reply_begun_ = false;
+  bool first_ = true;         // nothing was taken from the client yet
   bool close_after_ = false;  // the response ends with the connection
   bool stalled_ = false;      // out_ could not be written at once
   std::size_t discarded_ = 0;

@@ -107,7 +107,7 @@ class Exchange final : private Timer::Owner {
   bool may_retry(bool nothing_sent) const;
   void retry_or_fail(int status, std::string_view why);
   bool respond(std::size_t slot, const ResponseHead& head);
-  void relay_head(const ResponseHead& head);
+  void relay_head(const ResponseHead& head, std::string_view cache_lines);
   bool relay_interim(const ResponseHead& head);
   std::optional<std::size_t> sticky_origin() const;
   bool other_origin_exists() const;
@@ -128,6 +128,7 @@ class Exchange final : private Timer::Owner {
   std::string_view given_head_;
   HostText host_;
   ClientAddress client_;
+  std::string_view protocol_;  // "1.1"; static text
   bool secure_ = false;
   bool trusted_ = false;
   std::shared_ptr<const Snapshot> snapshot_;

@@ -28,10 +28,12 @@
 
 namespace leeward::edge {
 
-class ClientH1;
+class Client;
+class Transport;
 class Exchange;
 class OriginLink;
 class Loop;
+class Warmer;
 
 // What epoll events and deferred work point at. Objects are freed at the end of a round only, so
 // that a late event of the same round finds them, closed.
@@ -104,10 +106,12 @@ class Loop final : public Wakeup {
   void log_access() { shared_.access_log->append(index_, access_line_); }
 
   void watch(int fd, Target& target);  // edge-triggered, for reading and writing
+  void watch_again(int fd, Target& target);  // another target for a watched descriptor
   void defer(Target& target);
   char* scratch() { return scratch_.get(); }
   ResponseHead& response_head() { return response_head_; }
   std::string& lines() { return lines_; }
+  void append_date(std::string& lines);  // a Date line (RFC 9110 §6.6.1); written once a second
   // Empty strings with some capacity, and back; so that idle connections hold none.
   std::string take_buffer();
   void give_buffer(std::string& buffer);
@@ -115,9 +119,14 @@ class Loop final : public Wakeup {
   Exchange& take_exchange();
   void give_exchange(Exchange& exchange);
   Exchange* find(std::uint64_t token) const;
-  void client_gone(ClientH1& client);
+  void client_gone(Client& client);
+  // The connection of `from`, which is over, goes on as HTTP/2.
+  void speak_h2(Client& from, Transport&& io, const ListenerSpec& listener,
+                const ClientAddress& address, std::string_view first_bytes);
   OriginLink& new_link();
   void link_gone(OriginLink& link);
+
+  Warmer& warmer() { return *warmer_; }
 
   // Parking: false when there is no room. A released request's on_release() is called.
   bool park(Exchange& exchange, std::size_t bytes);
@@ -151,15 +160,19 @@ class Loop final : public Wakeup {
   std::unique_ptr<char[]> scratch_;
   ResponseHead response_head_;
   std::string lines_;
+  std::string date_line_;
+  std::int64_t date_second_ = 0;
   std::string access_line_;
   std::vector<std::string> buffers_;
 
-  std::unordered_map<ClientH1*, std::unique_ptr<ClientH1>> clients_;
+  std::unordered_map<Client*, std::unique_ptr<Client>> clients_;
   std::unordered_map<OriginLink*, std::unique_ptr<OriginLink>> links_;
   std::vector<std::unique_ptr<Target>> graves_;
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // by slot
   std::vector<Exchange*> free_exchanges_;
   std::vector<Target*> deferred_;
+
+  std::unique_ptr<Warmer> warmer_;
 
   std::deque<std::uint64_t>
       parked_;  // tokens, the longest waiting first; outdated ones are skipped

@@ -13,7 +13,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "edge/exchange.h"
-#include "model/platform.h"
 
 namespace leeward::edge {
 
@@ -25,7 +24,6 @@ struct SocketAddress {
 };
 // "10.0.0.1:80", "[::1]:80" or "unix:/path"; kInvalid says what to write.
 Result<SocketAddress> parse_socket_address(std::string_view text);
-SocketAddress socket_address(const Endpoint& endpoint);  // REQUIRES: host is an IPv4 address
 ClientAddress client_address(const sockaddr_storage& storage);
 
 // Listens with SO_REUSEPORT, so that each loop has its own queue. kIo names the address.
@@ -48,6 +46,12 @@ class Transport {
   ~Transport() { close(); }
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
+  Transport& operator=(Transport&& other) noexcept {
+    close();
+    fd_ = std::move(other.fd_);
+    ssl_ = std::exchange(other.ssl_, nullptr);
+    return *this;
+  }
 
   void open(UniqueFd fd) { fd_ = std::move(fd); }
   // Takes the session; a handshake runs within read() and write().

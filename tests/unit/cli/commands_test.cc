@@ -382,13 +382,20 @@ TEST_F(Command, EventsShowTheNewestOnes) {
 TEST_F(Command, TheLedgerIsAskedOfEverySiteAndASilentOneIsTold) {
   Server gcp({"127.0.1.1", 0});
   std::string entry = R"({"id":"0-1-105","site":"gcp","epoch":7,"state":"open","changes":[]})";
-  gcp.on("GET /v1/ledger", R"({"site":"gcp","entries":[)" + entry + "]}");
+  gcp.on("GET /v1/ledger", [entry](const net::HttpRequest& request) {  // two pages
+    net::HttpResponse response;
+    std::string second = R"({"id":"0-1-106","site":"gcp","epoch":7,"state":"open","changes":[]})";
+    bool first = request.parameter("after").empty();
+    response.body = R"({"site":"gcp","total":2,"more":)" + std::string(first ? "true" : "false") +
+                    R"(,"entries":[)" + (first ? entry : second) + "]}";
+    return response;
+  });
   gcp.on("GET /v1/ledger/0-1-105", entry);
   gcp.on("POST /v1/ledger/0-1-105/replay", R"({"state":"replayed"})");
   std::string file = write_config({"127.0.0.1", 7400}, gcp.endpoint().port);
 
   EXPECT_EQ(run({"ledger", "list", "-c", file}), 1);
-  EXPECT_THAT(out_, HasSubstr("0-1-105"));
+  EXPECT_THAT(out_, AllOf(HasSubstr("0-1-105"), HasSubstr("0-1-106")));
   EXPECT_THAT(err_, HasSubstr("the agent of site aws at 127.0.2.1"));
   EXPECT_EQ(run({"ledger", "list", "--site", "gcp", "-c", file}), 0);
   EXPECT_EQ(run({"ledger", "list", "--site", "mars", "-c", file}), 2);
@@ -401,6 +408,143 @@ TEST_F(Command, TheLedgerIsAskedOfEverySiteAndASilentOneIsTold) {
   EXPECT_EQ(run({"ledger", "replay", "0-1-105", "--force", "--yes", "-c", file}), 0) << err_;
   EXPECT_EQ(out_, "0-1-105 replayed\n");
   EXPECT_EQ(Json::parse(gcp.asked().back().body)["force"], true);
+}
+
+constexpr char kTwoSites[] = R"({"platform":"shop","writer":"gcp","epoch":7,
+  "protection":{"state":"on","standby":"aws"},
+  "failover":{"possible":true,"to":"aws","estimated_loss_seconds":0},
+  "sites":[
+    {"name":"gcp","role":"writer","health":"HEALTH","agent":{"ledger_open":0,"problem":"","database":
+      {"reachable":true,"written":105,"semi_sync":"on","fallbacks":1,"alone":2}}},
+    {"name":"aws","role":"standby","health":"up","agent":{"ledger_open":3,"problem":"","database":
+      {"reachable":true,"written":103,"received":105,"durable":104,"applied":103,"lag_ms":240,
+       "acknowledges":true,"replication":"streaming","semi_sync":"off","fallbacks":0,"alone":0}}},
+    {"name":"witness","role":"witness","health":"up","agent":null}]})";
+
+std::string two_sites(const std::string& writer_health) {
+  std::string text = kTwoSites;
+  return text.replace(text.find("HEALTH"), 6, writer_health);
+}
+
+TEST_F(Command, DbStatusShowsThreePositionsAndWhatCommitsWaitFor) {
+  Server control({"127.0.0.1", 0});
+  control.on("GET /v1/status", two_sites("up"));
+  std::string file = write_config(control.endpoint(), 7401);
+  EXPECT_EQ(run({"db", "status", "-c", file}), 0) << err_;
+  EXPECT_EQ(out_,
+            R"(shop: gcp writes at epoch 7
+protected: every acknowledged commit of gcp is on disk at aws
+
+SITE  ROLE     WRITTEN  RECEIVED  DURABLE  APPLIED  LAG    BEHIND  COPIES          LEDGER  STATE
+gcp   writer   105      –         –        –        –      –       waits, 2 alone  0       –
+aws   standby  103      105       104      103      0.2 s  2       acknowledges    3       streaming
+
+Positions are sequence numbers of GTID domain 0; BEHIND counts transactions, LEDGER open entries.
+)");
+  EXPECT_EQ(run({"db", "status", "-o", "json", "-c", file}), 0);
+  Json aws = Json::parse(out_)["sites"][1];
+  EXPECT_EQ(aws["durable"], 104);
+  EXPECT_EQ(aws["transactions_behind"], 2);
+  EXPECT_EQ(aws["ledger_open"], 3);
+  EXPECT_EQ(Json::parse(out_)["sites"][0]["semi_sync_fallbacks"], 1);
+}
+
+TEST_F(Command, DbPromoteIsASwitchoverWhileTheWriterWorksAndAFailoverOtherwise) {
+  Server control({"127.0.0.1", 0});
+  const char* plan = R"({"plan":{"id":1,"kind":"x","from":"gcp","to":"aws","step":"done","history":[]}})";
+  control.on("GET /v1/status", two_sites("up"));
+  control.on("POST /v1/switchover", plan);
+  control.refuse("POST /v1/failover", Code::kRefused, "the standby lags too far");
+  std::string file = write_config(control.endpoint(), 7401);
+  EXPECT_EQ(run({"db", "promote", "-c", file}), 2) << "no terminal and no --yes";
+  EXPECT_EQ(run({"db", "promote", "--yes", "-c", file}), 0) << err_;
+  EXPECT_THAT(err_, HasSubstr("switchover"));
+  control.on("GET /v1/status", two_sites("down"));
+  EXPECT_EQ(run({"db", "promote", "--yes", "-c", file}), 5);
+  EXPECT_THAT(err_, HasSubstr("the standby lags too far"));
+}
+
+TEST_F(Command, AReseedRunsInTheStandbysAgentAndIsFollowedToItsEnd) {
+  Server control({"127.0.0.1", 0});
+  Server aws({"127.0.2.1", 0});
+  control.on("GET /v1/status", two_sites("up"));
+  std::string file = write_config(control.endpoint(), aws.endpoint().port);
+  const char* none = R"({"number":0,"state":"none"})";
+  aws.on("GET /v1/rejoin", none);
+  aws.on("POST /v1/rejoin", R"({"number":1,"state":"running","phase":"compare","seconds":0})");
+
+  EXPECT_EQ(run({"db", "reseed", "-c", file}), 2) << "no terminal and no --yes";
+  EXPECT_EQ(run({"db", "reseed", "--site", "gcp", "--yes", "-c", file}), 5);
+  EXPECT_THAT(err_, HasSubstr("gcp is the writer: only a standby can be reseeded"));
+  EXPECT_EQ(run({"db", "reseed", "--site", "mars", "--yes", "-c", file}), 2);
+  EXPECT_EQ(run({"db", "reseed", "-c", file}, "no\n", true), 5);
+  EXPECT_THAT(err_, HasSubstr("Drop all data at aws and copy it afresh from gcp?"));
+  EXPECT_THAT(err_, HasSubstr("replication.on_standby_loss"));
+  for (const auto& request : aws.asked()) EXPECT_EQ(request.method, "GET");
+
+  // While it runs, how far it is: rows, bytes, rate and time left.
+  int polls = 0;
+  aws.on("GET /v1/rejoin", [&](const net::HttpRequest&) {
+    net::HttpResponse response;
+    response.body = ++polls == 1   ? none
+                    : polls == 2 ? R"({"number":1,"state":"running","phase":"reseed","seconds":2,
+      "bytes":240000000,"rows":1000000,"rows_total":3000000,"rows_per_second":98000,
+      "seconds_left":20.4})"
+                                 : R"({"number":1,"state":"done","phase":"connect","seconds":30,
+      "bytes":720000000,"rows":3000000,"rows_total":3000000,"rows_per_second":100000,
+      "outcome":"reseeded","why":"asked for by an operator"})";
+    return response;
+  });
+  EXPECT_EQ(run({"db", "reseed", "--yes", "-c", file}), 0) << err_;
+  EXPECT_THAT(err_, HasSubstr("1.00 M of about 3.00 M rows, 240.0 MB, 98 k rows/s, 20 s left"));
+  EXPECT_THAT(out_, HasSubstr("aws: reseeded (asked for by an operator)"));
+
+  // Given again while one runs, it only follows; nothing is asked for a second time.
+  polls = 1;
+  std::size_t before = aws.asked().size();
+  EXPECT_EQ(run({"db", "reseed", "--yes", "-c", file}), 0) << err_;
+  EXPECT_THAT(err_, HasSubstr("at it already"));
+  for (std::size_t i = before; i < aws.asked().size(); ++i) EXPECT_EQ(aws.asked()[i].method, "GET");
+}
+
+TEST_F(Command, ARewindThatTheAgentRefusesOrThatFailsSaysWhy) {
+  Server control({"127.0.0.1", 0});
+  Server aws({"127.0.2.1", 0});
+  control.on("GET /v1/status", two_sites("up"));
+  std::string file = write_config(control.endpoint(), aws.endpoint().port);
+  aws.on("GET /v1/rejoin", R"({"number":0,"state":"none"})");
+  aws.refuse("POST /v1/rejoin", Code::kRefused, "there is nothing to undo");
+  EXPECT_EQ(run({"db", "rewind", "--yes", "-c", file}), 5);
+  EXPECT_THAT(err_, HasSubstr("there is nothing to undo"));
+  aws.on("POST /v1/rejoin", R"({"number":1,"state":"failed","phase":"compare","seconds":1,
+    "why":"the source cannot be reached"})");
+  EXPECT_EQ(run({"db", "rewind", "--yes", "-c", file}), 4);
+  EXPECT_THAT(err_, HasSubstr("aws could not become a standby: the source cannot be reached"));
+}
+
+TEST_F(Command, DbDegradeAsksForConsentAndPassesRefusalsOn) {
+  Server control({"127.0.0.1", 0});
+  std::string file = write_config(control.endpoint(), 7401);
+  control.refuse("POST /v1/degrade", Code::kRefused, "the standby acknowledges");
+  EXPECT_EQ(run({"db", "degrade", "-c", file}), 2);
+  EXPECT_THAT(control.asked(), IsEmpty());
+  EXPECT_EQ(run({"db", "degrade", "--yes", "-c", file}), 5);
+  control.on("POST /v1/degrade", R"({"message":"commits no longer wait"})");
+  EXPECT_EQ(run({"db", "degrade", "--yes", "-c", file}), 0);
+  EXPECT_EQ(out_, "commits no longer wait\n");
+}
+
+TEST_F(Command, DbLagShowsTheNewestSamples) {
+  Server control({"127.0.0.1", 0});
+  Json samples = Json::array();
+  for (int i = 1; i <= 3; ++i)
+    samples.push_back({{"time", "t" + std::to_string(i)}, {"standby", "aws"}, {"lag_seconds", 0.5 * i},
+                       {"written", 10 * i}, {"received", 9}, {"durable", 9}, {"applied", 8},
+                       {"transactions_behind", 10 * i - 8}});
+  control.on("GET /v1/lag", to_text({{"samples", samples}}));
+  std::string file = write_config(control.endpoint(), 7401);
+  EXPECT_EQ(run({"db", "lag", "--last", "2", "-c", file}), 0) << err_;
+  EXPECT_THAT(out_, AllOf(Not(HasSubstr("t1")), HasSubstr("t2"), HasSubstr("1.5 s"), HasSubstr("22")));
 }
 
 }  // namespace

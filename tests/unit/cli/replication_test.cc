@@ -1,7 +1,6 @@
 // leeward replication as its user sees it; with real servers: tests/system/replication_test.py.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -18,8 +17,7 @@ using ::testing::Not;
 
 class Replication : public ::testing::Test {
  protected:
-  Replication()
-      : directory_(::testing::TempDir() + "leeward-replication-cli-" + std::to_string(getpid())) {
+  Replication() : directory_(::testing::TempDir() + "leeward-replication-cli") {
     std::filesystem::create_directories(directory_);
   }
   ~Replication() override { std::filesystem::remove_all(directory_); }

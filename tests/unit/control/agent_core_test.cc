@@ -264,5 +264,81 @@ TEST_F(LeaseHolder, AReportAfterAPauseDoesNotOfferTheStandby) {
   EXPECT_EQ(core_->report(now()).problem, "");
 }
 
+// A standby that follows the open writer at site 1, as control said just now.
+class Standby : public LeaseHolder {
+ protected:
+  Standby() {
+    record(kPeer, 3);
+    seen({});
+  }
+  struct Seen {
+    ReplicationState replication = ReplicationState::kStreaming;
+    bool diverged = false;
+  };
+  void seen(const Seen& seen) {
+    DatabaseStatus s;
+    s.reachable = true;
+    s.epoch = Epoch{3};
+    s.source = kPeer;
+    s.replication = seen.replication;
+    s.diverged = seen.diverged;
+    core_->on_database(now(), s, take());
+  }
+  Status ask(Rejoin how) { return core_->on_rejoin_request(now(), how, take()); }
+};
+
+TEST_F(Standby, IsReseededWhenAnOperatorAsks) {
+  ASSERT_TRUE(ask(Rejoin::kReseed));
+  const auto* op = emitted<StartDatabase>();
+  ASSERT_NE(op, nullptr);
+  EXPECT_EQ(op->op, DatabaseOp::kFollow);
+  EXPECT_EQ(op->site, kPeer);
+  EXPECT_EQ(op->epoch, Epoch{3});
+  EXPECT_TRUE(op->reseed);
+  EXPECT_TRUE(core_->report(now()).rejoining);
+  EXPECT_EQ(core_->report(now()).problem, "rejoining");  // so that nobody fails over to it
+
+  RequestId request = op->request;
+  EXPECT_EQ(ask(Rejoin::kReseed).error().code, Code::kConflict);
+  // Named as the writer meanwhile, it takes no lease: what it has is half a copy.
+  record(kSelf, 4);
+  EXPECT_EQ(emitted<SendLease>(), nullptr);
+  core_->on_database_done(now(), request, true, {}, take());
+  seen({});
+  ASSERT_NE(emitted<SendLease>(), nullptr);
+  EXPECT_EQ(emitted<SendLease>()->op, LeaseOp::kAcquire);
+}
+
+TEST_F(Standby, IsRewoundOnlyWhenThereIsSomethingToUndo) {
+  EXPECT_EQ(ask(Rejoin::kRewind).error().code, Code::kRefused);
+  EXPECT_EQ(emitted<StartDatabase>(), nullptr);
+  seen({.diverged = true});
+  const auto* own = emitted<StartDatabase>();  // it sees to it by itself
+  ASSERT_NE(own, nullptr);
+  core_->on_database_done(now(), own->request, false, {}, take());
+  seen({.diverged = true});
+  ASSERT_TRUE(ask(Rejoin::kRewind));  // without waiting for its next try
+  ASSERT_NE(emitted<StartDatabase>(), nullptr);
+  EXPECT_FALSE(emitted<StartDatabase>()->reseed);
+}
+
+TEST_F(Standby, DropsNothingBesideTheLeaseOrOnOldNews) {
+  record(kPeer, 3, PlanId{9});
+  EXPECT_EQ(ask(Rejoin::kReseed).error().code, Code::kRefused) << "a planned move runs";
+  record(kPeer, 3);
+  pass(config_.contact_fresh);
+  seen({});
+  EXPECT_EQ(ask(Rejoin::kReseed).error().code, Code::kRefused) << "control was not heard of lately";
+  record(kSelf, 4);
+  EXPECT_EQ(ask(Rejoin::kReseed).error().code, Code::kRefused) << "this site is to be the writer";
+  for (const auto& e : effects_) EXPECT_FALSE(std::holds_alternative<StartDatabase>(e));
+}
+
+TEST_F(LeaseHolder, IsNeverReseeded) {
+  open();
+  EXPECT_EQ(core_->on_rejoin_request(now(), Rejoin::kReseed, take()).error().code, Code::kRefused);
+  EXPECT_EQ(emitted<StartDatabase>(), nullptr);
+}
+
 }  // namespace
 }  // namespace leeward::control

@@ -380,5 +380,104 @@ TEST_F(Deciding, ASuccessorGoesOnFromTheRecord) {
   EXPECT_EQ(store_.plan->step, PlanStep::kTransfer);
 }
 
+TEST_F(Deciding, NobodyFailsOverToHalfACopyWhateverLossIsAccepted) {
+  standby_.database.incomplete = standby_.database.diverged = true;
+  observe(dead(), 10s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  ask(OperatorRequest::Kind::kFailover, true);
+  EXPECT_FALSE(reply_.ok);
+  EXPECT_THAT(reply_.message, HasSubstr("incomplete"));
+  standby_.database.incomplete = false;  // whole, but with a history of its own: a person may
+  observe(dead(), 1s);
+  ask(OperatorRequest::Kind::kFailover, true);
+  EXPECT_TRUE(reply_.ok) << reply_.message;
+}
+
+// Lossless mode: the standby acknowledges, and protection is on.
+class Lossless : public Deciding {
+ protected:
+  Lossless() {
+    config_.lossless = true;
+    standby_.database.acknowledges = true;
+    standby_.database.link = 5;
+    writer_.database.strict = true;
+    restart();
+    observe(healthy(), 1s);  // arming
+    writer_.protection = store_.protection.number;
+    observe(healthy(), 1s);
+  }
+};
+
+TEST_F(Lossless, AFailoverUnderProtectionIsNotAskedForItsLoss) {
+  ASSERT_EQ(store_.protection.state, ProtectionState::kOn);
+  EXPECT_TRUE(core_->protects(now(), kStandby));
+  Seen gone = dead();
+  gone.heartbeat_age = 30s;  // an estimate far above the RPO
+  observe(gone, 3s);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+  EXPECT_TRUE(store_.intent.complete);
+  EXPECT_EQ(store_.intent.link, 5u);
+}
+
+TEST_F(Lossless, AnOperatorLetsTheWriterGoOnWithoutALostStandbyAndOnlyThen) {
+  ASSERT_EQ(store_.protection.state, ProtectionState::kOn);
+  ask(OperatorRequest::Kind::kDegrade);
+  EXPECT_FALSE(reply_.ok);
+  EXPECT_EQ(reply_.code, Code::kRefused);
+  standby_.database.replication = ReplicationState::kConnecting;
+  observe(healthy(), 20s);
+  EXPECT_EQ(store_.protection.state, ProtectionState::kOn) << "without degrade_after it waits";
+  std::uint64_t number = store_.protection.number;
+  ask(OperatorRequest::Kind::kDegrade);
+  EXPECT_TRUE(reply_.ok) << reply_.message;
+  EXPECT_EQ(store_.protection.state, ProtectionState::kOff);
+  EXPECT_GT(store_.protection.number, number);
+  EXPECT_FALSE(core_->protects(now(), kStandby));
+  ask(OperatorRequest::Kind::kDegrade);
+  EXPECT_EQ(reply_.code, Code::kRefused) << "nothing waits any more";
+  standby_.database.replication = ReplicationState::kStreaming;
+  observe(healthy(), 1s);
+  EXPECT_EQ(store_.protection.state, ProtectionState::kArming) << "it comes back by itself";
+}
+
+TEST_F(Lossless, AStandbyWhoseCopiesMayBeGoneProtectsNothing) {
+  standby_.database.link = 6;
+  observe(healthy(), 500ms);
+  EXPECT_FALSE(core_->protects(now(), kStandby));
+  EXPECT_EQ(store_.protection.state, ProtectionState::kArming);
+}
+
+// Each once, however many reports tell of it.
+TEST_F(Deciding, AWriterThatGivesUpWaitingForCopiesIsAnRpoEvent) {
+  std::vector<Note> notes;
+  auto report = [&](SemiSync state, std::uint64_t fallbacks, std::uint64_t alone) {
+    writer_.database.semi_sync = state;
+    writer_.database.fallbacks = fallbacks;
+    writer_.database.alone = alone;
+    ++writer_.sequence;
+    AgentReport r = writer_;
+    r.site = kWriter;
+    core_->on_agent(now(), r, effects_);
+    for (const ControlEffect& e : effects_)
+      if (const auto* told = std::get_if<Notes>(&e))
+        notes.insert(notes.end(), told->notes.begin(), told->notes.end());
+    carry_out();
+  };
+  report(SemiSync::kOn, 0, 10);
+  notes.clear();
+  report(SemiSync::kFallen, 1, 12);
+  report(SemiSync::kFallen, 1, 200);
+  report(SemiSync::kFallen, 1, 300);
+  report(SemiSync::kOn, 1, 310);
+  report(SemiSync::kOn, 1, 310);
+  report(SemiSync::kOn, 2, 315);  // down and up again in between
+  ASSERT_EQ(notes.size(), 4u);
+  EXPECT_EQ(notes[0].kind, NoteKind::kSemiSyncFallen);
+  EXPECT_EQ(notes[1].kind, NoteKind::kSemiSyncBack);
+  EXPECT_EQ(notes[1].number, 300);
+  EXPECT_EQ(notes[2].kind, NoteKind::kSemiSyncFallen);
+  EXPECT_EQ(notes[3].number, 5);
+}
+
 }  // namespace
 }  // namespace leeward::control

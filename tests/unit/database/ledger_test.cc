@@ -48,9 +48,39 @@ TEST(LedgerFile, KeepsEntriesInCommitOrderOverARestart) {
   EXPECT_EQ(again->list()[0].id, "0-1-9@3");
   EXPECT_EQ(again->list()[0].state, LedgerState::kDiscarded);
   EXPECT_EQ(again->open_count(), 1u);
-  EXPECT_EQ(to_json(again->list()[1]), to_json(entries[0]));
+  EXPECT_EQ(to_json(*again->show("0-1-100@3")), to_json(entries[0]));
   EXPECT_EQ(again->show("0-1-8@3").error().code, Code::kNotFound);
   EXPECT_EQ(again->mark("nothing", LedgerState::kOpen).error().code, Code::kNotFound);
+}
+
+TEST(LedgerFile, TakesALongOutageOneTransactionAtATimeUpToItsBound) {
+  TempDirectory directory;
+  auto ledger = Ledger::open(directory.path() + "/ledger");
+  ASSERT_TRUE(ledger);
+  constexpr std::size_t kMore = 3;
+  Ledger::Addition addition(*ledger);
+  for (std::size_t n = 1; n <= Ledger::kEntriesMax + kMore; ++n)
+    ASSERT_TRUE(addition.give(update_entry(n, "a", "b")));
+  EXPECT_GT(ledger->list().size(), Ledger::kEntriesMax - 1000);  // on disk before the end
+  auto added = addition.finish();
+  ASSERT_TRUE(added) << added.error().message;
+  EXPECT_EQ(*added, Ledger::kEntriesMax + 1);
+  ASSERT_EQ(ledger->list().size(), Ledger::kEntriesMax + 1);
+  auto first = ledger->show("0-1-1@3");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->changes.size(), 1u);
+  auto rest = ledger->show(ledger->list().back().id);
+  ASSERT_TRUE(rest);
+  EXPECT_TRUE(rest->changes.empty());
+  EXPECT_NE(rest->note.find("3 transactions from 0-1-100001@3 to 0-1-100003@3 are not listed"),
+            std::string::npos)
+      << rest->note;
+
+  // The same again, as after a crash: nothing is added, the note neither.
+  Ledger::Addition again(*ledger);
+  for (std::size_t n = 1; n <= Ledger::kEntriesMax + kMore; ++n)
+    ASSERT_TRUE(again.give(update_entry(n, "a", "b")));
+  EXPECT_EQ(*again.finish(), 0u);
 }
 
 TEST(LedgerFile, JsonIsAsDocumentedAndDamageIsNamed) {

@@ -42,9 +42,10 @@ Plan plan() {
 
 ServiceRecord record() {
   ServiceRecord r;
-  r.intent = Intent{kAws, Epoch{UINT64_MAX}, PlanId{4}, Position{77}};
+  r.intent = Intent{kAws, Epoch{UINT64_MAX}, PlanId{4}, Position{77}, true, UINT64_MAX};
   r.active = kGcp;
   r.active_epoch = Epoch{6};
+  r.protection = Protection{ProtectionState::kArming, 9, Epoch{6}, kAws, 11};
   r.plan = plan();
   r.last_plan = PlanId{5};
   r.blocked = true;
@@ -63,7 +64,13 @@ DatabaseStatus database() {
   d.written = Position{10};
   d.received = Position{11};
   d.applied = Position{12};
-  d.diverged = true;
+  d.durable = Position{13};
+  d.strict = d.acknowledges = true;
+  d.link = 14;
+  d.semi_sync = SemiSync::kFallen;
+  d.fallbacks = 16;
+  d.alone = 15;
+  d.diverged = d.incomplete = true;
   d.heartbeat_age = 250ms;
   d.heartbeat_written = kTime;
   d.lag = -3ms;  // clocks of two sites differ
@@ -87,6 +94,7 @@ AgentReport report() {
   a.tiers_ready = 2;
   a.tiers_wanted = 65535;
   a.ledger_open = 4'000'000'000;
+  a.protection = 16;
   a.problem = "lag";
   return a;
 }

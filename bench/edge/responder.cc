@@ -1,0 +1,97 @@
+// The least that an HTTP/1.1 server can do: read until the blank line, write a ready response. One
+// thread, epoll, keep-alive; understands nothing. It is what the edge's figures are held against.
+//
+//   leeward-bench-responder PORT    /1k.bin gives 1 KiB, everything else 100 KiB
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+struct Connection {
+  std::string in;
+  std::string_view out;
+};
+
+std::string response(std::size_t size) {
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: " +
+         std::to_string(size) + "\r\n\r\n" + std::string(size, 'x');
+}
+
+// False: the connection is over.
+bool serve(int fd, Connection& c, const std::string& small, const std::string& large) {
+  std::array<char, 4096> buffer;
+  for (;;) {
+    while (!c.out.empty()) {
+      const ssize_t n = send(fd, c.out.data(), c.out.size(), MSG_NOSIGNAL);
+      if (n < 0) return errno == EAGAIN;
+      c.out.remove_prefix(static_cast<std::size_t>(n));
+    }
+    const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
+    if (n == 0) return false;
+    if (n < 0) return errno == EAGAIN;
+    c.in.append(buffer.data(), static_cast<std::size_t>(n));
+    if (!c.in.ends_with("\r\n\r\n")) continue;
+    c.out = c.in.starts_with("GET /1k.bin") ? small : large;
+    c.in.clear();
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fputs("usage: leeward-bench-responder PORT\n", stderr);
+    return 2;
+  }
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  const int on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(argv[1])));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listener, 1024) != 0) {
+    std::perror("leeward-bench-responder: listen");
+    return 1;
+  }
+  const std::string small = response(1024), large = response(100 << 10);
+  const int epoll = epoll_create1(0);
+  auto watch = [epoll](int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLET;
+    event.data.fd = fd;
+    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  };
+  watch(listener);
+  std::vector<Connection> connections(65536);
+  std::array<epoll_event, 256> events;
+  for (;;) {
+    const int n = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);
+    for (int i = 0; i < n; ++i) {
+      const int fd = events[static_cast<std::size_t>(i)].data.fd;
+      if (fd == listener) {
+        for (int accepted; (accepted = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK)) >= 0;) {
+          setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+          connections.at(static_cast<std::size_t>(accepted)) = {};
+          watch(accepted);
+        }
+      } else if (!serve(fd, connections[static_cast<std::size_t>(fd)], small, large)) {
+        close(fd);
+      }
+    }
+  }
+}

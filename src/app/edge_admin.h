@@ -1,0 +1,35 @@
+// What the edge answers on its admin port: metrics for everybody, and for operators what the
+// commands `leeward edge top | explain | purge | warm` ask for.
+#pragma once
+
+#include "app/context.h"
+#include "edge/access_rules.h"
+#include "edge/cache.h"
+#include "edge/edge.h"
+#include "net/http.h"
+
+namespace leeward::app {
+
+// Lives no longer than what it is made with. Thread: any one at a time; nothing here waits for more
+// than the edge's loops.
+class EdgeAdmin {
+ public:
+  EdgeAdmin(const Context& context, edge::Edge& edge, edge::HttpCache& cache,
+            const edge::AccessRules& rules)
+      : context_(context), edge_(edge), cache_(cache), rules_(rules) {}
+
+  net::HttpResponse answer(const net::HttpRequest& request);
+
+ private:
+  Result<std::string> read(const net::HttpRequest& request) const;
+  Result<std::string> change(const net::HttpRequest& request);
+  Result<std::string> purge(const std::string& body);
+  Result<std::string> warm(const std::string& body);
+
+  const Context& context_;
+  edge::Edge& edge_;
+  edge::HttpCache& cache_;
+  const edge::AccessRules& rules_;
+};
+
+}  // namespace leeward::app

@@ -1,0 +1,321 @@
+#include "edge/internal/client_h2.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "edge/internal/stream_h2.h"
+
+namespace leeward::edge {
+namespace {
+
+constexpr std::size_t kWriteBytes = 64u << 10;  // gathered for one write
+constexpr Duration kLinger = 1s;                // for a client to read our last words
+
+}  // namespace
+
+// All run inside of nghttp2_session_mem_recv() or _mem_send().
+struct ClientH2::Callbacks {
+  static ClientH2& self(void* user) { return *static_cast<ClientH2*>(user); }
+
+  static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* frame, void* user) {
+    ClientH2& c = self(user);
+    if (!c.check_closed(*frame)) c.end(NGHTTP2_STREAM_CLOSED);
+    return 0;
+  }
+
+  static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    ClientH2& c = self(user);
+    c.in_head_ = true;
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+      c.streams_.emplace(frame->hd.stream_id, std::make_unique<StreamH2>(c, frame->hd.stream_id));
+    return 0;
+  }
+
+  static int on_header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
+                       std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
+                       std::uint8_t, void* user) {
+    ClientH2& c = self(user);
+    StreamH2* stream = c.find(frame->hd.stream_id);
+    if (stream != nullptr && !stream->add_field({reinterpret_cast<const char*>(name), name_size},
+                                                {reinterpret_cast<const char*>(value), value_size}))
+      c.end(NGHTTP2_ENHANCE_YOUR_CALM);
+    return 0;
+  }
+
+  static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    ClientH2& c = self(user);
+    StreamH2* stream = c.find(frame->hd.stream_id);
+    const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    switch (frame->hd.type) {
+      case NGHTTP2_HEADERS:
+        c.in_head_ = false;
+        if (stream == nullptr) return 0;
+        if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+          stream->on_head_end(end);
+        else
+          stream->on_body_end();  // those were trailers
+        return 0;
+      case NGHTTP2_DATA:
+        if (frame->hd.length == 0 && !end) c.spend_on_idle_frame();
+        if (stream != nullptr && end) stream->on_body_end();
+        return 0;
+      case NGHTTP2_SETTINGS:
+        c.ready_ = true;
+        c.spend_on_idle_frame();
+        return 0;
+      case NGHTTP2_RST_STREAM:
+      case NGHTTP2_PING:
+      case NGHTTP2_PRIORITY:
+        c.spend_on_idle_frame();
+        return 0;
+      default:
+        return 0;
+    }
+  }
+
+  static int on_data(nghttp2_session* session, std::uint8_t, std::int32_t id,
+                     const std::uint8_t* bytes, std::size_t size, void* user) {
+    nghttp2_session_consume_connection(session, size);
+    if (StreamH2* stream = self(user).find(id))
+      stream->on_body({reinterpret_cast<const char*>(bytes), size});
+    return 0;
+  }
+
+  static int on_sent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    if (frame->hd.type == NGHTTP2_RST_STREAM) self(user).remember_reset(frame->hd.stream_id);
+    return 0;
+  }
+
+  static int on_close(nghttp2_session*, std::int32_t id, std::uint32_t, void* user) {
+    ClientH2& c = self(user);
+    c.streams_.erase(id);
+    c.stir();
+    return 0;
+  }
+
+  // One table for all connections of the process; immutable once made.
+  static const nghttp2_session_callbacks* table() {
+    static const auto callbacks = [] {
+      nghttp2_session_callbacks* made = nullptr;
+      LEEWARD_CHECK(nghttp2_session_callbacks_new(&made) == 0);
+      nghttp2_session_callbacks_set_on_begin_frame_callback(made, on_begin_frame);
+      nghttp2_session_callbacks_set_on_begin_headers_callback(made, on_begin_headers);
+      nghttp2_session_callbacks_set_on_header_callback(made, on_header);
+      nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
+      nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
+      nghttp2_session_callbacks_set_on_frame_send_callback(made, on_sent);
+      nghttp2_session_callbacks_set_on_stream_close_callback(made, on_close);
+      return std::unique_ptr<nghttp2_session_callbacks, decltype(&nghttp2_session_callbacks_del)>(
+          made, nghttp2_session_callbacks_del);
+    }();
+    return callbacks.get();
+  }
+};
+
+ClientH2::ClientH2(Loop& loop) : loop_(loop), timer_(*this) {}
+ClientH2::~ClientH2() = default;
+
+void ClientH2::open(Transport&& io, const ListenerSpec& listener, const ClientAddress& address,
+                    std::string_view first_bytes) {
+  io_ = std::move(io);
+  listener_ = &listener;
+  address_ = address;
+  idle_frames_at_ = progress_ = loop_.now();
+  nghttp2_option* option = nullptr;
+  LEEWARD_CHECK(nghttp2_option_new(&option) == 0);
+  nghttp2_option_set_no_auto_window_update(option, 1);
+  nghttp2_session* session = nullptr;
+  const int made = nghttp2_session_server_new2(&session, Callbacks::table(), this, option);
+  nghttp2_option_del(option);
+  LEEWARD_CHECK(made == 0);
+  session_.reset(session);
+  const auto& limits = loop_.snapshot().config.limits;
+  const nghttp2_settings_entry settings[] = {
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kStreamsMax},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kWindow)},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(limits.head_bytes_max)}};
+  nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, std::size(settings));
+  nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
+  readable_ = writable_ = true;
+  loop_.watch_again(io_.fd(), *this);
+  receive(first_bytes);
+  stir();
+}
+
+StreamH2* ClientH2::find(std::int32_t id) {
+  auto found = streams_.find(id);
+  return found == streams_.end() ? nullptr : found->second.get();
+}
+
+// ---- reading
+
+void ClientH2::on_events(std::uint32_t events) {
+  if (dead_) return;
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
+  if (io_.ssl() != nullptr) readable_ = writable_ = true;
+  read_more();
+  if (!dead_) on_deferred();
+}
+
+void ClientH2::read_more() {
+  // Answers wait to be written: what else the client wants can wait in its socket.
+  while (readable_ && !eof_ && !broken_ && out_.size() - out_sent_ < kWriteBytes) {
+    const auto moved = io_.read({loop_.scratch(), Loop::kScratchBytes});
+    if (moved.result == Transport::Result::kAgain) {
+      readable_ = false;
+      break;
+    }
+    if (moved.result != Transport::Result::kOk) {
+      eof_ = true;
+      break;
+    }
+    if (!closing_) receive({loop_.scratch(), moved.bytes});
+    if (io_.ssl() == nullptr && moved.bytes < Loop::kScratchBytes) readable_ = false;
+  }
+}
+
+void ClientH2::receive(std::string_view bytes) {
+  const ssize_t used = nghttp2_session_mem_recv(
+      session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  if (used < 0) {
+    // Not even HTTP/2, or a fault that nghttp2 has answered with GOAWAY already.
+    loop_.stats().bad_requests.add();
+    if (used != NGHTTP2_ERR_BAD_CLIENT_MAGIC) end(NGHTTP2_PROTOCOL_ERROR);
+    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) broken_ = true;
+  }
+}
+
+void ClientH2::remember_reset(std::int32_t stream) {
+  if (reset_by_us_.size() == kResetsKept) reset_by_us_.pop_front();
+  reset_by_us_.push_back(stream);
+}
+
+// False: the frame is on a stream that has ended, or was never begun before a later one, and it was
+// not us who reset it.
+bool ClientH2::check_closed(const nghttp2_frame_hd& frame) {
+  if (frame.type != NGHTTP2_DATA && frame.type != NGHTTP2_HEADERS) return true;
+  const std::int32_t id = frame.stream_id;
+  if (id > highest_) {
+    if (frame.type == NGHTTP2_DATA) return true;  // nghttp2 knows what that is
+    highest_ = id;
+    // These nghttp2 will refuse or ignore.
+    if (streams_.size() >= kStreamsMax || draining_) remember_reset(id);
+    return true;
+  }
+  return find(id) != nullptr ||
+         std::find(reset_by_us_.begin(), reset_by_us_.end(), id) != reset_by_us_.end();
+}
+
+void ClientH2::spend_on_idle_frame() {
+  const double passed = seconds(loop_.now() - idle_frames_at_);
+  idle_frames_at_ = loop_.now();
+  idle_frames_left_ =
+      std::min(kIdleFramesMax, idle_frames_left_ + passed * kIdleFramesPerSecond) - 1;
+  if (idle_frames_left_ < 0) end(NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+// ---- writing
+
+void ClientH2::on_deferred() {
+  if (dead_) return;
+  for (auto& [id, stream] : streams_) stream->settle();
+  send_pending();
+  if (broken_ || eof_) return die();
+  const bool over = nghttp2_session_want_read(session_.get()) == 0 &&
+                    nghttp2_session_want_write(session_.get()) == 0;
+  if (over && out_.empty()) close_softly();
+  if (readable_ && !closing_ && out_.empty()) {
+    read_more();
+    stir();
+  }
+  arm();
+}
+
+void ClientH2::send_pending() {
+  for (;;) {
+    while (out_.size() < kWriteBytes) {
+      const std::uint8_t* bytes = nullptr;
+      const ssize_t n = nghttp2_session_mem_send(session_.get(), &bytes);
+      if (n < 0) broken_ = true;
+      if (n <= 0) break;
+      out_.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(n));
+    }
+    if (out_.empty() || !writable_ || broken_) return;
+    while (out_sent_ < out_.size()) {
+      const auto moved = io_.write(std::string_view(out_).substr(out_sent_));
+      if (moved.result == Transport::Result::kAgain) {
+        writable_ = false;
+        return;
+      }
+      if (moved.result != Transport::Result::kOk) {
+        broken_ = true;
+        return;
+      }
+      out_sent_ += moved.bytes;
+      progress_ = loop_.now();
+    }
+    out_.clear();
+    out_sent_ = 0;
+  }
+}
+
+// ---- life
+
+void ClientH2::begin_drain() {
+  if (std::exchange(draining_, true)) return;
+  // First that there will be no more, then, when everything sent meanwhile is here, after which.
+  nghttp2_submit_shutdown_notice(session_.get());
+  loop_.wheel().arm(timer_, loop_.now() + kLastRequest);
+  stir();
+}
+
+void ClientH2::end(std::uint32_t error) {
+  nghttp2_session_terminate_session(session_.get(), error);
+  stir();
+}
+
+void ClientH2::close_softly() {
+  if (std::exchange(closing_, true)) return;
+  streams_.clear();
+  io_.shut_down_writing();
+  loop_.wheel().arm(timer_, loop_.now() + kLinger);
+}
+
+void ClientH2::arm() {
+  if (dead_ || closing_ || draining_) return;
+  const EdgeTimeouts& t = loop_.snapshot().config.timeouts;
+  const Duration patience = !ready_ || in_head_ ? t.header : streams_.empty() ? t.idle : t.write;
+  loop_.wheel().arm(timer_, loop_.now() + patience);
+}
+
+void ClientH2::on_timer(Timer&) {
+  if (closing_) return die();
+  const EdgeTimeouts& t = loop_.snapshot().config.timeouts;
+  if (draining_) {
+    if (streams_.empty()) return end(NGHTTP2_NO_ERROR);
+    nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
+                          nullptr, 0);
+    loop_.wheel().arm(timer_, loop_.now() + kLastRequest);
+    return stir();
+  }
+  if (streams_.empty() || !ready_ || in_head_) return end(NGHTTP2_NO_ERROR);
+  const bool waits = !out_.empty() || std::any_of(streams_.begin(), streams_.end(),
+                                                  [](auto& s) { return s.second->has_queued(); });
+  if (!waits) progress_ = loop_.now();
+  if (loop_.now() - progress_ >= t.write) return die();
+  arm();
+}
+
+void ClientH2::die() {
+  if (std::exchange(dead_, true)) return;
+  timer_.disarm();
+  streams_.clear();
+  io_.close();
+  loop_.client_gone(*this);
+}
+
+}  // namespace leeward::edge

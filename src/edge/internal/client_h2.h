@@ -1,0 +1,104 @@
+// A client's HTTP/2 connection (RFC 9113): nghttp2 frames it, each of its streams is the client's
+// side of one Exchange.
+//
+// A request's fields are written down as an HTTP/1.1 head and read by the strict parser of
+// edge/http1.h, so that nothing that HTTP/2 can carry and HTTP/1.1 cannot (line breaks in values,
+// odd names, a second framing) reaches an origin in disguise.
+//
+// Bounds: kStreamsMax streams at once; a head as large as limits.head_bytes_max; kWindow of a
+// request's body that its exchange does not take yet, and limits.buffer_bytes of its response. A
+// client that makes work without asking for anything (RST_STREAM after each request as in
+// CVE-2023-44487, PING, SETTINGS, empty frames) has a budget that refills with time; at its end the
+// connection is closed with ENHANCE_YOUR_CALM. HEADERS that go on and on in CONTINUATION frames end
+// at the same bound as any other head.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "edge/internal/client.h"
+#include "edge/internal/downstream.h"
+#include "edge/internal/timer_wheel.h"
+
+namespace leeward::edge {
+
+class Exchange;
+class StreamH2;
+
+class ClientH2 final : public Client, private Timer::Owner {
+ public:
+  static constexpr std::uint32_t kStreamsMax = 128;
+  static constexpr std::int32_t kWindow = 256 << 10;          // of a stream
+  static constexpr std::int32_t kConnectionWindow = 4 << 20;  // of all streams together
+  static constexpr double kIdleFramesMax = 400, kIdleFramesPerSecond = 50;
+
+  explicit ClientH2(Loop& loop);
+  ~ClientH2() override;
+
+  // Takes over a connection whose first bytes, all that was read so far, are the client's preface
+  // or its beginning.
+  void open(Transport&& io, const ListenerSpec& listener, const ClientAddress& address,
+            std::string_view first_bytes);
+  void begin_drain() override;
+
+  // Target
+  void on_events(std::uint32_t events) override;
+  void on_deferred() override;
+
+  // For its streams:
+  Loop& loop() { return loop_; }
+  nghttp2_session* session() { return session_.get(); }
+  const ClientAddress& address() const { return address_; }
+  bool secure() const { return io_.ssl() != nullptr; }
+  bool trusted() const { return listener_->trusted; }
+  void stir() { loop_.defer(*this); }  // there may be something to send
+
+ private:
+  struct SessionDeleter {
+    void operator()(nghttp2_session* s) const { nghttp2_session_del(s); }
+  };
+  struct Callbacks;  // nghttp2's, as members
+
+  void on_timer(Timer& timer) override;
+  void receive(std::string_view bytes);
+  void read_more();
+  void send_pending();
+  void arm();
+  void spend_on_idle_frame();
+  StreamH2* find(std::int32_t id);
+  bool check_closed(const nghttp2_frame_hd& frame);
+  void remember_reset(std::int32_t stream);
+  void close_softly();
+  void end(std::uint32_t error);  // GOAWAY, and close once it is sent
+  void die();
+
+  Loop& loop_;
+  Transport io_;
+  Timer timer_;
+  const ListenerSpec* listener_ = nullptr;
+  ClientAddress address_;
+  std::unique_ptr<nghttp2_session, SessionDeleter> session_;
+  std::unordered_map<std::int32_t, std::unique_ptr<StreamH2>> streams_;
+  std::string out_;  // serialized frames, from out_sent_ on
+  std::size_t out_sent_ = 0;
+  bool readable_ = false, writable_ = false;
+  bool eof_ = false, broken_ = false, dead_ = false;
+  bool closing_ = false;  // the last words are sent; what still comes is thrown away
+  bool draining_ = false;
+  bool ready_ = false;        // the client's SETTINGS came
+  bool in_head_ = false;      // a block of fields began and has not ended
+  std::int32_t highest_ = 0;  // stream that the client has begun
+  // Streams that we reset lately: what was under way on them is ignored (RFC 9113 §5.1). On every
+  // other stream that has ended, frames are an error.
+  static constexpr std::size_t kResetsKept = 256;
+  std::deque<std::int32_t> reset_by_us_;
+  double idle_frames_left_ = kIdleFramesMax;
+  BootTime idle_frames_at_;
+  BootTime progress_;  // the last byte that went out, or the last time nothing waited to
+};
+
+}  // namespace leeward::edge
