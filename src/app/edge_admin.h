@@ -3,7 +3,7 @@
 #pragma once
 
 #include "app/context.h"
-#include "edge/access_rules.h"
+#include "app/edge_rules.h"
 #include "edge/cache.h"
 #include "edge/edge.h"
 #include "net/http.h"
@@ -15,7 +15,7 @@ namespace leeward::app {
 class EdgeAdmin {
  public:
   EdgeAdmin(const Context& context, edge::Edge& edge, edge::HttpCache& cache,
-            const edge::AccessRules& rules)
+            const EdgeRules& rules)
       : context_(context), edge_(edge), cache_(cache), rules_(rules) {}
 
   net::HttpResponse answer(const net::HttpRequest& request);
@@ -29,7 +29,7 @@ class EdgeAdmin {
   const Context& context_;
   edge::Edge& edge_;
   edge::HttpCache& cache_;
-  const edge::AccessRules& rules_;
+  const EdgeRules& rules_;
 };
 
 }  // namespace leeward::app

@@ -6,10 +6,10 @@
 #include "app/edge_admin.h"
 #include "app/edge_config.h"
 #include "app/edge_memory.h"
+#include "app/edge_rules.h"
 #include "app/roles.h"
 #include "app/state_feed.h"
 #include "config/config.h"
-#include "edge/access_rules.h"
 #include "edge/edge.h"
 #include "health/prober.h"
 #include "model/edge.h"
@@ -72,42 +72,20 @@ class OriginChecks {
   std::vector<std::unique_ptr<health::Prober>> probers_;
 };
 
-// Follows the firewall's files.
-class ListRefresh {
- public:
-  ListRefresh(net::EventLoop& loop, edge::AccessRules& rules, const Logger& logger)
-      : loop_(loop), rules_(rules), logger_(logger.with("firewall")) {
-    again();
-  }
-
- private:
-  void again() {
-    loop_.call_after(kInterval, [this] {
-      auto read = rules_.refresh();
-      if (!read)
-        logger_.error("the lists stay as they were", {{"why", read.error().message}});
-      else if (*read)
-        logger_.info("read the lists again");
-      again();
-    });
-  }
-
-  static constexpr Duration kInterval = 2s;
-  net::EventLoop& loop_;
-  edge::AccessRules& rules_;
-  Logger logger_;
-};
-
 // The file again, as far as the running edge can follow it.
 Status reload(const cli::RoleOptions& options, const Context& context, edge::Edge& edge,
-              OriginChecks& checks) {
+              EdgeRules& rules, OriginChecks& checks) {
   config::Loaded loaded = config::load_file(options.config_path);
   if (!loaded.platform || !loaded.platform->edge)
     return fail(Code::kInvalid,
                 "{} cannot be used; the edge goes on as before. `leeward validate {}` tells why",
                 options.config_path, options.config_path);
   edge::EdgeConfig config = edge_config(*loaded.platform, context.self);
+  auto firewall = rules.made_of(edge_firewall(*loaded.platform));
+  if (!firewall) return fail(std::move(firewall.error()));
+  config.firewall = *firewall;
   if (auto taken = edge.reload(config); !taken) return taken;
+  rules.use(std::move(*firewall));
   return checks.start(*loaded.platform, config);
 }
 
@@ -147,24 +125,25 @@ int run_edge(const cli::RoleOptions& options) {
   edge_options.access_log = platform.edge->access_log;
   edge_options.access_log_path = context->state + "/access.log";
   edge_options.logger = context->logger;
-  auto rules = edge::AccessRules::load(edge_firewall(platform));
-  if (!rules) return report_failure(rules.error());
-  edge_options.firewall = *rules;
   auto cache = std::make_shared<edge::HttpCache>(cache_options(*context));
   edge_options.cache = cache;
+  net::EventLoop loop;
+  auto firewall = edge::AccessRules::load(edge_firewall(platform));
+  if (!firewall) return report_failure(firewall.error());
+  EdgeRules rules(loop, *firewall, context->logger);
   edge::EdgeConfig config = edge_config(platform, context->self);
+  config.firewall = *firewall;
   auto edge = edge::Edge::start(std::move(edge_options), config);
   if (!edge) return report_failure(edge.error());
   EdgeMemory memory(context->state + "/writer", platform, context->logger);
   if (auto published = (*edge)->publish(memory.load()); !published)
     return report_failure(published.error());
 
-  net::EventLoop loop;
   net::HttpClient http(loop);
   OriginChecks checks(loop, **edge, context->logger);
   if (auto started = checks.start(platform, config); !started)
     return report_failure(started.error());
-  EdgeAdmin answers(*context, **edge, *cache, **rules);
+  EdgeAdmin answers(*context, **edge, *cache, rules);
   auto admin = net::HttpServer::start(loop, {context->site().address, platform.edge->admin_port},
                                       [&](const net::HttpRequest& request, net::Responder respond) {
                                         respond(answers.answer(request));
@@ -172,7 +151,7 @@ int run_edge(const cli::RoleOptions& options) {
   if (!admin) return report_failure(admin.error());
   auto signals = loop.on_signals({SIGINT, SIGTERM, SIGHUP}, [&](int signal) {
     if (signal != SIGHUP) return loop.stop();
-    if (auto reloaded = reload(options, *context, **edge, checks); !reloaded)
+    if (auto reloaded = reload(options, *context, **edge, rules, checks); !reloaded)
       context->logger.error("could not reload", {{"why", reloaded.error().message}});
     else
       context->logger.info("reloaded");
@@ -187,7 +166,6 @@ int run_edge(const cli::RoleOptions& options) {
     if (auto published = (*edge)->publish(state); !published)
       context->logger.warn("an old record was not followed", {{"why", published.error().message}});
   });
-  ListRefresh refresh(loop, **rules, context->logger);
   context->logger.info("edge serves",
                        {{"listen", fmt::format("{}", fmt::join((*edge)->listening(), " "))}});
   loop.run();

@@ -433,12 +433,12 @@ AgentReport AgentCore::report(Now now) {
     r.database.heartbeat_age += now.boot - database_seen_;
   if (!r.database.reachable) {
     r.problem = "db unreachable";
+  } else if (r.rejoining) {
+    r.problem = "rejoining";
   } else if (now.boot - looks_since_ < config_.looks_settle) {
     // After a pause of this process or of the database, the age of the heartbeat spans the pause:
     // that reads like a writer fallen silent, until heartbeats had the time to be seen again.
     r.problem = "db seen again only just now";
-  } else if (r.rejoining) {
-    r.problem = "rejoining";
   } else if (database_.diverged) {
     r.problem = "diverged";
   } else if (memory_.intent.writer != config_.self &&

@@ -215,7 +215,8 @@ std::string Ledger::path_of(std::string_view id) const {
   return fmt::format("{}/{}{}", directory_, id, kSuffix);
 }
 
-Ledger::Addition::Addition(Ledger& ledger) : ledger_(ledger) {
+Ledger::Addition::Addition(Ledger& ledger, std::size_t entries_max)
+    : ledger_(ledger), entries_max_(entries_max) {
   known_.reserve(ledger.entries_.size());
   for (const LedgerSummary& entry : ledger.entries_) known_.insert(entry.id);
 }
@@ -223,8 +224,8 @@ Ledger::Addition::Addition(Ledger& ledger) : ledger_(ledger) {
 Status Ledger::Addition::give(LedgerEntry entry) {
   bool after_known = std::exchange(last_known_, !known_.insert(entry.id).second);
   if (last_known_) return {};
-  if (ledger_.entries_.size() + waiting_.size() >= kEntriesMax) {
-    if (left_out_ == 0) told_ = after_known && ledger_.entries_.size() > kEntriesMax;
+  if (ledger_.entries_.size() + waiting_.size() >= entries_max_) {
+    if (left_out_ == 0) told_ = after_known && ledger_.entries_.size() > entries_max_;
     ++left_out_;
     last_left_out_ = entry.id;
     if (!first_left_out_ && !told_) {
@@ -268,7 +269,7 @@ Result<std::size_t> Ledger::Addition::finish() {
     LedgerEntry& rest = *first_left_out_;
     rest.note = fmt::format(
         "the ledger holds {} entries, its bound; {} transactions from {} to {} are not listed",
-        kEntriesMax, left_out_, rest.id, last_left_out_);
+        entries_max_, left_out_, rest.id, last_left_out_);
     waiting_.emplace_back(summary(rest), to_json(rest));
     first_left_out_.reset();
   }

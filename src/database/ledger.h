@@ -89,7 +89,7 @@ class Ledger {
   // ledger must outlive it, and nothing else may change the ledger meanwhile.
   class Addition {
    public:
-    explicit Addition(Ledger& ledger);
+    explicit Addition(Ledger& ledger, std::size_t entries_max = kEntriesMax);
     Status give(LedgerEntry entry);
     Result<std::size_t> finish();  // how many are new
 
@@ -97,6 +97,7 @@ class Ledger {
     Status flush();
 
     Ledger& ledger_;
+    const std::size_t entries_max_;
     std::unordered_set<std::string> known_;
     std::vector<std::pair<LedgerSummary, std::string>> waiting_;  // with their JSON
     std::size_t waiting_bytes_ = 0;

@@ -28,6 +28,7 @@ class AccessRules final : public Firewall {
   // Reads the lists; paths are taken as they are. kInvalid with file:line:column, kNotFound, kIo.
   static Result<std::shared_ptr<AccessRules>> load(const EdgeFirewall& spec);
 
+  const EdgeFirewall& spec() const { return spec_; }
   Verdict judge(const RequestView& request, Now now) override;
 
   // Looks whether a list's file is another than the one that was read, and reads it again if so;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <csignal>
 #include <mutex>
 #include <thread>
 
@@ -63,6 +64,7 @@ Result<std::unique_ptr<Edge>> Edge::start(EdgeOptions options, EdgeConfig config
   impl->shared.options = std::move(options);
   EdgeOptions& o = impl->shared.options;
   if (o.threads == 0) o.threads = std::max(1u, std::thread::hardware_concurrency());
+  std::signal(SIGPIPE, SIG_IGN);
   raise_open_files(impl->snapshot->config.limits.connections_max);
   if (o.access_log != AccessLogFormat::kNone) {
     auto log = AccessLog::open(o.access_log_path, o.threads);

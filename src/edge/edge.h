@@ -76,6 +76,7 @@ struct EdgeConfig {
   EdgeLimits limits;
   EdgeParking parking;
   bool server_timing = false;  // responses tell how long edge and origin took
+  std::shared_ptr<Firewall> firewall;  // may be null
 };
 
 struct EdgeOptions {
@@ -83,7 +84,6 @@ struct EdgeOptions {
   AccessLogFormat access_log = AccessLogFormat::kNone;
   std::string access_log_path;
   Logger logger;
-  std::shared_ptr<Firewall> firewall;  // may be null
   std::shared_ptr<Cache> cache;        // may be null
 };
 
@@ -106,8 +106,9 @@ struct WarmProgress {
 
 class Edge {
  public:
-  // Listens before it returns. kInvalid: a configuration that cannot be; kIo: an address, file or
-  // certificate that cannot be used.
+  // Listens before it returns, and makes the process ignore SIGPIPE: a TLS library writes with
+  // write(2), also to clients that are gone. kInvalid: a configuration that cannot be; kIo: an
+  // address, file or certificate that cannot be used.
   static Result<std::unique_ptr<Edge>> start(EdgeOptions options, EdgeConfig config);
   ~Edge();  // closes every connection
   Edge(const Edge&) = delete;
@@ -122,7 +123,7 @@ class Edge {
   // how many were taken (100,000 may wait).
   std::size_t warm(const std::vector<std::string>& urls);
   WarmProgress warm_progress() const;
-  // Takes over routes, groups, limits and certificates; requests under way end under the old ones.
+  // Takes over routes, groups, limits, firewall and certificates; requests under way end under the old ones.
   // The listeners must be the same (kConflict otherwise). On an error everything stays as it was.
   Status reload(EdgeConfig config);
   // Stops listening, lets requests under way end and closes idle connections. True when none is

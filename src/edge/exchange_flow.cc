@@ -54,15 +54,18 @@ RequestView Exchange::view() const {
           .client = client_};
 }
 
+std::string_view Exchange::path() const { return head_.target == "*" ? "/" : head_.target; }
+
 void Exchange::route() {
   const Snapshot& snapshot = loop_.snapshot();
-  route_ = snapshot.find(host_.view(), head_.target == "*" ? std::string_view("/") : head_.target);
+  route_ = snapshot.find(host_.view(), path());
   if (route_ == nullptr) return reply(404, "no route for this host and path");
   stats_ = &loop_.stats().route(route_->name);
-  if (Firewall* firewall = loop_.shared().options.firewall.get()) {
+  if (Firewall* firewall = snapshot.config.firewall.get()) {
     const Verdict verdict = firewall->judge(view(), loop_.both());
     if (verdict.refused) {
       firewall_rule_ = verdict.rule;
+      snapshot_ = loop_.shared_snapshot();  // whose firewall holds the name
       loop_.stats().refused.add();
       return reply(verdict.status, "refused", verdict.retry_after);
     }
@@ -113,6 +116,7 @@ void Exchange::begin_background(const Exchange& model, std::unique_ptr<Fill> fil
   stats_ = model.stats_;
   fill_ = std::move(fill);
   adopt_head(model.adopted_ ? std::string_view(model.head_bytes_) : model.given_head_);
+  if (model.snapshot_) snapshot_ = model.snapshot_;  // whose route it is
   forward();
 }
 
@@ -139,6 +143,12 @@ void Exchange::adopt_head(std::string_view bytes) {
 
 void Exchange::forward() {
   adopt_head(given_head_);
+  if (snapshot_ != loop_.shared_snapshot()) {  // reloaded while it waited
+    const RouteSpec* route = loop_.snapshot().find(host_.view(), path());
+    if (route == nullptr) return give_up(404, "no route for this host and path any more");
+    route_ = route;
+    snapshot_ = loop_.shared_snapshot();
+  }
   group_ = loop_.group(route_->group);
   const bool needs_writer = route_->writer == WriterNeed::kAll ||
                             (route_->writer == WriterNeed::kUnsafe && !is_safe(head_.method));

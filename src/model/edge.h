@@ -134,6 +134,7 @@ struct EdgeRateLimit {
   std::int64_t burst = 0;  // at once, after silence; 0: as many as `requests`
   RateAction action = RateAction::kThrottle;
   Duration block_for = 1min;
+  bool operator==(const EdgeRateLimit&) const = default;
 };
 
 struct EdgeFirewall {
@@ -143,6 +144,7 @@ struct EdgeFirewall {
   std::vector<std::string> block_countries;
   std::vector<EdgeRateLimit> rate_limits;
   std::uint64_t keys_max = 1u << 18;  // clients remembered, over all limits
+  bool operator==(const EdgeFirewall&) const = default;
 };
 
 struct EdgeSpec {

@@ -74,7 +74,7 @@ std::uint64_t Rejoin::rows_in(mysql::SqlConnection& sql, const std::vector<std::
 std::uint64_t Rejoin::rows_stored() {
   auto rows = sql_.query(
       "SELECT variable_value FROM information_schema.global_status WHERE variable_name = "
-      "'INNODB_ROWS_INSERTED'",
+      "'HANDLER_WRITE'",
       soon());
   return rows ? std::strtoull(rows->scalar().c_str(), nullptr, 10) : 0;
 }
@@ -146,12 +146,13 @@ Status Rejoin::copy_schemas(mysql::SqlConnection& source) {
   load.environment["MYSQL_PWD"] = options_.admin_password;
   at_.rows_total = rows_in(source, *schemas);
   std::uint64_t stored_before = rows_stored();
-  auto copied = run_pipeline(dump, load, kCopyStall, [&](std::uint64_t bytes) {
+  auto tell = [&](std::uint64_t bytes) {
     at_.bytes = bytes;
     at_.rows = std::max(rows_stored(), stored_before) - stored_before;
     return !progress_ || progress_(at_);
-  });
-  if (!copied) return copied;
+  };
+  if (auto copied = run_pipeline(dump, load, kCopyStall, tell); !copied) return copied;
+  if (!tell(at_.bytes)) return fail(Code::kTimeout, "stopped");
   // The list is older than the snapshot: a schema made in between would be in its position, but not
   // in the copy. rejoin.json makes the next call copy again.
   auto still = user_schemas(source);

@@ -94,6 +94,7 @@ class Exchange final : private Timer::Owner {
   void give_up(int status, std::string_view why);
   void adopt_head(std::string_view bytes);
   RequestView view() const;
+  std::string_view path() const;  // as routes see it
   void finish();
   void count_and_log();
   void drop_body();

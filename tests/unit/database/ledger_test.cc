@@ -57,28 +57,29 @@ TEST(LedgerFile, TakesALongOutageOneTransactionAtATimeUpToItsBound) {
   TempDirectory directory;
   auto ledger = Ledger::open(directory.path() + "/ledger");
   ASSERT_TRUE(ledger);
+  constexpr std::size_t kMax = 5000;
   constexpr std::size_t kMore = 3;
-  Ledger::Addition addition(*ledger);
-  for (std::size_t n = 1; n <= Ledger::kEntriesMax + kMore; ++n)
+  Ledger::Addition addition(*ledger, kMax);
+  for (std::size_t n = 1; n <= kMax + kMore; ++n)
     ASSERT_TRUE(addition.give(update_entry(n, "a", "b")));
-  EXPECT_GT(ledger->list().size(), Ledger::kEntriesMax - 1000);  // on disk before the end
+  EXPECT_GT(ledger->list().size(), kMax - 1000);  // on disk before the end
   auto added = addition.finish();
   ASSERT_TRUE(added) << added.error().message;
-  EXPECT_EQ(*added, Ledger::kEntriesMax + 1);
-  ASSERT_EQ(ledger->list().size(), Ledger::kEntriesMax + 1);
+  EXPECT_EQ(*added, kMax + 1);
+  ASSERT_EQ(ledger->list().size(), kMax + 1);
   auto first = ledger->show("0-1-1@3");
   ASSERT_TRUE(first);
   EXPECT_EQ(first->changes.size(), 1u);
   auto rest = ledger->show(ledger->list().back().id);
   ASSERT_TRUE(rest);
   EXPECT_TRUE(rest->changes.empty());
-  EXPECT_NE(rest->note.find("3 transactions from 0-1-100001@3 to 0-1-100003@3 are not listed"),
+  EXPECT_NE(rest->note.find("3 transactions from 0-1-5001@3 to 0-1-5003@3 are not listed"),
             std::string::npos)
       << rest->note;
 
   // The same again, as after a crash: nothing is added, the note neither.
-  Ledger::Addition again(*ledger);
-  for (std::size_t n = 1; n <= Ledger::kEntriesMax + kMore; ++n)
+  Ledger::Addition again(*ledger, kMax);
+  for (std::size_t n = 1; n <= kMax + kMore; ++n)
     ASSERT_TRUE(again.give(update_entry(n, "a", "b")));
   EXPECT_EQ(*again.finish(), 0u);
 }
