@@ -81,7 +81,6 @@ std::string status_json(const replication::Task& task, const ReplicateSnapshot& 
   const replication::LinkStatus& link = now.link;
   Json json{
       {"task", task.name},
-      {"driver", name(task.driver)},
       {"source", fmt::format("{}:{}", task.source.host, task.source.port)},
       {"target", fmt::format("{}:{}", task.target.host, task.target.port)},
       {"state", name(link.state)},

@@ -36,8 +36,7 @@ std::string render_task_status(const Json& status) {
   std::string out =
       fmt::format("task {}: {}{}\n", text_of(status, "task"), text_of(status, "state"),
                   flag_of(status, "paused") ? ", paused" : "");
-  out += fmt::format("{} → {}, driver {}\n", text_of(status, "source"), text_of(status, "target"),
-                     text_of(status, "driver"));
+  out += fmt::format("{} → {}\n", text_of(status, "source"), text_of(status, "target"));
   if (std::string error = text_of(status, "error"); !error.empty()) out += "error: " + error + "\n";
   if (std::string why = text_of(status, "throttle"); !why.empty())
     out += "held back: " + why + "\n";

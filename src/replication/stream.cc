@@ -230,15 +230,22 @@ Status StreamDriver::Impl::capture_once() {
 
 void StreamDriver::Impl::apply() {
   Duration pause = kRetryFirst;
+  int moved = 0;
   while (!ending_) {
     std::uint64_t before = applied_offset_;
     Outcome outcome = apply_once();
     if (ending_) return;
-    if (before != applied_offset_) pause = kRetryFirst;
+    if (before != applied_offset_) {
+      pause = kRetryFirst;
+      moved = 0;
+    }
     if (!outcome.ok()) {
       bool fatal = outcome.trouble == Trouble::kRejected || outcome.trouble == Trouble::kMoved;
       board_.set_error(Part::kApply, outcome.error, fatal);
       options_.logger.warn("apply: " + outcome.error.message);
+      // Once it may have been a last commit of a process that was killed. Twice it is somebody who
+      // applies the same task, and going on would only be a contest.
+      if (outcome.trouble == Trouble::kMoved && ++moved > 1) return;
       if (outcome.trouble == Trouble::kMoved) pause = kRetryLast;
     }
     if (!pause_for(pause)) return;
@@ -256,6 +263,7 @@ Outcome StreamDriver::Impl::apply_once() {
   o.memory_bytes_max = options_.memory_bytes_max;
   o.large_bytes = options_.large_bytes;
   o.always_sql = options_.always_sql;
+  o.conflicts = options_.conflicts;
   o.own_servers = own_servers_;
   o.logger = options_.logger;
   o.on_commit = [this](const internal::Batch& batch) {

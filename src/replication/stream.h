@@ -13,7 +13,8 @@
 //
 // What cannot be applied stops the stream at that transaction, with the reason in status().error,
 // and is tried again every few seconds: mended at either end, the stream goes on by itself. Nothing
-// is ever skipped.
+// is ever skipped. Only a checkpoint that somebody else moves twice ends the applying for good: two
+// processes have the same task, and start() is for whom of them is to go on.
 #pragma once
 
 #include <memory>
@@ -22,6 +23,7 @@
 #include "base/metrics.h"
 #include "mysql/replication_client.h"
 #include "mysql/sql.h"
+#include "replication/conflict.h"
 #include "replication/driver.h"
 #include "replication/mapping.h"
 
@@ -44,6 +46,8 @@ struct StreamOptions {
   // From this size on a transaction of the source is streamed instead of collected.
   std::size_t large_bytes = 8u << 20;
   bool always_sql = false;  // statements instead of BINLOG events
+
+  ConflictSettings conflicts;  // both directions at once; see conflict.h
 
   bool semi_sync = true;               // acknowledge what is durable in the relay log
   Duration heartbeat = 250ms;          // a row in leeward.stream_heartbeat of the source; 0: none

@@ -340,11 +340,6 @@ Table<Draft> task_table() {
        "task", [](Draft & d) -> auto& { return d.task.name; }, config::kNameRule,
        "Name of the task; a target keeps the progress of each task under its name.")
       .required();
-  t.choice(
-      "driver", [](Draft & d) -> auto& { return d.task.driver; },
-      Choices<DriverKind>{{"stream", DriverKind::kStream}, {"native", DriverKind::kNative}},
-      "stream: Leeward's own change stream; native: MariaDB's replication, for the whole server as "
-      "it is.");
   t.section(
        "source", [](Draft & d) -> auto& { return d.task.source; }, end_table(),
        "The server that changes come from.")
@@ -368,9 +363,9 @@ Table<Draft> task_table() {
   t.text("table_mappings", &Draft::dms_file, config::kAnyText,
          "JSON file with a table mapping of AWS DMS, instead of tables, rename, columns and rows.");
   t.section("seed", itself, seed_table(), "The first copy.");
-  t.section("apply", itself, apply_table(), "How changes are applied (driver stream).");
+  t.section("apply", itself, apply_table(), "How changes are applied.");
   t.section("throttle", itself, throttle_table(), "What must not be overloaded.");
-  t.section("conflicts", itself, conflicts_table(), "When both sides write (driver stream).");
+  t.section("conflicts", itself, conflicts_table(), "When both sides write.");
   t.section("verify", itself, verify_table(), "Comparing the two ends.");
   t.duration(
       "heartbeat", [](Draft & d) -> auto& { return d.task.heartbeat; }, {50ms, 60s},
@@ -415,23 +410,11 @@ void check_task(Reader& r, Draft& d) {
   if (r.sound("source.host") && r.sound("target.host") && task.source.host == task.target.host &&
       task.source.port == task.target.port)
     r.problem(r.value_at("target.host"), "target.host", "source and target are the same server");
-  static constexpr std::string_view kMapped[] = {"tables", "rename", "columns", "rows",
-                                                 "table_mappings"};
-  for (std::string_view section : kMapped) {
-    if (!r.present(section)) continue;
-    task.mapped = true;
-    if (section != "table_mappings" && !d.dms_file.empty())
+  for (std::string_view section : {"tables", "rename", "columns", "rows"}) {
+    if (r.present(section) && !d.dms_file.empty())
       r.problem(r.key_at(section), section,
                 fmt::format("'{}' and 'table_mappings' exclude each other", section));
-    if (task.driver == DriverKind::kNative)
-      r.problem(r.key_at(section), section,
-                fmt::format("the native driver carries the whole server as it is; remove '{}' or "
-                            "set driver: stream",
-                            section));
   }
-  if (task.driver == DriverKind::kNative && task.conflicts.bidirectional)
-    r.problem(r.key_at("conflicts.bidirectional"), "conflicts.bidirectional",
-              "only the stream driver replicates in both directions");
   bool last_writer = task.conflicts.policy == ConflictPolicy::kLastWriter;
   if (last_writer && task.conflicts.last_writer_column.empty() &&
       r.sound("conflicts.last_writer_column"))
@@ -463,8 +446,6 @@ std::vector<config::Problem> read_dms_file(Draft& d) {
 }
 
 }  // namespace
-
-std::string_view name(DriverKind kind) { return kind == DriverKind::kNative ? "native" : "stream"; }
 
 LoadedTask load_task_text(std::string_view text, const std::string& file_name,
                           const std::string& directory) {

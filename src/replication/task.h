@@ -21,12 +21,11 @@
 #include "config/config.h"
 #include "model/platform.h"
 #include "mysql/sql.h"
+#include "replication/conflict.h"
 #include "replication/mapping.h"
 
 namespace leeward::replication {
 
-enum class DriverKind : std::uint8_t { kNative, kStream };
-std::string_view name(DriverKind kind);
 
 // One server of the task, and the account that Leeward uses there (precheck.h lists what it needs).
 struct TaskEnd {
@@ -35,20 +34,6 @@ struct TaskEnd {
   std::string user;
   SecretRef password;
   mysql::TlsOptions tls;  // of `tls`: off, required or verify (authority and name)
-};
-
-enum class ConflictPolicy : std::uint8_t {
-  kStop,          // report it and stand still until somebody decides
-  kSitePriority,  // the row of `winner` stays
-  kLastWriter,    // the row with the greater `last_writer_column` stays; equal: as kSitePriority
-};
-
-struct ConflictSettings {
-  bool bidirectional = false;  // compare before-images; changes that came from there do not go back
-  ConflictPolicy policy = ConflictPolicy::kStop;
-  bool source_wins = true;         // `winner`
-  std::string last_writer_column;  // a DATETIME, TIMESTAMP or number in every table of the task
-  std::vector<std::string> delta_columns;  // "schema.table.column": differences are added up
 };
 
 struct SeedSettings {
@@ -74,12 +59,10 @@ struct VerifySettings {
 
 struct Task {
   std::string name;
-  DriverKind driver = DriverKind::kStream;
   TaskEnd source;
   TaskEnd target;
   std::uint32_t server_id = 0;  // of our replication client at the source; unique there
   Mapping mapping;
-  bool mapped = false;  // anything but "everything as it is"; the native driver refuses that
   ApplySettings apply;
   SeedSettings seed;
   ThrottleSettings throttle;

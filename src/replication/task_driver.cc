@@ -83,6 +83,7 @@ StreamOptions stream_options(const Task& task, const mysql::SqlTarget& source,
   options.state_dir = task.state_dir;
   options.workers = task.apply.workers;
   options.group = static_cast<std::uint64_t>(task.apply.group);
+  options.conflicts = task.conflicts;
   options.heartbeat = task.heartbeat;
   options.source_threads_running_max = task.throttle.source_threads_running;
   return options;
@@ -91,11 +92,6 @@ StreamOptions stream_options(const Task& task, const mysql::SqlTarget& source,
 }  // namespace
 
 Result<std::unique_ptr<Driver>> make_driver(const Task& task, Logger logger, Registry* metrics) {
-  if (task.driver == DriverKind::kNative)
-    return fail(Code::kRefused,
-                "task {}: the native driver belongs to a platform's agent, which sets replication "
-                "up from leeward.yaml; a task file runs driver: stream",
-                task.name);
   auto source = sql_target(task, task.source);
   if (!source) return fail(std::move(source.error()).wrap("source"));
   auto target = sql_target(task, task.target);

@@ -13,8 +13,7 @@
 
 namespace leeward::replication {
 
-// The driver of the task, not started. `metrics` outlives it. kRefused for a driver that a task
-// file cannot run. Errors of config::resolve_secret.
+// The driver of the task, not started. `metrics` outlives it. Errors of config::resolve_secret.
 Result<std::unique_ptr<Driver>> make_driver(const Task& task, Logger logger, Registry* metrics);
 
 // Compares the ends of a task that does not run: they must be at the same position, so the source

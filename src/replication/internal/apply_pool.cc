@@ -7,7 +7,8 @@ namespace leeward::replication::internal {
 Result<std::unique_ptr<ApplyPool>> ApplyPool::start(ApplyPoolOptions options, BootTime deadline) {
   std::unique_ptr<ApplyPool> pool(new ApplyPool(std::move(options)));
   for (int i = 0; i < pool->options_.workers; ++i) {
-    auto session = ApplySession::open(pool->options_.target, pool->options_.task, deadline);
+    auto session = ApplySession::open(pool->options_.target, pool->options_.task,
+                                      pool->options_.conflicts, deadline);
     if (!session) return fail(std::move(session.error()));
     pool->sessions_.push_back(std::move(*session));
   }
@@ -137,7 +138,7 @@ void ApplyPool::work(std::size_t index) {
   }
 }
 
-bool ApplyPool::apply(ApplySession& session, const Batch& batch) {
+bool ApplyPool::apply(ApplySession& session, Batch& batch) {
   if (!wait_for_commits(batch.depends_on)) return false;
   BootTime patience = BootTime::max();
   for (int refusals = 0;;) {
@@ -147,14 +148,18 @@ bool ApplyPool::apply(ApplySession& session, const Batch& batch) {
       wave = wave_;
     }
     bool first = first_in_line(batch.id);
-    Outcome outcome = session.execute(batch);
+    // A row that differs may only wait for a batch before this one; first in line it does not.
+    Outcome outcome = session.execute(batch, first);
     if (outcome.ok()) {
       Turn turn = wait_for_turn(batch.id, wave);
       if (turn == Turn::kEnd) return false;
       if (turn == Turn::kCommit) {
         first = true;
         outcome = session.commit(batch.before, {batch.end, batch.relay_end});
-        if (outcome.ok()) return true;
+        if (outcome.ok()) {
+          batch.conflicts = session.conflicts();
+          return true;
+        }
       }
     }
     if (outcome.trouble == Trouble::kLost || outcome.trouble == Trouble::kMoved) {

@@ -27,6 +27,7 @@ namespace leeward::replication::internal {
 struct ApplyPoolOptions {
   mysql::SqlTarget target;
   std::string task;
+  ConflictSettings conflicts;
   int workers = 3;
   std::size_t bytes_max = 48u << 20;
   // How long the first batch in line tries to get a lock that nobody of us has.
@@ -59,7 +60,7 @@ class ApplyPool {
   explicit ApplyPool(ApplyPoolOptions options) : options_(std::move(options)) {}
   void work(std::size_t index);
   // False: the pool ends.
-  bool apply(ApplySession& session, const Batch& batch);
+  bool apply(ApplySession& session, Batch& batch);
   bool wait_for_commits(std::uint64_t id);
   enum class Turn : std::uint8_t { kCommit, kAgain, kEnd };
   Turn wait_for_turn(std::uint64_t id, std::uint64_t wave);

@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "mysql/binlog.h"
 #include "mysql/gtid.h"
+#include "replication/internal/conflict.h"
 #include "replication/internal/table_cache.h"
 
 namespace leeward::replication::internal {
@@ -28,7 +29,8 @@ struct SqlStep {
   static constexpr std::uint64_t kAnyRows = UINT64_MAX;
   std::string statement;
   std::uint64_t rows = 0;
-  std::string what;  // for the error: "UPDATE of shop.orders"
+  std::string what;                         // for the error: "UPDATE of shop.orders"
+  std::shared_ptr<const RowChange> change;  // of the one row, when conflicts are detected
 };
 
 using Step = std::variant<ReplayStep, SqlStep>;
@@ -72,6 +74,7 @@ struct Batch {
   std::uint64_t relay_end = 0;
   std::uint64_t transactions = 0;
   std::uint64_t rows = 0;
+  std::uint64_t conflicts = 0;        // that were resolved while it was applied
   std::size_t bytes = 0;              // of memory, roughly
   std::uint32_t source_time = 0;      // of the last transaction
   std::optional<WallTime> heartbeat;  // newest heartbeat row in it

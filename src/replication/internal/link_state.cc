@@ -29,6 +29,8 @@ LinkBoard::LinkBoard(Registry* metrics, const std::string& task) {
   series_ = Series{
       &metrics->counter("leeward_stream_transactions_total", "Source transactions applied", labels),
       &metrics->counter("leeward_stream_rows_total", "Rows applied", labels),
+      &metrics->counter("leeward_stream_conflicts_total",
+                        "Rows that both directions changed, see leeward.conflicts", labels),
       &metrics->counter("leeward_stream_errors_total", "Errors that interrupted a stream", labels),
       &metrics->gauge("leeward_stream_lag_seconds", "Age of the last heartbeat applied", labels),
       &metrics->gauge("leeward_stream_behind_transactions", "Source transactions not yet applied",
@@ -152,11 +154,13 @@ void LinkBoard::committed(const Batch& batch) {
   status_.applied = batch.end;
   status_.transactions += batch.transactions;
   status_.rows += batch.rows;
+  status_.conflicts += batch.conflicts;
   if (batch.heartbeat) heartbeat_ = *batch.heartbeat;
   trouble_[static_cast<std::size_t>(Part::kApply)] = {};
   if (series_) {
     series_->transactions->add(batch.transactions);
     series_->rows->add(batch.rows);
+    series_->conflicts->add(batch.conflicts);
   }
   changed_.notify_all();
 }

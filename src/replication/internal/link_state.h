@@ -54,6 +54,7 @@ class LinkBoard {
   struct Series {
     Counter* transactions;
     Counter* rows;
+    Counter* conflicts;
     Counter* errors;
     Gauge* lag;
     Gauge* behind;

@@ -85,11 +85,11 @@ std::string literal(const mysql::Column& column, const mysql::ColumnSpan& span,
 
 class Writer {
  public:
-  Writer(const RoutedTable& table, const mysql::RowsEvent& event, std::size_t bytes_max,
+  Writer(const RoutedTable& table, const mysql::RowsEvent& event, const RowSqlOptions& options,
          std::vector<Step>& steps, const HandoverOf& handover, bool cascades)
       : table_(table),
         event_(event),
-        bytes_max_(bytes_max),
+        options_(options),
         steps_(steps),
         handover_(handover),
         unchecked_(handover && !cascades ? "SET STATEMENT foreign_key_checks=0 FOR " : ""),
@@ -104,16 +104,17 @@ class Writer {
     if (kind == ChangeKind::kUpdate) {
       bool passes_now = passes_filter(*after);
       if (!passed && !passes_now) return {};
-      if (!passed) return insert(*after);
-      return passes_now ? update(before, *after) : erase(before);
+      if (!passed) return make(ChangeKind::kInsert, nullptr, after);
+      return make(passes_now ? kind : ChangeKind::kDelete, &before, after);
     }
     if (!passed) return {};
-    return kind == ChangeKind::kInsert ? insert(before) : erase(before);
+    bool inserts = kind == ChangeKind::kInsert;
+    return make(kind, inserts ? nullptr : &before, inserts ? &before : nullptr);
   }
   void finish() {
     if (inserts_ == 0) return;
-    steps_.emplace_back(
-        SqlStep{std::exchange(insert_, {}), std::exchange(inserts_, 0u), "INSERT into " + shown_});
+    steps_.emplace_back(SqlStep{std::exchange(insert_, {}), std::exchange(inserts_, 0u),
+                                "INSERT into " + shown_, nullptr});
   }
 
   // `gone` is the row that a change takes away, `come` the one that it makes.
@@ -186,6 +187,43 @@ class Writer {
     return text + " LIMIT 1";
   }
 
+  Status make(ChangeKind kind, const mysql::RowImage* before, const mysql::RowImage* after) {
+    if (options_.conflicts) return guarded(kind, before, after);
+    if (kind == ChangeKind::kInsert) return insert(*after);
+    return kind == ChangeKind::kUpdate ? update(*before, *after) : erase(*before);
+  }
+
+  Status guarded(ChangeKind kind, const mysql::RowImage* before, const mysql::RowImage* after) {
+    auto change = std::make_shared<RowChange>();
+    change->kind = kind;
+    change->schema = table_.route.schema;
+    change->table = table_.route.table;
+    change->gtid = options_.gtid;
+    for (const Filled& filled : filled_) {
+      ChangedColumn column;
+      const std::string& plain = target(filled).name;
+      column.name = mysql::quote_name(plain);
+      // Another case or another accent is another value, whatever the collation says.
+      column.compare = target(filled).charset.empty() ? column.name : "BINARY " + column.name;
+      const auto& key = table_.target_key;
+      column.key = std::find(key.begin(), key.end(), filled.target) != key.end();
+      const auto& deltas = options_.conflicts->delta_columns;
+      column.delta = std::find(deltas.begin(), deltas.end(),
+                               table_.table.schema + "." + table_.table.name + "." +
+                                   source(filled).name) != deltas.end();
+      column.decides = plain == options_.conflicts->last_writer_column;
+      for (auto [image, text] : {std::pair{before, &column.before}, {after, &column.after}}) {
+        if (!image || (image == after && kind == ChangeKind::kDelete)) continue;
+        auto bound = value(*image, filled);
+        if (!bound) return fail(std::move(bound.error()));
+        *text = std::move(*bound);
+      }
+      change->columns.push_back(std::move(column));
+    }
+    steps_.emplace_back(SqlStep{guarded_statement(*change), 1, change->shown(), change});
+    return {};
+  }
+
   std::string insert_head() const {
     std::string head = unchecked_ + "INSERT INTO " + name_ + " (";
     for (std::size_t i = 0; i < filled_.size(); ++i)
@@ -214,12 +252,12 @@ class Writer {
       set += (set.empty() ? "" : ", ") + column + " = VALUES(" + column + ")";
     }
     steps_.emplace_back(SqlStep{insert_head() + *row + " ON DUPLICATE KEY UPDATE " + set,
-                                SqlStep::kAnyRows, "merge into " + shown_});
+                                SqlStep::kAnyRows, "merge into " + shown_, nullptr});
     return {};
   }
 
   Status insert(const mysql::RowImage& image) {
-    if (insert_.size() >= bytes_max_) finish();
+    if (insert_.size() >= options_.statement_bytes_max) finish();
     auto row = tuple(image);
     if (!row) return fail(std::move(row.error()));
     if (inserts_++ == 0) {
@@ -243,7 +281,7 @@ class Writer {
     auto which = where(before);
     if (!which) return fail(std::move(which.error()));
     steps_.emplace_back(
-        SqlStep{unchecked_ + "UPDATE " + name_ + set + *which, 1, "UPDATE of " + shown_});
+        SqlStep{unchecked_ + "UPDATE " + name_ + set + *which, 1, "UPDATE of " + shown_, nullptr});
     return {};
   }
 
@@ -252,13 +290,14 @@ class Writer {
     auto which = where(before);
     if (!which) return fail(std::move(which.error()));
     steps_.emplace_back(
-        SqlStep{unchecked_ + "DELETE FROM " + name_ + *which, rows, "DELETE from " + shown_});
+        SqlStep{unchecked_ + "DELETE FROM " + name_ + *which, rows, "DELETE from " + shown_,
+                nullptr});
     return {};
   }
 
   const RoutedTable& table_;
   const mysql::RowsEvent& event_;
-  const std::size_t bytes_max_;
+  const RowSqlOptions& options_;
   std::vector<Step>& steps_;
   const HandoverOf& handover_;
   const std::string unchecked_;
@@ -272,10 +311,10 @@ class Writer {
 }  // namespace
 
 Status row_statements(const RoutedTable& table, const mysql::RowsEvent& event,
-                      std::string_view rows, std::size_t statement_bytes_max,
+                      std::string_view rows, const RowSqlOptions& options,
                       const std::function<void(const mysql::RowImage&)>& see,
                       std::vector<Step>& steps, const HandoverOf& handover, bool cascades) {
-  Writer writer(table, event, statement_bytes_max, steps, handover, cascades);
+  Writer writer(table, event, options, steps, handover, cascades);
   mysql::RowImages images(table.table, event, rows);
   mysql::RowImage before;
   mysql::RowImage after;

@@ -29,8 +29,14 @@ using HandoverOf = std::function<Handover(const mysql::RowImage&)>;
 // are then only checked for tables whose cascades must act (`cascades`): the copies of other tables
 // are of different moments.
 // kRefused: the source's images lack columns (binlog_row_image must be FULL).
+// With `conflicts` each row is a statement of its own that compares it with its before-image.
+struct RowSqlOptions {
+  std::size_t statement_bytes_max = 1u << 20;
+  const ConflictSettings* conflicts = nullptr;
+  std::string gtid;  // of the transaction, for the log of conflicts
+};
 Status row_statements(const RoutedTable& table, const mysql::RowsEvent& event,
-                      std::string_view rows, std::size_t statement_bytes_max,
+                      std::string_view rows, const RowSqlOptions& options,
                       const std::function<void(const mysql::RowImage&)>& see,
                       std::vector<Step>& steps, const HandoverOf& handover = {},
                       bool cascades = false);

@@ -42,14 +42,19 @@ Scheduler::Scheduler(SchedulerOptions options)
           [this](const std::string& schema, const std::string& table) {
             return describe(schema, table);
           },
-          options_.always_sql) {}
+          why_sql()) {}
 
 Scheduler::~Scheduler() = default;
+
+std::string Scheduler::why_sql() const {
+  if (options_.conflicts.bidirectional) return "rows are compared before they change";
+  return options_.always_sql ? "the task asks for it" : "";
+}
 
 Result<std::unique_ptr<Scheduler>> Scheduler::start(SchedulerOptions options, BootTime deadline) {
   std::unique_ptr<Scheduler> scheduler(new Scheduler(std::move(options)));
   const SchedulerOptions& o = scheduler->options_;
-  auto alone = ApplySession::open(o.target, o.task, deadline);
+  auto alone = ApplySession::open(o.target, o.task, o.conflicts, deadline);
   if (!alone) return fail(std::move(alone.error()));
   scheduler->alone_.emplace(std::move(*alone));
   auto checkpoint = read_checkpoint(scheduler->alone_->sql(), o.task, deadline);
@@ -58,12 +63,12 @@ Result<std::unique_ptr<Scheduler>> Scheduler::start(SchedulerOptions options, Bo
   scheduler->position_ = checkpoint->position;
   // Only statements can tell the rows of one event apart.
   scheduler->handing_over_ = o.seed && !reached(checkpoint->position, o.seed->until);
-  if (scheduler->handing_over_) scheduler->tables_.set_always_sql(true);
+  if (scheduler->handing_over_) scheduler->tables_.set_why_sql("the first copy is handed over");
   scheduler->ddl_.emplace(*scheduler->alone_, o.task);
   if (auto known = scheduler->ddl_->recover(checkpoint->position, deadline); !known)
     return fail(std::move(known.error()));
-  auto pool = ApplyPool::start({o.target, o.task, o.workers, o.memory_bytes_max, 60s, o.on_commit},
-                               deadline);
+  auto pool = ApplyPool::start(
+      {o.target, o.task, o.conflicts, o.workers, o.memory_bytes_max, 60s, o.on_commit}, deadline);
   if (!pool) return fail(std::move(pool.error()));
   scheduler->pool_ = std::move(*pool);
   return scheduler;
@@ -190,7 +195,7 @@ Outcome Scheduler::begin_transaction(RelayCursor& source, const mysql::Event& ev
 
 void Scheduler::end_handover() {
   handing_over_ = false;
-  tables_.set_always_sql(options_.always_sql);
+  tables_.set_why_sql(why_sql());
   options_.logger.info("the first copy is handed over", {{"at", to_string(position_)}});
 }
 
@@ -245,7 +250,9 @@ Outcome Scheduler::add_rows(const RoutedTable& table, const mysql::RowsEvent& ev
     collect_replay();
     std::size_t first = batch_.steps.size();
     auto made = row_statements(
-        table, event, rows, options_.batch_bytes_max,
+        table, event, rows,
+        {options_.batch_bytes_max, options_.conflicts.bidirectional ? &options_.conflicts : nullptr,
+         to_string(open_->gtid)},
         [&](const mysql::RowImage& image) {
           see(image);
           ++images;
@@ -373,7 +380,7 @@ Outcome Scheduler::begin_large() {
 
 Outcome Scheduler::feed_large() {
   collect_replay();
-  Outcome done = alone_->steps(batch_.steps);
+  Outcome done = alone_->steps(batch_.steps, true);
   batch_.steps.clear();
   batch_.bytes = 0;
   return done;
@@ -384,6 +391,7 @@ Outcome Scheduler::end_large() {
   if (Outcome fed = feed_large(); !fed.ok()) return fed;
   Outcome done = alone_->commit(batch_.before, {batch_.end, batch_.relay_end});
   if (!done.ok()) return done;
+  batch_.conflicts = alone_->conflicts();
   if (options_.on_commit) options_.on_commit(batch_);
   Batch next;
   next.server = batch_.server;

@@ -39,7 +39,8 @@ struct SchedulerOptions {
   std::size_t large_bytes = 8u << 20;
   std::size_t memory_bytes_max = 48u << 20;
   Duration flush_after = 10ms;
-  bool always_sql = false;              // never BINLOG: a source or target that is not MariaDB
+  bool always_sql = false;  // never BINLOG: a source or target that is not MariaDB
+  ConflictSettings conflicts;
   std::set<std::uint32_t> own_servers;  // changes first made at the target: not brought back
   Logger logger;
   // After each commit at the target; on a worker's thread, in order.
@@ -69,6 +70,7 @@ class Scheduler {
  private:
   explicit Scheduler(SchedulerOptions options);
 
+  std::string why_sql() const;  // as TableCache wants it
   bool held() const;
   // The next event, or none when there is none yet, or none before what was begun is due.
   Result<std::optional<RelayEvent>> await(RelayCursor& source);

@@ -72,8 +72,8 @@ Result<std::shared_ptr<const RoutedTable>> TableCache::make(const mysql::Event& 
     routed->why_sql = "columns or rows are chosen";
   else if (routed->target_columns.size() != routed->table.columns.size())
     routed->why_sql = "the target's table has other columns";
-  else if (always_sql_)
-    routed->why_sql = "the task asks for it";
+  else
+    routed->why_sql = why_sql_;
   if (!routed->why_sql.empty()) {
     if (!routed->table.named)
       return fail(Code::kRefused,

@@ -69,16 +69,17 @@ using DescribeTarget =
 
 class TableCache {
  public:
-  TableCache(const Mapping& mapping, DescribeTarget describe, bool always_sql)
-      : mapping_(mapping), describe_(std::move(describe)), always_sql_(always_sql) {}
+  // `why_sql`: why no table may be replayed; empty: those that can be are.
+  TableCache(const Mapping& mapping, DescribeTarget describe, std::string why_sql)
+      : mapping_(mapping), describe_(std::move(describe)), why_sql_(std::move(why_sql)) {}
 
   // Takes a table map event without checksum; the tables of rows events are looked up by id.
   Status announce(const mysql::Event& event);
   // Null for an id that was not announced.
   std::shared_ptr<const RoutedTable> find(std::uint64_t id) const;
-  // From now on statements only, or row events where they can be; forgets everything.
-  void set_always_sql(bool always) {
-    always_sql_ = always;
+  // Another reason from now on; forgets everything.
+  void set_why_sql(std::string why) {
+    why_sql_ = std::move(why);
     clear();
   }
   // Forgets everything: after DDL, or when the source's server was started again.
@@ -94,7 +95,7 @@ class TableCache {
 
   const Mapping& mapping_;
   const DescribeTarget describe_;
-  bool always_sql_;
+  std::string why_sql_;
   std::map<std::uint64_t, Entry> tables_;
 };
 

@@ -36,6 +36,7 @@ constexpr std::string_view kTables[] = {
     " definitions LONGTEXT CHARACTER SET utf8mb4 NOT NULL,"
     " begun_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)"
     ") ENGINE=InnoDB",
+    kConflictsTable,
 };
 
 // Turns bytes into base64 for BINLOG, which is most of what the replicator itself computes.
@@ -132,11 +133,11 @@ Trouble trouble_of(const mysql::SqlConnection& sql) {
 }
 
 Result<ApplySession> ApplySession::open(const mysql::SqlTarget& target, const std::string& task,
-                                        BootTime deadline) {
+                                        const ConflictSettings& conflicts, BootTime deadline) {
   auto sql = mysql::SqlConnection::open(target, deadline);
   if (!sql) return fail(std::move(sql.error()));
   if (auto set = sql->execute(kSession, deadline); !set) return fail(std::move(set.error()));
-  return ApplySession(std::move(*sql), task);
+  return ApplySession(std::move(*sql), task, conflicts);
 }
 
 Outcome ApplySession::run(std::string_view statement, std::uint64_t* affected) {
@@ -151,6 +152,7 @@ Outcome ApplySession::run(std::string_view statement, std::uint64_t* affected) {
 
 Outcome ApplySession::begin(std::uint32_t server,
                             const std::shared_ptr<const std::string>& format) {
+  conflicts_ = 0;
   if (server != server_) {
     // The target's own log then says where the change was made, which is how a stream in the other
     // direction knows that it need not come back.
@@ -174,7 +176,8 @@ Outcome ApplySession::replay(std::string_view events) {
   return run(statement_);
 }
 
-Outcome ApplySession::execute(const Batch& batch) {
+Outcome ApplySession::execute(const Batch& batch, bool resolve) {
+  conflicts_ = 0;
   if (batch.rows == 0) {
     // Not in the target's own log: a stream in the other direction would answer it with the same.
     if (Outcome off = run("SET SESSION sql_log_bin = 0"); !off.ok()) return off;
@@ -182,16 +185,16 @@ Outcome ApplySession::execute(const Batch& batch) {
     return run("BEGIN");
   }
   if (Outcome begun = begin(batch.server, batch.format); !begun.ok()) return begun;
-  return steps(batch.steps);
+  return steps(batch.steps, resolve);
 }
 
-Outcome ApplySession::steps(const std::vector<Step>& all) {
+Outcome ApplySession::steps(const std::vector<Step>& all, bool resolve) {
   for (const Step& step : all) {
     Outcome done;
     if (const auto* rows = std::get_if<ReplayStep>(&step))
       done = replay(rows->events);
     else
-      done = run_sql(std::get<SqlStep>(step));
+      done = run_sql(std::get<SqlStep>(step), resolve);
     if (!done.ok()) return done;
   }
   return {};
@@ -202,25 +205,42 @@ Outcome ApplySession::restore() {
   return run(kSession);
 }
 
-// "Rows matched: 1  Changed: 0  Warnings: 0" of an UPDATE; 0 changed rows are no failure.
-Outcome ApplySession::run_sql(const SqlStep& step) {
+Outcome ApplySession::run_sql(const SqlStep& step, bool resolve) {
   std::uint64_t affected = 0;
-  if (Outcome done = run(step.statement, &affected); !done.ok()) return done;
-  if (const char* info = mysql_info(sql_.native())) {
-    constexpr std::string_view kMatched = "Rows matched: ";
-    std::string_view text = info;
-    if (text.starts_with(kMatched)) {
-      text.remove_prefix(kMatched.size());
-      std::from_chars(text.data(), text.data() + text.size(), affected);
-    }
-  }
-  if (affected == step.rows || step.rows == SqlStep::kAnyRows) return {};
+  Outcome done = run(step.statement, &affected);
+  bool exists = !done.ok() && step.change && sql_.last_error() == ER_DUP_ENTRY;
+  if (!done.ok() && !exists) return done;
+  if (done.ok() && (step.rows == SqlStep::kAnyRows || matched_rows(sql_, affected) == step.rows))
+    return {};
+  if (step.change && resolve) return decide(*step.change);
+  if (exists) return done;
   return {
       Trouble::kRejected,
       Error{Code::kConflict,
             fmt::format("target {}: {} found {} rows instead of {}: the target has been changed "
                         "by somebody else; compare it with `leeward replication verify`",
                         sql_.peer(), step.what, affected, step.rows)}};
+}
+
+Outcome ApplySession::decide(const RowChange& change) {
+  Error error;
+  Resolution resolution = resolve(sql_, task_, settings_, change, error);
+  switch (resolution.kind) {
+    case Resolution::Kind::kFailed: {
+      Trouble trouble = trouble_of(sql_);
+      return {trouble == Trouble::kNone ? Trouble::kRejected : trouble, std::move(error)};
+    }
+    case Resolution::Kind::kRefused:
+      return {Trouble::kRejected, Error{Code::kConflict, fmt::format("target {}: conflict, {}",
+                                                                     sql_.peer(), resolution.why)}};
+    case Resolution::Kind::kFitted:
+      return {};
+    case Resolution::Kind::kApplied:
+    case Resolution::Kind::kKept:
+    case Resolution::Kind::kSame:
+      ++conflicts_;
+  }
+  return {};
 }
 
 Outcome ApplySession::commit(const mysql::GtidPosition& from, const Checkpoint& to) {

@@ -57,31 +57,36 @@ struct Outcome {
 class ApplySession {
  public:
   static Result<ApplySession> open(const mysql::SqlTarget& target, const std::string& task,
-                                   BootTime deadline);
+                                   const ConflictSettings& conflicts, BootTime deadline);
 
-  // Opens a transaction and executes the batch in it, without committing.
-  Outcome execute(const Batch& batch);
+  // Opens a transaction and executes the batch in it, without committing. A row that somebody else
+  // changed is decided about if `resolve`, else an error.
+  Outcome execute(const Batch& batch, bool resolve);
   Outcome begin(std::uint32_t server, const std::shared_ptr<const std::string>& format);
-  Outcome steps(const std::vector<Step>& all);
+  Outcome steps(const std::vector<Step>& all, bool resolve);
   // Moves the checkpoint and commits.
   Outcome commit(const mysql::GtidPosition& from, const Checkpoint& to);
   void rollback();
   // Sets the session up again after a statement ran in another one.
   Outcome restore();
 
+  std::uint64_t conflicts() const { return conflicts_; }  // decided since begin()
   std::uint64_t id() const { return sql_.id(); }
   mysql::SqlConnection& sql() { return sql_; }
 
  private:
   Outcome replay(std::string_view events);
-  ApplySession(mysql::SqlConnection sql, std::string task)
-      : sql_(std::move(sql)), task_(std::move(task)) {}
+  ApplySession(mysql::SqlConnection sql, std::string task, const ConflictSettings& conflicts)
+      : sql_(std::move(sql)), task_(std::move(task)), settings_(conflicts) {}
   Outcome run(std::string_view statement, std::uint64_t* affected = nullptr);
-  Outcome run_sql(const SqlStep& step);
+  Outcome run_sql(const SqlStep& step, bool resolve);
+  Outcome decide(const RowChange& change);
   Outcome loud();
 
   mysql::SqlConnection sql_;
   std::string task_;
+  ConflictSettings settings_;
+  std::uint64_t conflicts_ = 0;
   std::uint32_t server_ = 0;
   bool quiet_ = false;  // sql_log_bin is off
   std::shared_ptr<const std::string> format_;

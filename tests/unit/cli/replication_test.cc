@@ -101,7 +101,7 @@ TEST(RenderReplication, ShowsEachFindingWithItsCure) {
 
 TEST(RenderReplication, ShowsThreePositionsAndAnUnknownLag) {
   Json status =
-      Json::parse(R"({"task": "shop", "driver": "stream", "source": "a:1", "target": "b:2",
+      Json::parse(R"({"task": "shop", "source": "a:1", "target": "b:2",
     "state": "streaming", "paused": false, "error": "",
     "received": {"gtid": "0-1-9", "seconds": 0.1, "transactions": 0},
     "durable": {"gtid": "0-1-8", "seconds": 0.2, "transactions": 1},

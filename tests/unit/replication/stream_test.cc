@@ -94,6 +94,16 @@ TEST(Stream, CarriesEveryTypeAsStatements) {
   compare_all_types(pair(), "types_sql");
 }
 
+TEST(Stream, ComparesEveryTypeWithItsBeforeImage) {
+  Link link(pair(), "types_compared",
+            [](StreamOptions& options) { options.conflicts.bidirectional = true; });
+  link.start();
+  change_all_types(pair().source, "types_compared");
+  link.drain();
+  compare_all_types(pair(), "types_compared");
+  EXPECT_EQ(link.driver().status().conflicts, 0u);
+}
+
 TEST(Stream, FollowsDefinitionsInOrderWithRows) {
   Link link(pair(), "ddl");
   link.start();

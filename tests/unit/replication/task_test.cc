@@ -31,11 +31,9 @@ TEST(Task, FillsInWhatIsNotSaid) {
   auto loaded = load_task_text(std::string("task: orders\n") + kEnds, "t.yaml", "/etc/leeward");
   ASSERT_TRUE(loaded.task);
   const Task& task = *loaded.task;
-  EXPECT_EQ(task.driver, DriverKind::kStream);
   EXPECT_EQ(task.source.port, 3306);
   EXPECT_EQ(task.state_dir, "/etc/leeward/state/orders");
   EXPECT_GE(task.server_id, 1'000'000'000u);
-  EXPECT_FALSE(task.mapped);
   EXPECT_TRUE(task.mapping.carries("shop", "orders"));
 }
 
@@ -68,7 +66,7 @@ rows: { shop.orders: "region = 'eu' and total >= 10" }
 
 TEST(Task, ReportsEveryMistakeAtOnceWithItsPlace) {
   auto all = problems(R"(task: Orders
-driver: strea
+server_id: no
 source: { host: db1.test, user: leeward, password: hunter2, tls: verify }
 target: { host: db2.test, usr: leeward, password: env:TARGET }
 tables: { include: [shop] }
@@ -78,7 +76,7 @@ throtle: { megabytes_a_second: 10 }
   EXPECT_EQ(all, (std::vector<std::string>{
                      "t.yaml:1:7: task: 'Orders' is not a valid name; write a lower-case letter, "
                      "then letters, digits and hyphens, 32 at most",
-                     "t.yaml:2:9: driver: 'strea' is not known; did you mean 'stream'?",
+                     "t.yaml:2:12: SERVERID",
                      "t.yaml:3:52: password: this is not a valid secret; write file:PATH or "
                      "env:NAME; the secret itself never stands in this file",
                      "t.yaml:4:27: unknown key 'usr' in target; did you mean 'user'?",
@@ -91,20 +89,16 @@ throtle: { megabytes_a_second: 10 }
 
 TEST(Task, RefusesWhatDoesNotFitTogether) {
   EXPECT_EQ(problems(R"(task: orders
-driver: native
 source: { host: db1.test, user: leeward, password: env:A, tls: verify }
 target: { host: db1.test, user: leeward, password: env:B }
 tables: { include: ["shop.*"] }
 conflicts: { bidirectional: true, policy: last_writer }
 )"),
             (std::vector<std::string>{
-                "t.yaml:3:64: source.tls is verify, so tls_authority must name the authority's "
+                "t.yaml:2:64: source.tls is verify, so tls_authority must name the authority's "
                 "file",
-                "t.yaml:4:17: source and target are the same server",
-                "t.yaml:5:1: the native driver carries the whole server as it is; remove 'tables' "
-                "or set driver: stream",
-                "t.yaml:6:14: only the stream driver replicates in both directions",
-                "t.yaml:6:43: last_writer needs conflicts.last_writer_column"}));
+                "t.yaml:3:17: source and target are the same server",
+                "t.yaml:5:43: last_writer needs conflicts.last_writer_column"}));
 }
 
 TEST(Task, TakesADmsMappingFromAFileBesideIt) {
