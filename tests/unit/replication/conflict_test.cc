@@ -8,10 +8,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
+ConflictSettings rules(ConflictPolicy policy, std::string last_writer_column = "",
+                       std::vector<std::string> delta_columns = {}) {
+  return {true, policy, true, std::move(last_writer_column), std::move(delta_columns)};
+}
+
 // Both directions of one schema. The first server is the one that wins.
 class TwoWays {
  public:
-  TwoWays(const std::string& schema, ConflictSettings settings) : schema_(schema) {
+  TwoWays(const std::string& schema, const ConflictSettings& settings) : schema_(schema) {
     for (MariadbServer* end : {&pair().source, &pair().target}) {
       end->run("CREATE DATABASE " + schema);
       end->run("CREATE TABLE " + schema +
@@ -21,7 +26,6 @@ class TwoWays {
                ".t VALUES (1, 'one', 10, '2024-01-01'), (2, 'two', 20, "
                "'2024-01-01'), (3, 'three', 30, '2024-01-01')");
     }
-    settings.bidirectional = true;
     StreamOptions there = stream_options(pair(), schema, there_state_.path());
     there.mapping.include = {{schema, "%"}};
     there.conflicts = settings;
@@ -87,7 +91,7 @@ class TwoWays {
 };
 
 TEST(Conflict, TheSiteWithPriorityWinsAtBothEnds) {
-  TwoWays ways("by_site", {.policy = ConflictPolicy::kSitePriority});
+  TwoWays ways("by_site", rules(ConflictPolicy::kSitePriority));
   ways.on_first("UPDATE @t SET v = 'first' WHERE id = 1");
   ways.on_second("UPDATE @t SET v = 'second' WHERE id = 1");
   ways.on_first("DELETE FROM @t WHERE id = 2");
@@ -113,7 +117,7 @@ TEST(Conflict, TheSiteWithPriorityWinsAtBothEnds) {
 }
 
 TEST(Conflict, TheLastWriterWinsAtBothEnds) {
-  TwoWays ways("by_time", {.policy = ConflictPolicy::kLastWriter, .last_writer_column = "at"});
+  TwoWays ways("by_time", rules(ConflictPolicy::kLastWriter, "at"));
   ways.on_first("UPDATE @t SET v = 'early', at = '2024-02-01' WHERE id = 1");
   ways.on_second("UPDATE @t SET v = 'late', at = '2024-02-01 00:00:00.000001' WHERE id = 1");
   ways.on_first("UPDATE @t SET v = 'same', at = '2024-03-01' WHERE id = 2");
@@ -128,8 +132,7 @@ TEST(Conflict, TheLastWriterWinsAtBothEnds) {
 }
 
 TEST(Conflict, DifferencesOfCountersAddUp) {
-  TwoWays ways("by_delta",
-               {.policy = ConflictPolicy::kSitePriority, .delta_columns = {"by_delta.t.n"}});
+  TwoWays ways("by_delta", rules(ConflictPolicy::kSitePriority, "", {"by_delta.t.n"}));
   ways.on_first("UPDATE @t SET n = n + 5 WHERE id = 1");
   ways.on_second("UPDATE @t SET n = n - 9 WHERE id = 1");
   ways.on_first("UPDATE @t SET n = n + 1, v = 'first' WHERE id = 2");
@@ -142,7 +145,7 @@ TEST(Conflict, DifferencesOfCountersAddUp) {
 }
 
 TEST(Conflict, EqualChangesAreOnlyWrittenDown) {
-  TwoWays ways("alike", {.policy = ConflictPolicy::kStop});
+  TwoWays ways("alike", rules(ConflictPolicy::kStop));
   for (const char* sql : {"UPDATE @t SET v = 'both' WHERE id = 1", "DELETE FROM @t WHERE id = 2",
                           "INSERT INTO @t VALUES (9, 'nine', 9, NULL)"}) {
     ways.on_first(sql);
@@ -154,7 +157,7 @@ TEST(Conflict, EqualChangesAreOnlyWrittenDown) {
 }
 
 TEST(Conflict, WithoutAPolicyTheStreamStopsAndGoesOnWhenDecided) {
-  TwoWays ways("undecided", {.policy = ConflictPolicy::kStop});
+  TwoWays ways("undecided", rules(ConflictPolicy::kStop));
   ways.on_first("UPDATE @t SET v = 'first' WHERE id = 1");
   ways.on_second("UPDATE @t SET v = 'ONE' WHERE id = 1");  // equal to 'one' for the collation
   ways.on_first("UPDATE @t SET v = 'after' WHERE id = 2");
@@ -170,7 +173,7 @@ TEST(Conflict, WithoutAPolicyTheStreamStopsAndGoesOnWhenDecided) {
 }
 
 TEST(Conflict, BothDirectionsUnderLoadComeToTheSameRows) {
-  TwoWays ways("busy", {.policy = ConflictPolicy::kSitePriority, .delta_columns = {"busy.t.n"}});
+  TwoWays ways("busy", rules(ConflictPolicy::kSitePriority, "", {"busy.t.n"}));
   ways.connect();
   for (int i = 0; i < 100; ++i) {
     ways.on_first(
