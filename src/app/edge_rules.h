@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "edge/access_rules.h"
-#include "net/event_loop.h"
+#include "net/loop.h"
 
 namespace leeward::app {
 

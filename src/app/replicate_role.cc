@@ -104,6 +104,9 @@ int run_replicate(const cli::ReplicateOptions& options) {
   if (!lock) return report_failure(std::move(lock.error()).wrap("task " + task->name));
   if (options.again)
     if (auto gone = replication::forget_task(*task); !gone) return report_failure(gone.error());
+  if (!options.from.empty())
+    if (auto begun = replication::begin_task(*task, options.from); !begun)
+      return report_failure(begun.error());
   Logger logger = Logger(STDERR_FILENO, options.log_level, options.log_format).with(task->name);
   auto token = random_token();
   if (!token) return report_failure(token.error());

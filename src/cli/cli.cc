@@ -385,7 +385,8 @@ void add_replication_start(CLI::App& group, Arguments& a, const Roles& roles) {
       "started again, it goes on from there, in the middle of the copy as well. On a terminal it "
       "shows where it is, otherwise it logs JSON lines.",
       "  leeward replication start shop.yaml\n  leeward replication start shop.yaml --log-format "
-      "json\n  leeward replication start shop.yaml --again",
+      "json\n  leeward replication start shop.yaml --again\n  leeward replication start back.yaml --from "
+      "now",
       [&a, &roles](Io& io) {
         bool text =
             a.replicate_format == "text" || (a.replicate_format == "auto" && io.interactive);
@@ -401,6 +402,10 @@ void add_replication_start(CLI::App& group, Arguments& a, const Roles& roles) {
       ->capture_default_str();
   sub->add_flag("--again", a.replicate.again,
                 "Drop the tables that the first copy made at the target, and copy again");
+  sub->add_option("--from", a.replicate.from,
+                  "Copy nothing, the target has the data already: follow the source from this GTID "
+                  "position on, or from `now`. Only for a task that has no position yet")
+      ->excludes("--again");
   sub->add_flag("--yes", a.replication.yes, "Do not ask");
   sub->add_option("task", a.replication.file, "The task file")->required();
 }

@@ -30,6 +30,7 @@ struct ReplicateOptions {
   LogFormat log_format = LogFormat::kText;
   bool terminal = false;  // a person watches stderr: show a line that is rewritten
   bool again = false;     // drop what the first copy made, and copy again
+  std::string from;       // a GTID position of the source, or "now": begin there, copy nothing
 };
 
 // The daemons, provided by the executable; each runs until told to stop and returns the exit

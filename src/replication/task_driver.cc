@@ -12,6 +12,8 @@
 namespace leeward::replication {
 namespace {
 
+constexpr Duration kAskLimit = 30s;
+
 // The stream's checkpoint as the open snapshot shows it.
 Result<mysql::GtidPosition> shown_checkpoint(mysql::SqlConnection& target, const std::string& task,
                                              BootTime deadline) {
@@ -132,6 +134,35 @@ Result<VerifyReport> verify_stopped(const Task& task, const VerifyOptions& optio
   if (!target) return fail(std::move(target.error()).wrap("target"));
   StoppedStandstill standstill(task.name);
   return verify({*source, *target, task.mapping, &standstill}, options, progress);
+}
+
+Status begin_task(const Task& task, const std::string& from) {
+  BootTime deadline = BootClock::now() + kAskLimit;
+  auto target_at = sql_target(task, task.target);
+  if (!target_at) return fail(std::move(target_at.error()).wrap("target"));
+  auto target = mysql::SqlConnection::open(*target_at, deadline);
+  if (!target) return fail(std::move(target.error()).wrap("target"));
+  if (auto made = internal::create_stream_tables(*target, deadline); !made) return made;
+  auto known = internal::read_checkpoint(*target, task.name, deadline);
+  if (known)
+    return fail(Code::kConflict, "task {} is at {} already; start it without --from", task.name,
+                to_string(known->position));
+  if (known.error().code != Code::kNotFound) return fail(std::move(known.error()));
+  std::string text = from;
+  if (from == "now") {
+    auto source_at = sql_target(task, task.source);
+    if (!source_at) return fail(std::move(source_at.error()).wrap("source"));
+    auto source = mysql::SqlConnection::open(*source_at, deadline);
+    if (!source) return fail(std::move(source.error()).wrap("source"));
+    auto rows = source->query("SELECT @@global.gtid_binlog_pos", deadline);
+    if (!rows) return fail(std::move(rows.error()).wrap("source"));
+    text = rows->scalar();
+  }
+  auto position = mysql::parse_gtid_position(text);
+  if (!position)
+    return fail(Code::kInvalid, "'{}' is no GTID position; write one like 0-1-100,1-2-7, or now",
+                from);
+  return internal::write_checkpoint(*target, task.name, {*position, 0}, deadline);
 }
 
 Status forget_task(const Task& task) {

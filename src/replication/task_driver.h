@@ -21,6 +21,11 @@ Result<std::unique_ptr<Driver>> make_driver(const Task& task, Logger logger, Reg
 Result<VerifyReport> verify_stopped(const Task& task, const VerifyOptions& options,
                                     const OnProgress& progress);
 
+// For a target that has the data already: the task will follow its source from `from` on, a GTID
+// position or "now" (the source's present one). kConflict: the task has a position already; kInvalid:
+// no position. REQUIRES: the task does not run.
+Status begin_task(const Task& task, const std::string& from);
+
 // Forgets the first copy and the position, and drops the tables that the copy made at the target
 // (seed.h, forget_seed). REQUIRES: the task does not run.
 Status forget_task(const Task& task);

@@ -157,12 +157,12 @@ def asked(task):
 class Running:
     """`leeward replication start`, ended by a signal as Ctrl-C sends it."""
 
-    def __init__(self, task):
+    def __init__(self, task, *more):
         self.task = task
         self.log = open(task.parent / "log", "a+", encoding="utf-8")
         self.begin = self.log.tell()
-        self.process = subprocess.Popen([*DIES_WITH_US, layout.binary(), "replication", "start", task],
-                                        stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([*DIES_WITH_US, layout.binary(), "replication", "start", task,
+                                         *more], stdout=self.log, stderr=self.log)
 
     def text(self):
         self.log.seek(self.begin)
@@ -325,6 +325,69 @@ def test_what_is_wrong_with_an_account_is_said_and_nothing_is_lost(servers, task
         running.until("streaming")
         eventually("the target has all", lambda: equal(servers))
         running.interrupt()
+
+
+def test_both_directions_at_once_decide_what_both_changed(servers, tmp_path):
+    settings = guide_blocks("yaml")[1].replace("shop.stock.pieces", "both.stock.pieces")
+    for server, offset in zip(servers, (1, 2)):
+        server.run(f"CREATE USER both@'%' IDENTIFIED BY '{PASSWORD}'",
+                   "GRANT ALL ON *.* TO both@'%'",
+                   "SET GLOBAL auto_increment_increment = 2",
+                   f"SET GLOBAL auto_increment_offset = {offset}")
+    servers[0].run("CREATE DATABASE both", "CREATE TABLE both.stock (id INT PRIMARY KEY "
+                   "AUTO_INCREMENT, name VARCHAR(20), pieces INT)",
+                   "INSERT INTO both.stock VALUES (1, 'cup', 100), (3, 'jar', 50)")
+    tasks = {}
+    for name, source, target, winner in (("there", 0, 1, "source"), ("back", 1, 0, "target")):
+        ends = "".join(f"{end}: {{ host: 127.0.0.1, port: {servers[at].port}, user: both, "
+                       f"password: file:secret }}\n"
+                       for end, at in (("source", source), ("target", target)))
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "secret").touch(mode=0o600)
+        (tmp_path / name / "secret").write_text(PASSWORD)
+        tasks[name] = tmp_path / name / f"{name}.yaml"
+        tasks[name].write_text(f"task: {name}\n{ends}tables: {{ include: [both.*] }}\n" +
+                               settings.replace("winner: source", f"winner: {winner}"))
+
+    def rows(end):
+        return servers[end].run("SELECT * FROM both.stock ORDER BY id")
+
+    def same():
+        return rows(0) == rows(1)
+
+    with Running(tasks["there"]) as there:
+        there.until("streaming")
+        with Running(tasks["back"], "--from", "now") as back:
+            back.until("streaming")
+            assert "no conflicts" in command("conflicts", tasks["there"]).stdout
+            # Each task waits while both sites change the same rows.
+            for name in tasks:
+                command("pause", tasks[name])
+            for running in (there, back):
+                running.until("paused")
+            servers[0].run("UPDATE both.stock SET name = 'mug', pieces = pieces - 1 WHERE id = 1",
+                           "INSERT INTO both.stock (name, pieces) VALUES ('pot', 7)")
+            servers[1].run("UPDATE both.stock SET name = 'glass', pieces = pieces - 10 WHERE id = 1",
+                           "INSERT INTO both.stock (name, pieces) VALUES ('lid', 9)")
+            for name in tasks:
+                command("resume", tasks[name])
+            eventually("both ends have all four rows", lambda: same() and len(rows(0)) == 4)
+            # The winner's name, and the pieces that were sold at either site.
+            assert rows(0)[0] == (1, "mug", 89)
+            found = json.loads(command("conflicts", tasks["there"], "-o", "json").stdout)
+            assert [(each["kind"], each["resolution"]) for each in found["conflicts"]] == [
+                ("update_differs", "source")], found
+            assert status(tasks["back"])["conflicts"] == 1
+            refused = subprocess.run([layout.binary(), "replication", "start", tasks["back"],
+                                      "--from", "now"], capture_output=True, text=True,
+                                     timeout=LIMIT)
+            assert refused.returncode == 1, refused.stderr  # it runs already
+            back.interrupt()
+        there.interrupt()
+    done = command("start", tasks["back"], "--from", "0-1-1", check=False)
+    assert done.returncode == 1 and "start it without --from" in done.stderr
+    for server in servers:
+        server.run("SET GLOBAL auto_increment_increment = 1", "SET GLOBAL auto_increment_offset = 1")
 
 
 def test_the_guide_lists_every_setting():
