@@ -95,7 +95,7 @@ class Check {
     if (!mariadb || version_of(version) < kVersionMin)
       add(Severity::kError, "version",
           fmt::format("the server is {}, native replication needs MariaDB 10.5 or newer", version),
-          "upgrade the server, or replicate with a task of driver stream");
+          "upgrade the server, or replicate with a task (docs/guide/replication.md)");
     for (const Requirement& need : kRequirements)
       if (value(need.variable) != need.wanted)
         add(Severity::kError, need.variable,
