@@ -41,6 +41,11 @@ Status execute_all(mysql::SqlConnection& sql, const std::vector<std::string>& st
   return {};
 }
 
+std::string status_value(std::string_view name) {
+  return fmt::format("(SELECT variable_value FROM information_schema.global_status WHERE "
+                     "variable_name = 'RPL_SEMI_SYNC_MASTER_{}')", name);
+}
+
 Status stop_waiting(mysql::SqlConnection& sql, BootTime deadline) {
   auto micros =
       std::chrono::duration_cast<std::chrono::microseconds>(deadline - BootClock::now()).count();
@@ -99,6 +104,7 @@ Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline
   link.configured = true;
   link.apply_failed = number_or_zero<unsigned>(rows->cell(0, "Last_SQL_Errno")) != 0;
   // A refused connection is retried; what the source itself refuses stops the thread.
+  link.denied = number_or_zero<unsigned>(rows->cell(0, "Last_IO_Errno")) == ER_ACCESS_DENIED_ERROR;
   link.state = state_of(text("Slave_IO_Running"), text("Slave_SQL_Running"), link.apply_failed);
   link.receiving = text("Slave_IO_Running") != "No";
   link.applying = text("Slave_SQL_Running") == "Yes";
@@ -190,17 +196,15 @@ Status wait_applied(mysql::SqlConnection& sql, const std::string& position, Boot
 }
 
 Result<CommitWait> read_commit_wait(mysql::SqlConnection& sql, BootTime deadline) {
+  // No aggregate here: beside one MariaDB 10.11 reads system variables as 0.
   auto rows = sql.query(
-      fmt::format(
-          "SELECT @@global.rpl_semi_sync_master_enabled AS enabled, "
-          "@@global.rpl_semi_sync_master_wait_point = 'AFTER_SYNC' AND "
-          "@@global.rpl_semi_sync_master_wait_no_slave = 1 AND "
-          "@@global.rpl_semi_sync_master_timeout = {} AS for_ever, "
-          "MAX(IF(variable_name = 'RPL_SEMI_SYNC_MASTER_STATUS', variable_value, NULL)) AS status, "
-          "MAX(IF(variable_name = 'RPL_SEMI_SYNC_MASTER_NO_TIMES', variable_value, NULL)) AS times, "
-          "MAX(IF(variable_name = 'RPL_SEMI_SYNC_MASTER_NO_TX', variable_value, NULL)) AS alone "
-          "FROM information_schema.global_status WHERE variable_name LIKE 'RPL_SEMI_SYNC_MASTER_%'",
-          kForEver),
+      fmt::format("SELECT @@global.rpl_semi_sync_master_enabled AS enabled, "
+                  "@@global.rpl_semi_sync_master_wait_point = 'AFTER_SYNC' AND "
+                  "@@global.rpl_semi_sync_master_wait_no_slave = 1 AND "
+                  "@@global.rpl_semi_sync_master_timeout = {} AS for_ever, "
+                  "{} AS status, {} AS times, {} AS alone",
+                  kForEver, status_value("STATUS"), status_value("NO_TIMES"),
+                  status_value("NO_TX")),
       deadline);
   if (!rows) return fail(std::move(rows.error()));
   CommitWait wait;

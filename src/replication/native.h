@@ -31,6 +31,7 @@ struct NativeLink {
   mysql::GtidPosition received;
   bool acknowledges = false;  // the source waits for this standby, whose relay log is on disk first
   bool apply_failed = false;
+  bool denied = false;  // the source does not take the user or the password
   std::string error;  // of either thread, empty when fine
 };
 Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline);

@@ -323,7 +323,7 @@ Status Rejoin::finish_interrupted_rewind() {
 Status Rejoin::connect() {
   auto link = replication::read_native_link(sql_, soon());
   if (!link) return fail(std::move(link.error()));
-  bool right = link->configured && link->source == source_;
+  bool right = link->configured && link->source == source_ && !link->denied;
   if (right && outcome_.kind == FollowOutcome::Kind::kStreaming &&
       link->state != ReplicationState::kBroken && link->state != ReplicationState::kNone)
     return {};

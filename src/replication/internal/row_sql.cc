@@ -59,13 +59,18 @@ bool is_number(const mysql::Column& column) {
   }
 }
 
+bool is_label(const mysql::Column& column) {
+  auto type = static_cast<ColumnType>(column.type);
+  return type == ColumnType::kEnum || type == ColumnType::kSet;
+}
+
 // The value as an SQL literal; empty when its bytes are not understood.
 std::string literal(const mysql::Column& column, const mysql::ColumnSpan& span,
                     const TargetColumn& target) {
   if (span.null) return "NULL";
   auto type = static_cast<ColumnType>(column.type);
   // Labels by number: they are the same at both ends, and the text of one may be in any charset.
-  if (type == ColumnType::kEnum || type == ColumnType::kSet)
+  if (is_label(column))
     return std::to_string(mysql::Bytes(span.bytes).little(span.bytes.size()));
   std::string text;
   if (!mysql::decode_value(span.bytes, column, text)) return {};
@@ -204,7 +209,10 @@ class Writer {
       const std::string& plain = target(filled).name;
       column.name = mysql::quote_name(plain);
       // Another case or another accent is another value, whatever the collation says.
-      column.compare = target(filled).charset.empty() ? column.name : "BINARY " + column.name;
+      bool by_number = is_label(source(filled));
+      column.compare = by_number                        ? column.name + " + 0"
+                       : target(filled).charset.empty() ? column.name
+                                                        : "BINARY " + column.name;
       const auto& key = table_.target_key;
       column.key = std::find(key.begin(), key.end(), filled.target) != key.end();
       const auto& deltas = options_.conflicts->delta_columns;

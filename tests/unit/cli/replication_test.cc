@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -17,7 +19,7 @@ using ::testing::Not;
 
 class Replication : public ::testing::Test {
  protected:
-  Replication() : directory_(::testing::TempDir() + "leeward-replication-cli") {
+  Replication() : directory_(::testing::TempDir() + fmt::format("leeward-replication-cli-{}", ::getpid())) {
     std::filesystem::create_directories(directory_);
   }
   ~Replication() override { std::filesystem::remove_all(directory_); }

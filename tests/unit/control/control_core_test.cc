@@ -382,6 +382,7 @@ TEST_F(Deciding, ASuccessorGoesOnFromTheRecord) {
 
 TEST_F(Deciding, NobodyFailsOverToHalfACopyWhateverLossIsAccepted) {
   standby_.database.incomplete = standby_.database.diverged = true;
+  standby_.problem = "diverged";  // as its agent says
   observe(dead(), 10s);
   EXPECT_EQ(store_.intent.writer, kWriter);
   ask(OperatorRequest::Kind::kFailover, true);

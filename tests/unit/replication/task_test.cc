@@ -76,7 +76,7 @@ throtle: { megabytes_a_second: 10 }
   EXPECT_EQ(all, (std::vector<std::string>{
                      "t.yaml:1:7: task: 'Orders' is not a valid name; write a lower-case letter, "
                      "then letters, digits and hyphens, 32 at most",
-                     "t.yaml:2:12: SERVERID",
+                     "t.yaml:2:12: server_id: 'no' is not a whole number",
                      "t.yaml:3:52: password: this is not a valid secret; write file:PATH or "
                      "env:NAME; the secret itself never stands in this file",
                      "t.yaml:4:27: unknown key 'usr' in target; did you mean 'user'?",
