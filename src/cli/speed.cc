@@ -6,9 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <memory>
+#include <optional>
 #include <sstream>
 
 #include "base/file.h"
@@ -91,7 +93,26 @@ Result<UniqueFd> connect_to(const std::string& host, const std::string& port, Bo
   return fd;
 }
 
-// A GET, read until the server closes. Adds to `sample`.
+// The Content-Length of a head, if it has one.
+std::optional<std::uint64_t> length_in(const std::string& head) {
+  constexpr std::string_view kName = "content-length:";
+  std::istringstream lines(head);
+  for (std::string line; std::getline(lines, line);) {
+    const bool same = line.size() > kName.size() &&
+                      std::equal(kName.begin(), kName.end(), line.begin(), [](char a, char b) {
+                        return a == (b >= 'A' && b <= 'Z' ? b + ('a' - 'A') : b);
+                      });
+    if (!same) continue;
+    const std::size_t from = std::min(line.find_first_not_of(' ', kName.size()), line.size());
+    std::uint64_t length = 0;
+    if (std::from_chars(line.data() + from, line.data() + line.size(), length).ec == std::errc())
+      return length;
+  }
+  return {};
+}
+
+// A GET, read to the end of the body: after its length, or where the server closes. Adds to
+// `sample`.
 Status fetch(const std::string& host, const std::string& port, const Url& url, Duration timeout,
              SpeedSample& sample) {
   const BootTime began = BootClock::now();
@@ -109,20 +130,23 @@ Status fetch(const std::string& host, const std::string& port, const Url& url, D
     if (n > 0) sent += static_cast<std::size_t>(n);
   }
   std::string head;
+  std::size_t end = std::string::npos;  // of the head
+  std::optional<std::uint64_t> length;
   std::uint64_t total = 0;
   std::vector<char> buffer(64u << 10);
-  for (;;) {
+  while (!length || total < end + 4 + *length) {
     if (auto ready = wait_for(fd->get(), POLLIN, until); !ready) return ready;
     const ssize_t n = read(fd->get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EAGAIN) continue;
     if (n < 0) return fail(os_error(errno, "read"));
     if (n == 0) break;
     total += static_cast<std::uint64_t>(n);
-    if (head.size() < kHeadMax && head.find("\r\n\r\n") == std::string::npos)
-      head.append(buffer.data(), static_cast<std::size_t>(n));
+    if (end != std::string::npos || head.size() >= kHeadMax) continue;
+    head.append(buffer.data(), static_cast<std::size_t>(n));
+    end = head.find("\r\n\r\n");
+    if (end != std::string::npos) length = length_in(head.substr(0, end));
   }
   sample.seconds.push_back(seconds(BootClock::now() - began));
-  const std::size_t end = head.find("\r\n\r\n");
   if (!head.starts_with("HTTP/1.") || end == std::string::npos || head.size() < 12)
     return fail(Code::kCorrupt, "{}:{}: the answer is not HTTP", host, port);
   std::from_chars(head.data() + 9, head.data() + 12, sample.status);

@@ -246,6 +246,7 @@ Health ControlCore::verdict(Now now, SiteId site) const {
 }
 
 bool ControlCore::fresh_agent(Now now, SiteId site) const {
+  if (site == kNoSite) return false;
   const SeenAgent& seen = agents_[site.value];
   return seen.seen && now.boot - seen.when <= config_.report_stale;
 }
@@ -271,11 +272,11 @@ bool ControlCore::degraded(Now now, SiteId site) const {
 }
 
 const AgentReport* ControlCore::agent(SiteId site) const {
-  return agents_[site.value].seen ? &agents_[site.value].report : nullptr;
+  return site != kNoSite && agents_[site.value].seen ? &agents_[site.value].report : nullptr;
 }
 
 Duration ControlCore::agent_age(Now now, SiteId site) const {
-  return agents_[site.value].seen ? now.boot - agents_[site.value].when : kNever;
+  return agent(site) != nullptr ? now.boot - agents_[site.value].when : kNever;
 }
 
 SiteId ControlCore::other_site(SiteId site) const {

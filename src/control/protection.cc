@@ -22,10 +22,9 @@ bool ControlCore::protects(Now now, SiteId to) const {
   const Protection& p = record_.protection;
   if (!config_.lossless || p.standby != to || p.epoch != record_.intent.epoch) return false;
   if (!LEEWARD_GUARD("protected-by-record", p.state == ProtectionState::kOn)) return false;
-  // What was received and not yet applied is lost when the standby's server restarts.
-  return fresh_agent(now, to) &&
-         LEEWARD_GUARD("protected-on-this-link",
-                       agents_[to.value].report.database.link == p.link);
+  // What was received and not yet applied is lost when the standby's server restarts. No guard of
+  // its own: a promotion names the link, and the database refuses it over another one.
+  return fresh_agent(now, to) && agents_[to.value].report.database.link == p.link;
 }
 
 void ControlCore::change_protection(ServiceRecord& r, ProtectionState state) {
@@ -44,6 +43,7 @@ void ControlCore::steer_protection(Now now, ControlEffects& out) {
   if (!config_.lossless) return;
   const Protection& p = record_.protection;
   SiteId writer = record_.intent.writer;
+  if (writer == kNoSite) return;
   const AgentReport& report = agents_[writer.value].report;
   bool open = fresh_agent(now, writer) && report.lease_epoch == record_.intent.epoch &&
               record_.active_epoch == record_.intent.epoch;

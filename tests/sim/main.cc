@@ -109,7 +109,6 @@ constexpr const char* kGuards[] = {
     "catch-up-first",
     "distrust-after-pause",
     "protected-by-record",
-    "protected-on-this-link",
     "writer-waits-first",
     "copies-caught-up",
     "alone-by-record-only",

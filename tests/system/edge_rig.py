@@ -294,11 +294,12 @@ class Edge:
             self._head + "".join(f"  {line}\n" for line in section.strip().splitlines()))
 
     def __enter__(self):
+        started = self.told("edge serves") if self.log.exists() else 0
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 [str(layout.binary()), "edge", "--config", str(self.directory / "leeward.yaml"),
                  "--site", "gcp"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.wait_for("edge serves")
+        self.wait_for("edge serves", count=started + 1)
         return self
 
     def __exit__(self, *_):
@@ -313,6 +314,10 @@ class Edge:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"no '{text}' in the log:\n{self.log.read_text()}")
             time.sleep(0.02)
+
+    def told(self, text):
+        """How often the log has `text` so far."""
+        return self.log.read_text(errors="replace").count(text)
 
     def reload(self):
         before = self.log.read_text(errors="replace").count("reloaded")

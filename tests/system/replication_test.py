@@ -299,12 +299,17 @@ def test_a_comparison_finds_what_somebody_else_changed_and_a_repair_mends_it(ser
         assert len(history["history"]) >= 2
         assert {"received", "durable", "applied"} <= set(history["history"][-1])
         control = json.loads((task.parent / "state/shop/control.json").read_text())
-        metrics = urllib.request.urlopen(
-            f"http://127.0.0.1:{control['port']}/metrics", timeout=LIMIT).read().decode()
+
+        def metrics_text():
+            return urllib.request.urlopen(f"http://127.0.0.1:{control['port']}/metrics",
+                                          timeout=LIMIT).read().decode()
+
+        eventually("the comparison is counted", lambda:
+                   'leeward_replication_different_rows{task="shop"} 0' in metrics_text())
+        metrics = metrics_text()
         for position in ("received", "durable", "applied"):
             assert ('leeward_replication_behind_transactions{task="shop",position="%s"}' % position
                     in metrics), metrics
-        assert 'leeward_replication_different_rows{task="shop"} 0' in metrics
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(f"http://127.0.0.1:{control['port']}/v1/status", timeout=LIMIT)
         assert PASSWORD not in running.text()
@@ -328,29 +333,29 @@ def test_what_is_wrong_with_an_account_is_said_and_nothing_is_lost(servers, task
 
 
 def test_both_directions_at_once_decide_what_both_changed(servers, tmp_path):
-    settings = guide_blocks("yaml")[1].replace("shop.stock.pieces", "both.stock.pieces")
+    settings = guide_blocks("yaml")[1].replace("shop.stock.pieces", "duo.stock.pieces")
     for server, offset in zip(servers, (1, 2)):
-        server.run(f"CREATE USER both@'%' IDENTIFIED BY '{PASSWORD}'",
-                   "GRANT ALL ON *.* TO both@'%'",
+        server.run(f"CREATE USER duo@'%' IDENTIFIED BY '{PASSWORD}'",
+                   "GRANT ALL ON *.* TO duo@'%'",
                    "SET GLOBAL auto_increment_increment = 2",
                    f"SET GLOBAL auto_increment_offset = {offset}")
-    servers[0].run("CREATE DATABASE both", "CREATE TABLE both.stock (id INT PRIMARY KEY "
+    servers[0].run("CREATE DATABASE duo", "CREATE TABLE duo.stock (id INT PRIMARY KEY "
                    "AUTO_INCREMENT, name VARCHAR(20), pieces INT)",
-                   "INSERT INTO both.stock VALUES (1, 'cup', 100), (3, 'jar', 50)")
+                   "INSERT INTO duo.stock VALUES (1, 'cup', 100), (3, 'jar', 50)")
     tasks = {}
     for name, source, target, winner in (("there", 0, 1, "source"), ("back", 1, 0, "target")):
-        ends = "".join(f"{end}: {{ host: 127.0.0.1, port: {servers[at].port}, user: both, "
+        ends = "".join(f"{end}: {{ host: 127.0.0.1, port: {servers[at].port}, user: duo, "
                        f"password: file:secret }}\n"
                        for end, at in (("source", source), ("target", target)))
         (tmp_path / name).mkdir()
         (tmp_path / name / "secret").touch(mode=0o600)
         (tmp_path / name / "secret").write_text(PASSWORD)
         tasks[name] = tmp_path / name / f"{name}.yaml"
-        tasks[name].write_text(f"task: {name}\n{ends}tables: {{ include: [both.*] }}\n" +
+        tasks[name].write_text(f"task: {name}\n{ends}tables: {{ include: [duo.*] }}\n" +
                                settings.replace("winner: source", f"winner: {winner}"))
 
     def rows(end):
-        return servers[end].run("SELECT * FROM both.stock ORDER BY id")
+        return servers[end].run("SELECT * FROM duo.stock ORDER BY id")
 
     def same():
         return rows(0) == rows(1)
@@ -365,10 +370,10 @@ def test_both_directions_at_once_decide_what_both_changed(servers, tmp_path):
                 command("pause", tasks[name])
             for running in (there, back):
                 running.until("paused")
-            servers[0].run("UPDATE both.stock SET name = 'mug', pieces = pieces - 1 WHERE id = 1",
-                           "INSERT INTO both.stock (name, pieces) VALUES ('pot', 7)")
-            servers[1].run("UPDATE both.stock SET name = 'glass', pieces = pieces - 10 WHERE id = 1",
-                           "INSERT INTO both.stock (name, pieces) VALUES ('lid', 9)")
+            servers[0].run("UPDATE duo.stock SET name = 'mug', pieces = pieces - 1 WHERE id = 1",
+                           "INSERT INTO duo.stock (name, pieces) VALUES ('pot', 7)")
+            servers[1].run("UPDATE duo.stock SET name = 'glass', pieces = pieces - 10 WHERE id = 1",
+                           "INSERT INTO duo.stock (name, pieces) VALUES ('lid', 9)")
             for name in tasks:
                 command("resume", tasks[name])
             eventually("both ends have all four rows", lambda: same() and len(rows(0)) == 4)
