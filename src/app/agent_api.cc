@@ -23,13 +23,15 @@ Result<std::string> list_entries(database::Ledger& ledger, const database::Repla
   const auto& list = ledger.list();
   auto next = list.begin();
   if (!after.empty()) {
-    next = std::find_if(list.begin(), list.end(), [&](const auto& entry) { return entry.id == after; });
+    next = std::find_if(list.begin(), list.end(),
+                        [&](const auto& entry) { return entry.id == after; });
     if (next == list.end()) return fail(Code::kNotFound, "the ledger has no entry {}", after);
     ++next;
   }
   std::string entries;
   std::size_t count = 0;
-  for (; next != list.end() && count < kEntriesMax && entries.size() < kPageBytes; ++next, ++count) {
+  for (; next != list.end() && count < kEntriesMax && entries.size() < kPageBytes;
+       ++next, ++count) {
     auto entry = ledger.show(next->id);
     if (!entry) return fail(std::move(entry.error()));
     // The list is worth showing even when the writer cannot be asked what changed since.
@@ -71,9 +73,10 @@ void AgentApi::post_promise(const net::HttpRequest& request, net::Responder resp
     return invalid("needs from and epoch");
   auto from = context_.platform.find_site(json["from"].get<std::string>());
   if (!from || *from == context_.self) return invalid("'from' is not another site");
-  promise_(*from, Epoch{json["epoch"].get<std::uint64_t>()}, [respond = std::move(respond)](bool granted) {
-    respond(ok(granted ? R"({"granted":true})" : R"({"granted":false})"));
-  });
+  promise_(*from, Epoch{json["epoch"].get<std::uint64_t>()},
+           [respond = std::move(respond)](bool granted) {
+             respond(ok(granted ? R"({"granted":true})" : R"({"granted":false})"));
+           });
 }
 
 void AgentApi::rejoin(const net::HttpRequest& request, net::Responder respond) {
@@ -83,7 +86,8 @@ void AgentApi::rejoin(const net::HttpRequest& request, net::Responder respond) {
   if (request.method != "POST")
     return refuse({Code::kNotFound, fmt::format("there is no {} /v1/rejoin", request.method)});
   Json json = Json::parse(request.body, nullptr, false);
-  std::string how = json.is_object() && json["how"].is_string() ? json["how"].get<std::string>() : "";
+  std::string how =
+      json.is_object() && json["how"].is_string() ? json["how"].get<std::string>() : "";
   if (how != "rewind" && how != "reseed")
     return refuse({Code::kInvalid, "/v1/rejoin: how is rewind or reseed"});
   auto asked = rejoin_(how == "reseed" ? control::Rejoin::kReseed : control::Rejoin::kRewind);
@@ -97,7 +101,8 @@ void AgentApi::ledger(const net::HttpRequest& request, net::Responder respond) {
   };
   std::string site = context_.site().name;
   if (request.path == "/v1/ledger") {
-    if (request.method != "GET") return done(fail(Code::kNotFound, "there is no {} /v1/ledger", request.method));
+    if (request.method != "GET")
+      return done(fail(Code::kNotFound, "there is no {} /v1/ledger", request.method));
     return databases_.with_ledger(
         [site, after = std::string(request.parameter("after"))](
             database::Ledger& ledger, const database::ReplayTarget& target) {
@@ -116,7 +121,8 @@ void AgentApi::ledger(const net::HttpRequest& request, net::Responder respond) {
   if (!show && !change)
     return done(fail(Code::kNotFound, "there is no {} {}", request.method, request.path));
   Json body = request.body.empty() ? Json::object() : Json::parse(request.body, nullptr, false);
-  if (!body.is_object()) return done(fail(Code::kInvalid, "the body of {} is not a JSON object", request.path));
+  if (!body.is_object())
+    return done(fail(Code::kInvalid, "the body of {} is not a JSON object", request.path));
   bool force = body.contains("force") && body["force"] == true;
   databases_.with_ledger(
       [=](database::Ledger& ledger, const database::ReplayTarget& target) -> Result<std::string> {

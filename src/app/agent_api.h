@@ -15,11 +15,15 @@ namespace leeward::app {
 
 class AgentApi {
  public:
-  using PromiseHandler = std::function<void(SiteId from, Epoch epoch, std::function<void(bool)> answer)>;
+  using PromiseHandler =
+      std::function<void(SiteId from, Epoch epoch, std::function<void(bool)> answer)>;
   using RejoinHandler = std::function<Status(control::Rejoin how)>;
   AgentApi(const Context& context, AgentDatabases& databases, Registry& registry,
            PromiseHandler promise, RejoinHandler rejoin)
-      : context_(context), databases_(databases), registry_(registry), promise_(std::move(promise)),
+      : context_(context),
+        databases_(databases),
+        registry_(registry),
+        promise_(std::move(promise)),
         rejoin_(std::move(rejoin)) {}
   void handle(const net::HttpRequest& request, net::Responder respond);
 

@@ -24,7 +24,10 @@ std::string_view name(control::DatabaseOp op) {
 
 AgentDatabases::AgentDatabases(net::EventLoop& loop, const Context& context, Registry& registry,
                                Events events)
-    : loop_(loop), context_(context), registry_(registry), logger_(context.logger),
+    : loop_(loop),
+      context_(context),
+      registry_(registry),
+      logger_(context.logger),
       events_(std::move(events)) {}
 
 AgentDatabases::~AgentDatabases() {
@@ -37,7 +40,8 @@ AgentDatabases::~AgentDatabases() {
 Result<std::unique_ptr<AgentDatabases>> AgentDatabases::start(net::EventLoop& loop,
                                                               const Context& context,
                                                               Registry& registry, Events events) {
-  std::unique_ptr<AgentDatabases> databases(new AgentDatabases(loop, context, registry, std::move(events)));
+  std::unique_ptr<AgentDatabases> databases(
+      new AgentDatabases(loop, context, registry, std::move(events)));
   if (auto opened = databases->open(); !opened) return fail(opened.error());
   databases->read_status();
   databases->beat();
@@ -53,12 +57,15 @@ Status AgentDatabases::open() {
   const Database& spec = *mariadb_spec_;
   auto own = spec.sites.find(context_.self);
   if (own == spec.sites.end())
-    return fail(Code::kInvalid, "databases.{}: site {} has no database", spec.name, context_.site().name);
+    return fail(Code::kInvalid, "databases.{}: site {} has no database", spec.name,
+                context_.site().name);
   auto admin = config::resolve_secret(spec.admin_password, platform.directory);
-  if (!admin) return fail(std::move(admin.error()).wrap("databases." + spec.name + ".admin.password"));
+  if (!admin)
+    return fail(std::move(admin.error()).wrap("databases." + spec.name + ".admin.password"));
   auto replication = config::resolve_secret(spec.replication_password, platform.directory);
   if (!replication)
-    return fail(std::move(replication.error()).wrap("databases." + spec.name + ".replication.password"));
+    return fail(
+        std::move(replication.error()).wrap("databases." + spec.name + ".replication.password"));
   admin_password_ = *admin;
 
   database::MariadbOptions options;
@@ -82,7 +89,8 @@ Status AgentDatabases::open() {
   for (const Database& database : platform.databases) {
     if (auto opened = open_gateway(database); !opened) return opened;
     if (database.engine == Engine::kRedis && database.sites.count(context_.self))
-      redis_.push_back({&database, database::Redis({database.sites.at(context_.self).address, "", 1s})});
+      redis_.push_back(
+          {&database, database::Redis({database.sites.at(context_.self).address, "", 1s})});
   }
   status_worker_ = std::make_unique<net::WorkerPool>(1, 4);
   op_worker_ = std::make_unique<net::WorkerPool>(1, 64);
@@ -106,16 +114,20 @@ Status AgentDatabases::open_gateway(const Database& database) {
   options.logger = logger_;
   options.registry = &registry_;
   if (database.engine == Engine::kMariadb)
-    options.account_lookup = [this](std::string_view user, std::string_view) { return verifier(user); };
+    options.account_lookup = [this](std::string_view user, std::string_view) {
+      return verifier(user);
+    };
   auto started = gateway::Gateway::start(std::move(options));
-  if (!started) return fail(std::move(started.error()).wrap("databases." + database.name + ".gateway"));
+  if (!started)
+    return fail(std::move(started.error()).wrap("databases." + database.name + ".gateway"));
   gateways_.push_back({&database, std::move(*started)});
   return {};
 }
 
 std::map<std::string, Endpoint> AgentDatabases::gateways() const {
   std::map<std::string, Endpoint> endpoints;
-  for (const NamedGateway& g : gateways_) endpoints[g.database->name] = g.gateway->listen_endpoint();
+  for (const NamedGateway& g : gateways_)
+    endpoints[g.database->name] = g.gateway->listen_endpoint();
   return endpoints;
 }
 
@@ -138,7 +150,8 @@ void AgentDatabases::carry_out(const control::SetGateway& effect) {
         g.gateway->serve_local(effect.epoch, effect.deadline);
         break;
       case GatewayMode::kRemote:
-        g.gateway->serve_remote({context_.platform.site(effect.site).address, g.database->peer_port});
+        g.gateway->serve_remote(
+            {context_.platform.site(effect.site).address, g.database->peer_port});
         break;
     }
   }
@@ -150,7 +163,8 @@ void AgentDatabases::carry_out(const control::SetGateway& effect) {
 void AgentDatabases::carry_out(const control::ExtendLease& effect) {
   mode_.deadline = effect.deadline;
   for (NamedGateway& g : gateways_) {
-    // Too late by its own clock, the gateway has fenced itself although the lease goes on: open it anew.
+    // Too late by its own clock, the gateway has fenced itself although the lease goes on: open it
+    // anew.
     if (!g.gateway->extend(effect.epoch, effect.deadline) && mode_.mode == GatewayMode::kLocal)
       g.gateway->serve_local(effect.epoch, effect.deadline);
   }
@@ -254,7 +268,9 @@ void AgentDatabases::beat() {
       loop_.post([this, alive, ok = beaten.has_value()] {
         if (!*alive) return;
         --ops_running_;
-        registry_.counter("leeward_heartbeats_total", "Heartbeat rows written", {{"ok", ok ? "1" : "0"}}).add();
+        registry_
+            .counter("leeward_heartbeats_total", "Heartbeat rows written", {{"ok", ok ? "1" : "0"}})
+            .add();
       });
     });
     if (!submitted) --ops_running_;
@@ -284,7 +300,8 @@ void AgentDatabases::carry_out(const control::StartDatabase& op) {
   if (!submitted) {
     --ops_running_;
     if (op.op == control::DatabaseOp::kFollow)
-      rejoin_.end(BootClock::now(), fail(Code::kUnavailable, "too much waits for the database already"));
+      rejoin_.end(BootClock::now(),
+                  fail(Code::kUnavailable, "too much waits for the database already"));
     loop_.post([this, alive = alive_, op] {
       if (*alive) events_.done(op.request, false, {});
     });
@@ -298,7 +315,8 @@ AgentDatabases::OpResult AgentDatabases::run_op(const control::StartDatabase& op
     if (position)
       result.position = *position;
     else
-      logger_.error("database operation failed", {{"op", name(op.op)}, {"why", position.error().message}});
+      logger_.error("database operation failed",
+                    {{"op", name(op.op)}, {"why", position.error().message}});
   };
   switch (op.op) {
     case control::DatabaseOp::kFence:
@@ -384,7 +402,8 @@ void AgentDatabases::steer_redis() {
                           ? node.driver.promote()
                           : node.driver.follow(node.database->sites.at(mode.site).address);
         if (!done)
-          logger_.debug("redis", {{"database", node.database->name}, {"why", done.error().message}});
+          logger_.debug("redis",
+                        {{"database", node.database->name}, {"why", done.error().message}});
       }
       loop_.post([this, alive] {
         if (!*alive) return;
@@ -406,7 +425,8 @@ void AgentDatabases::with_ledger(
     std::function<void(Result<std::string>)> done) {
   SiteId writer = mode_.mode == GatewayMode::kRemote ? mode_.site : context_.self;
   database::ReplayTarget target{mariadb_spec_->sites.at(writer).address, mariadb_spec_->admin_user,
-                                admin_password_, replication::admin_tls(mariadb_spec_->replication)};
+                                admin_password_,
+                                replication::admin_tls(mariadb_spec_->replication)};
   auto submitted = ledger_worker_->submit([this, alive = alive_, work, done, target] {
     std::lock_guard lock(ledger_mutex_);
     Result<std::string> result = work(*ledger_, target);

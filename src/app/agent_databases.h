@@ -43,8 +43,9 @@ class AgentDatabases {
 
   // Runs `work` with the ledger and the writer's database, then `done` on the loop with its result.
   // kUnavailable when too much waits already.
-  void with_ledger(std::function<Result<std::string>(database::Ledger&, const database::ReplayTarget&)> work,
-                   std::function<void(Result<std::string>)> done);
+  void with_ledger(
+      std::function<Result<std::string>(database::Ledger&, const database::ReplayTarget&)> work,
+      std::function<void(Result<std::string>)> done);
   std::uint32_t ledger_open() const { return ledger_open_; }
   const RejoinWatch& rejoin() const { return rejoin_; }
   // Host and port of each gateway by database name, for the applications' {gateway.NAME}.

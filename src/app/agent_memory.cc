@@ -9,7 +9,8 @@ namespace leeward::app {
 
 using Json = nlohmann::json;
 
-Result<control::AgentMemory> load_memory(const Platform& platform, const std::string& path, Now now) {
+Result<control::AgentMemory> load_memory(const Platform& platform, const std::string& path,
+                                         Now now) {
   auto text = read_file(path, 1u << 16);
   if (!text && text.error().code == Code::kNotFound) {
     control::AgentMemory none;
@@ -19,7 +20,8 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
   if (!text) return fail(text.error());
   auto corrupt = [&](std::string_view why) {
     return fail(Code::kCorrupt,
-                "{}: {}; if this site's agent made no promise in the last minute, remove the file", path, why);
+                "{}: {}; if this site's agent made no promise in the last minute, remove the file",
+                path, why);
   };
   Json json = Json::parse(*text, nullptr, false);
   if (!json.is_object()) return corrupt("not JSON");
@@ -44,11 +46,13 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
   std::uint64_t promise = json["promise_until_ns"].get<std::uint64_t>();
   bool same_boot = json["boot_id"] == boot_id() && !boot_id().empty();
   if (promise != 0)
-    memory.promise_until = same_boot ? BootTime(Duration(promise)) : now.boot + platform.lease.takeover;
+    memory.promise_until =
+        same_boot ? BootTime(Duration(promise)) : now.boot + platform.lease.takeover;
   return memory;
 }
 
-Status save_memory(const Platform& platform, const std::string& path, const control::AgentMemory& memory) {
+Status save_memory(const Platform& platform, const std::string& path,
+                   const control::AgentMemory& memory) {
   Json json{{"boot_id", boot_id()},
             {"life", memory.life},
             {"highest", memory.highest.value},
@@ -57,7 +61,8 @@ Status save_memory(const Platform& platform, const std::string& path, const cont
             {"active_epoch", memory.active_epoch.value},
             {"intent", encode_json(platform, memory.intent)},
             {"protection", encode_json(platform, memory.protection)},
-            {"promise_until_ns", static_cast<std::uint64_t>(memory.promise_until.time_since_epoch().count())}};
+            {"promise_until_ns",
+             static_cast<std::uint64_t>(memory.promise_until.time_since_epoch().count())}};
   return write_file_durably(path, json.dump(1) + "\n");
 }
 

@@ -1,7 +1,7 @@
-// leeward agent: the agent core of one site, with its databases, gateways, application processes and
-// probes around it.
-#include <nlohmann/json.hpp>
+// leeward agent: the agent core of one site, with its databases, gateways, application processes
+// and probes around it.
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <thread>
 #include <tuple>
 
@@ -40,7 +40,11 @@ void forget_secrets(const Platform& platform) {
 class AgentNode {
  public:
   AgentNode(Context& context, net::EventLoop& loop)
-      : context_(context), loop_(loop), logger_(context.logger), http_(loop), core_(config_of(context)),
+      : context_(context),
+        loop_(loop),
+        logger_(context.logger),
+        http_(loop),
+        core_(config_of(context)),
         memory_path_(context.state + "/agent.json") {}
 
   Status start();
@@ -84,8 +88,8 @@ class AgentNode {
   net::TimerId report_timer_{};
   std::uint64_t next_promise_ = 1;
   std::map<std::uint64_t, std::function<void(bool)>> promise_answers_;
-  using Signature = std::tuple<GatewayMode, Epoch, Epoch, PlanId, bool, bool, Epoch, ReplicationState, bool,
-                               std::uint32_t, Position>;
+  using Signature = std::tuple<GatewayMode, Epoch, Epoch, PlanId, bool, bool, Epoch,
+                               ReplicationState, bool, std::uint32_t, Position>;
   Signature reported_{};
   bool report_running_ = false;
   bool report_again_ = false;
@@ -129,23 +133,24 @@ Status AgentNode::start() {
   if (!prober) return fail(prober.error());
   prober_ = std::move(*prober);
 
-  api_ = std::make_unique<AgentApi>(context_, *databases_, registry_,
-                                    [this](SiteId from, Epoch epoch, std::function<void(bool)> answer) {
-                                      answer_promise(from, epoch, std::move(answer));
-                                    },
-                                    [this](control::Rejoin how) {
-                                      Status asked;
-                                      step([&](auto& out) {
-                                        asked = core_.on_rejoin_request(clock_.now(), how, out);
-                                      });
-                                      if (asked)
-                                        logger_.info("an operator asks for a rejoin",
-                                                     {{"reseed", how == control::Rejoin::kReseed}});
-                                      return asked;
-                                    });
-  auto server = net::HttpServer::start(
-      loop_, {context_.site().address, context_.platform.agent_port},
-      [this](net::HttpRequest request, net::Responder respond) { api_->handle(request, std::move(respond)); });
+  api_ = std::make_unique<AgentApi>(
+      context_, *databases_, registry_,
+      [this](SiteId from, Epoch epoch, std::function<void(bool)> answer) {
+        answer_promise(from, epoch, std::move(answer));
+      },
+      [this](control::Rejoin how) {
+        Status asked;
+        step([&](auto& out) { asked = core_.on_rejoin_request(clock_.now(), how, out); });
+        if (asked)
+          logger_.info("an operator asks for a rejoin",
+                       {{"reseed", how == control::Rejoin::kReseed}});
+        return asked;
+      });
+  auto server =
+      net::HttpServer::start(loop_, {context_.site().address, context_.platform.agent_port},
+                             [this](net::HttpRequest request, net::Responder respond) {
+                               api_->handle(request, std::move(respond));
+                             });
   if (!server) return fail(server.error());
   server_ = std::move(*server);
   forget_secrets(context_.platform);
@@ -161,9 +166,11 @@ Status AgentNode::start() {
 }
 
 Status AgentNode::start_tiers() {
-  compute::PlaceholderValues values{{"site", context_.site().name}, {"address", context_.site().address},
+  compute::PlaceholderValues values{{"site", context_.site().name},
+                                    {"address", context_.site().address},
                                     {"state", context_.state}};
-  for (const auto& [name, endpoint] : databases_->gateways()) values["gateway." + name] = to_string(endpoint);
+  for (const auto& [name, endpoint] : databases_->gateways())
+    values["gateway." + name] = to_string(endpoint);
   compute::SupervisorOptions options;
   for (const Tier& tier : context_.platform.tiers) {
     if (tier.process.command.empty()) continue;
@@ -183,7 +190,8 @@ Status AgentNode::start_tiers() {
 
 void AgentNode::stop(std::function<void()> done) {
   logger_.info("agent stops");
-  // A database call may still run when its worker is joined; the keepers end the applications anyway.
+  // A database call may still run when its worker is joined; the keepers end the applications
+  // anyway.
   std::thread([] {
     std::this_thread::sleep_for(kStopLimit);
     std::_Exit(0);
@@ -204,7 +212,8 @@ void AgentNode::carry_out(const control::AgentEffects& effects) {
     } else if (auto* ask = std::get_if<control::SendPromiseRequest>(&effect)) {
       send(*ask);
     } else if (auto* reply = std::get_if<control::SendPromiseReply>(&effect)) {
-      if (auto waiting = promise_answers_.extract(reply->request.value)) waiting.mapped()(reply->granted);
+      if (auto waiting = promise_answers_.extract(reply->request.value))
+        waiting.mapped()(reply->granted);
     } else if (auto* memory = std::get_if<control::Persist>(&effect)) {
       persist(memory->memory);
     } else if (auto* gateway = std::get_if<control::SetGateway>(&effect)) {
@@ -225,8 +234,9 @@ void AgentNode::carry_out(const control::AgentEffects& effects) {
 void AgentNode::wake() {
   loop_.cancel(wake_timer_);
   Now now = clock_.now();
-  wake_timer_ = loop_.call_after(core_.next_tick(now) - now.boot,
-                                 [this] { step([&](auto& out) { core_.tick(clock_.now(), out); }); });
+  wake_timer_ = loop_.call_after(core_.next_tick(now) - now.boot, [this] {
+    step([&](auto& out) { core_.tick(clock_.now(), out); });
+  });
 }
 
 net::HttpRequest AgentNode::post(std::string path, std::string body) const {
@@ -242,24 +252,30 @@ net::HttpRequest AgentNode::post(std::string path, std::string body) const {
 void AgentNode::send(const control::SendLease& effect) {
   constexpr std::string_view kOps[] = {"acquire", "renew", "release"};
   std::string_view op = kOps[static_cast<int>(effect.op)];
-  auto body = nlohmann::json{{"site", context_.site().name}, {"op", op}, {"epoch", effect.epoch.value}};
-  http_.send(context_.platform.control.listen, post("/v1/lease", body.dump()), control::AgentConfig{}.request_timeout,
-             [this, effect, op](Result<net::HttpResponse> response) {
-               auto outcome = control::LeaseOutcome::kUnreachable;
-               if (response && response->status == 200) {
-                 auto json = nlohmann::json::parse(response->body, nullptr, false);
-                 bool named = json.is_object() && json.contains("outcome") && json["outcome"].is_string();
-                 std::string text = named ? json["outcome"].get<std::string>() : "";
-                 if (text == "granted") outcome = control::LeaseOutcome::kGranted;
-                 if (text == "superseded") outcome = control::LeaseOutcome::kSuperseded;
-                 if (text == "not_yet") outcome = control::LeaseOutcome::kNotYet;
-               }
-               if (outcome == control::LeaseOutcome::kSuperseded)
-                 logger_.warn("the lease is superseded", {{"op", op}, {"epoch", effect.epoch.value}});
-               registry_.counter("leeward_lease_requests_total", "Lease requests by operation and outcome",
-                                 {{"op", std::string(op)}, {"outcome", fmt::format("{}", static_cast<int>(outcome))}}).add();
-               step([&](auto& out) { core_.on_lease_reply(clock_.now(), effect.request, outcome, out); });
-             });
+  auto body =
+      nlohmann::json{{"site", context_.site().name}, {"op", op}, {"epoch", effect.epoch.value}};
+  http_.send(
+      context_.platform.control.listen, post("/v1/lease", body.dump()),
+      control::AgentConfig{}.request_timeout,
+      [this, effect, op](Result<net::HttpResponse> response) {
+        auto outcome = control::LeaseOutcome::kUnreachable;
+        if (response && response->status == 200) {
+          auto json = nlohmann::json::parse(response->body, nullptr, false);
+          bool named = json.is_object() && json.contains("outcome") && json["outcome"].is_string();
+          std::string text = named ? json["outcome"].get<std::string>() : "";
+          if (text == "granted") outcome = control::LeaseOutcome::kGranted;
+          if (text == "superseded") outcome = control::LeaseOutcome::kSuperseded;
+          if (text == "not_yet") outcome = control::LeaseOutcome::kNotYet;
+        }
+        if (outcome == control::LeaseOutcome::kSuperseded)
+          logger_.warn("the lease is superseded", {{"op", op}, {"epoch", effect.epoch.value}});
+        registry_
+            .counter("leeward_lease_requests_total", "Lease requests by operation and outcome",
+                     {{"op", std::string(op)},
+                      {"outcome", fmt::format("{}", static_cast<int>(outcome))}})
+            .add();
+        step([&](auto& out) { core_.on_lease_reply(clock_.now(), effect.request, outcome, out); });
+      });
 }
 
 void AgentNode::send(const control::SendPromiseRequest& effect) {
@@ -269,7 +285,8 @@ void AgentNode::send(const control::SendPromiseRequest& effect) {
              [this, effect](Result<net::HttpResponse> response) {
                if (!response || response->status != 200) return;
                auto json = nlohmann::json::parse(response->body, nullptr, false);
-               bool granted = json.is_object() && json.contains("granted") && json["granted"] == true;
+               bool granted =
+                   json.is_object() && json.contains("granted") && json["granted"] == true;
                step([&](auto& out) {
                  core_.on_promise_reply(clock_.now(), effect.to, effect.request, granted, out);
                });
@@ -279,7 +296,9 @@ void AgentNode::send(const control::SendPromiseRequest& effect) {
 void AgentNode::answer_promise(SiteId from, Epoch epoch, std::function<void(bool)> answer) {
   std::uint64_t id = next_promise_++;
   promise_answers_[id] = std::move(answer);
-  step([&](auto& out) { core_.on_promise_request(clock_.now(), from, epoch, control::RequestId{id}, out); });
+  step([&](auto& out) {
+    core_.on_promise_request(clock_.now(), from, epoch, control::RequestId{id}, out);
+  });
 }
 
 void AgentNode::persist(const control::AgentMemory& memory) {
@@ -296,8 +315,16 @@ void AgentNode::report_if_changed() {
   AgentReport r = core_.report(clock_.now());
   // While the writer moves, how far this database has applied is what control waits for.
   bool moving = core_.memory().intent.draining();
-  Signature now{r.gateway, r.lease_epoch, r.writing_epoch, r.drained_plan, r.rejoining, r.by_promise,
-                r.database.epoch, r.database.replication, r.database.read_only, databases_->ledger_open(),
+  Signature now{r.gateway,
+                r.lease_epoch,
+                r.writing_epoch,
+                r.drained_plan,
+                r.rejoining,
+                r.by_promise,
+                r.database.epoch,
+                r.database.replication,
+                r.database.read_only,
+                databases_->ledger_open(),
                 moving ? r.database.applied : Position{}};
   if (now == reported_) return;
   reported_ = now;
@@ -325,10 +352,12 @@ void AgentNode::report() {
              [this](Result<net::HttpResponse> response) {
                report_running_ = false;
                if (response && response->status != 200)
-                 logger_.warn("control did not take a report", {{"why", net::error_from_response(*response).message}});
+                 logger_.warn("control did not take a report",
+                              {{"why", net::error_from_response(*response).message}});
                if (report_again_ && response) return report();
                loop_.cancel(report_timer_);
-               report_timer_ = loop_.call_after(response ? kReportEvery : 100ms, [this] { report(); });
+               report_timer_ =
+                   loop_.call_after(response ? kReportEvery : 100ms, [this] { report(); });
              });
 }
 
@@ -344,7 +373,8 @@ int run_agent(const cli::RoleOptions& options) {
   net::EventLoop loop;
   AgentNode node(*context, loop);
   if (auto started = node.start(); !started) return report_failure(started.error());
-  auto signals = stop_on_signals(loop, [&](std::function<void()> stop) { node.stop(std::move(stop)); });
+  auto signals =
+      stop_on_signals(loop, [&](std::function<void()> stop) { node.stop(std::move(stop)); });
   if (!signals) return report_failure(signals.error());
   loop.run();
   return 0;

@@ -27,16 +27,19 @@ Result<Context> make_context(const cli::RoleOptions& options, const std::string&
     std::string known;
     for (const Site& s : context.platform.sites) known += (known.empty() ? "" : ", ") + s.name;
     return fail(Code::kInvalid, "--site {}: {} has the sites {}",
-                options.site.empty() ? "is missing" : "'" + options.site + "'", options.config_path, known);
+                options.site.empty() ? "is missing" : "'" + options.site + "'", options.config_path,
+                known);
   }
   context.self = *site;
   context.logger = Logger(STDERR_FILENO, options.log_level, options.log_format)
                        .with(context.site().name + "/" + role);
-  auto agent_token = config::resolve_secret(context.platform.agent_token, context.platform.directory);
+  auto agent_token =
+      config::resolve_secret(context.platform.agent_token, context.platform.directory);
   if (!agent_token) return fail(std::move(agent_token.error()).wrap("access.agent_token"));
   context.tokens.agent = *agent_token;
   if (operator_token) {
-    auto token = config::resolve_secret(context.platform.operator_token, context.platform.directory);
+    auto token =
+        config::resolve_secret(context.platform.operator_token, context.platform.directory);
     if (!token) return fail(std::move(token.error()).wrap("access.operator_token"));
     context.tokens.operator_ = *token;
   }
@@ -53,11 +56,13 @@ int report_failure(const Error& error) {
 }
 
 Status stop_on_signals(net::EventLoop& loop, std::function<void(std::function<void()>)> before) {
-  return loop.on_signals({SIGINT, SIGTERM}, [&loop, before = std::move(before), asked = false](int) mutable {
-    if (asked || !before) return loop.stop();  // a second signal does not wait
-    asked = true;
-    before([&loop] { loop.stop(); });
-  });
+  return loop.on_signals({SIGINT, SIGTERM},
+                         [&loop, before = std::move(before), asked = false](int) mutable {
+                           if (asked || !before)
+                             return loop.stop();  // a second signal does not wait
+                           asked = true;
+                           before([&loop] { loop.stop(); });
+                         });
 }
 
 }  // namespace leeward::app

@@ -33,6 +33,7 @@ Result<Context> make_context(const cli::RoleOptions& options, const std::string&
 int report_failure(const Error& error);
 
 // Stops the loop on SIGINT and SIGTERM, after `before` (which may be empty).
-Status stop_on_signals(net::EventLoop& loop, std::function<void(std::function<void()> stop)> before = {});
+Status stop_on_signals(net::EventLoop& loop,
+                       std::function<void(std::function<void()> stop)> before = {});
 
 }  // namespace leeward::app

@@ -23,7 +23,11 @@ constexpr std::size_t kWaitersMax = 256;  // long polls at once; one more is ans
 class ControlNode final : public console::ControlService {
  public:
   ControlNode(Context& context, net::EventLoop& loop, store::Store& store, Registry& registry)
-      : context_(context), loop_(loop), store_(store), logger_(context.logger), registry_(registry),
+      : context_(context),
+        loop_(loop),
+        store_(store),
+        logger_(context.logger),
+        registry_(registry),
         core_(control::control_config(context.platform)),
         record_key_("service/" + context.platform.name + "/record"),
         lease_key_("service/" + context.platform.name + "/lease"),
@@ -166,7 +170,8 @@ void ControlNode::carry_out(control::ControlEffects effects) {
     } else if (auto* lease = std::get_if<control::SaveLease>(&effect)) {
       save_lease(*lease, more);
     } else if (auto* reply = std::get_if<control::LeaseReply>(&effect)) {
-      if (auto waiter = lease_waiters_.extract(reply->request.value)) waiter.mapped()(reply->outcome);
+      if (auto waiter = lease_waiters_.extract(reply->request.value))
+        waiter.mapped()(reply->outcome);
     } else if (auto* answer = std::get_if<control::OperatorReply>(&effect)) {
       if (auto waiter = operator_waiters_.extract(answer->request)) {
         if (answer->ok)
@@ -184,8 +189,9 @@ void ControlNode::carry_out(control::ControlEffects effects) {
 
 // After a conflict or an unknown outcome the store says what is true.
 void ControlNode::save_record(const control::SaveRecord& save, control::ControlEffects& more) {
-  auto saved = store_.compare_and_swap(record_key_, save.expected, to_json_text(context_.platform, save.record),
-                                       events_of(save.notes));
+  auto saved =
+      store_.compare_and_swap(record_key_, save.expected,
+                              to_json_text(context_.platform, save.record), events_of(save.notes));
   core_.on_record_saved(now(), saved.has_value(), saved.value_or(0), more);
   if (!saved) {
     logger_.error("the record could not be saved", {{"why", saved.error().message}});
@@ -197,8 +203,9 @@ void ControlNode::save_record(const control::SaveRecord& save, control::ControlE
 }
 
 void ControlNode::save_lease(const control::SaveLease& save, control::ControlEffects& more) {
-  auto saved = store_.compare_and_swap(lease_key_, save.expected, to_json_text(context_.platform, save.value),
-                                       events_of(save.notes));
+  auto saved =
+      store_.compare_and_swap(lease_key_, save.expected,
+                              to_json_text(context_.platform, save.value), events_of(save.notes));
   core_.on_lease_saved(now(), saved.has_value(), saved.value_or(0), more);
   if (!saved) {
     logger_.error("the lease could not be saved", {{"why", saved.error().message}});
@@ -287,17 +294,23 @@ void ControlNode::wake_event_waiters() {
 
 void ControlNode::update_metrics() {
   const ServiceRecord& record = core_.record();
-  registry_.gauge("leeward_epoch", "Epoch of the writer's grant").set(static_cast<double>(record.intent.epoch.value));
+  registry_.gauge("leeward_epoch", "Epoch of the writer's grant")
+      .set(static_cast<double>(record.intent.epoch.value));
   registry_.gauge("leeward_paused", "1 while maintenance is on").set(record.paused);
   registry_.gauge("leeward_failover_blocked", "1 within the block window").set(record.blocked);
-  registry_.gauge("leeward_plan_running", "1 while a plan runs").set(record.plan && !record.plan->ended());
+  registry_.gauge("leeward_plan_running", "1 while a plan runs")
+      .set(record.plan && !record.plan->ended());
   for (SiteId site : context_.platform.workload_sites()) {
     Labels labels{{"site", context_.platform.site(site).name}};
-    registry_.gauge("leeward_writer", "1 at the site that is to write", labels).set(record.intent.writer == site);
+    registry_.gauge("leeward_writer", "1 at the site that is to write", labels)
+        .set(record.intent.writer == site);
     registry_.gauge("leeward_site_up", "1 up, 0 down, -1 unknown", labels)
-        .set(core_.verdict(now(), site) == Health::kUp ? 1 : core_.verdict(now(), site) == Health::kDown ? 0 : -1);
+        .set(core_.verdict(now(), site) == Health::kUp     ? 1
+             : core_.verdict(now(), site) == Health::kDown ? 0
+                                                           : -1);
     if (const AgentReport* report = core_.agent(site); report && report->database.lag != kNever)
-      registry_.gauge("leeward_replication_lag_seconds", "Age of the newest applied heartbeat", labels)
+      registry_
+          .gauge("leeward_replication_lag_seconds", "Age of the newest applied heartbeat", labels)
           .set(seconds(report->database.lag));
     if (const AgentReport* report = core_.agent(site)) update_database_metrics(*report, labels);
   }
@@ -308,7 +321,9 @@ void ControlNode::update_database_metrics(const AgentReport& report, const Label
   auto position = [&](const char* kind, Position at) {
     Labels labels = site;
     labels.emplace_back("position", kind);
-    registry_.gauge("leeward_database_position", "Transactions (sequence of GTID domain 0) at a site", labels)
+    registry_
+        .gauge("leeward_database_position", "Transactions (sequence of GTID domain 0) at a site",
+               labels)
         .set(static_cast<double>(at.value));
   };
   position("written", db.written);
@@ -318,14 +333,24 @@ void ControlNode::update_database_metrics(const AgentReport& report, const Label
   bool writer = core_.record().intent.writer == report.site;
   const AgentReport* ahead = core_.agent(core_.record().intent.writer);
   if (!writer && ahead != nullptr)
-    registry_.gauge("leeward_replication_transactions_behind", "Transactions written and not yet applied", site)
+    registry_
+        .gauge("leeward_replication_transactions_behind",
+               "Transactions written and not yet applied", site)
         .set(static_cast<double>(console::transactions_behind(
             std::max(ahead->database.written, db.received), db.applied)));
-  registry_.gauge("leeward_semi_sync", "1 commits wait for a copy, 0 they do not, -1 the writer gave up waiting", site)
-      .set(db.semi_sync == SemiSync::kOn ? 1 : db.semi_sync == SemiSync::kFallen ? -1 : 0);
-  registry_.gauge("leeward_semi_sync_fallbacks", "RPO events: times that the server gave up waiting, since its start", site)
+  registry_
+      .gauge("leeward_semi_sync",
+             "1 commits wait for a copy, 0 they do not, -1 the writer gave up waiting", site)
+      .set(db.semi_sync == SemiSync::kOn       ? 1
+           : db.semi_sync == SemiSync::kFallen ? -1
+                                               : 0);
+  registry_
+      .gauge("leeward_semi_sync_fallbacks",
+             "RPO events: times that the server gave up waiting, since its start", site)
       .set(static_cast<double>(db.fallbacks));
-  registry_.gauge("leeward_commits_alone", "Commits acknowledged although a copy was to be waited for", site)
+  registry_
+      .gauge("leeward_commits_alone", "Commits acknowledged although a copy was to be waited for",
+             site)
       .set(static_cast<double>(db.alone));
 }
 
@@ -335,9 +360,10 @@ int run_control(const cli::RoleOptions& options) {
   auto context = make_context(options, "control", true);
   if (!context) return report_failure(context.error());
   if (context->platform.control.site != context->self)
-    return report_failure({Code::kInvalid, fmt::format("control runs at {}, not at {}",
-                                                       context->platform.site(context->platform.control.site).name,
-                                                       context->site().name)});
+    return report_failure(
+        {Code::kInvalid, fmt::format("control runs at {}, not at {}",
+                                     context->platform.site(context->platform.control.site).name,
+                                     context->site().name)});
   auto store = store::SqliteStore::open(context->state + "/store.db");
   if (!store) return report_failure(store.error());
   net::EventLoop loop;
@@ -346,9 +372,10 @@ int run_control(const cli::RoleOptions& options) {
   console::Api api(context->platform, context->tokens, node, registry);
   if (auto signals = stop_on_signals(loop); !signals) return report_failure(signals.error());
   if (auto started = node.start(); !started) return report_failure(started.error());
-  auto server = net::HttpServer::start(
-      loop, context->platform.control.listen,
-      [&](net::HttpRequest request, net::Responder respond) { api.handle(request, std::move(respond)); });
+  auto server = net::HttpServer::start(loop, context->platform.control.listen,
+                                       [&](net::HttpRequest request, net::Responder respond) {
+                                         api.handle(request, std::move(respond));
+                                       });
   if (!server) return report_failure(server.error());
   context->logger.info("control is ready", {{"listen", to_string((*server)->local())}});
   loop.run();

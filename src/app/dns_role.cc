@@ -1,4 +1,5 @@
-// leeward dns: answers for the zone, with what control last said or, without control, what is on disk.
+// leeward dns: answers for the zone, with what control last said or, without control, what is on
+// disk.
 #include <ctime>
 
 #include "app/context.h"
@@ -38,7 +39,8 @@ int run_dns(const cli::RoleOptions& options) {
           context->logger.error("could not publish", {{"why", published.error().message}});
       },
       [&] { return (*server)->epoch(); });
-  context->logger.info("dns answers", {{"listen", to_string((*server)->local())}, {"zone", platform.dns.name}});
+  context->logger.info("dns answers",
+                       {{"listen", to_string((*server)->local())}, {"zone", platform.dns.name}});
   loop.run();
   return 0;
 }

@@ -1,5 +1,5 @@
-// The firewall of a running edge: its lists followed on disk, its rules by reload. Rules that did not
-// change keep what they have counted. One thread, the loop's; metrics and judging from any.
+// The firewall of a running edge: its lists followed on disk, its rules by reload. Rules that did
+// not change keep what they have counted. One thread, the loop's; metrics and judging from any.
 #pragma once
 
 #include <memory>

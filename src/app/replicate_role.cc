@@ -96,7 +96,8 @@ Result<replication::Task> load(const std::string& path) {
 }  // namespace
 
 int run_replicate(const cli::ReplicateOptions& options) {
-  std::signal(SIGPIPE, SIG_IGN);  // a TLS library writes with write(2), also to a server that is gone
+  std::signal(SIGPIPE,
+              SIG_IGN);  // a TLS library writes with write(2), also to a server that is gone
   auto task = load(options.task_path);
   if (!task) return report_failure(task.error());
   if (auto made = make_directories(task->state_dir); !made) return report_failure(made.error());

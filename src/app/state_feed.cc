@@ -7,9 +7,14 @@
 namespace leeward::app {
 
 StateFeed::StateFeed(net::EventLoop& loop, net::HttpClient& http, const Context& context,
-                     std::function<void(const ServiceRecord&)> on_record, std::function<Epoch()> dns_epoch)
-    : loop_(loop), http_(http), context_(context), logger_(context.logger),
-      on_record_(std::move(on_record)), dns_epoch_(std::move(dns_epoch)) {
+                     std::function<void(const ServiceRecord&)> on_record,
+                     std::function<Epoch()> dns_epoch)
+    : loop_(loop),
+      http_(http),
+      context_(context),
+      logger_(context.logger),
+      on_record_(std::move(on_record)),
+      dns_epoch_(std::move(dns_epoch)) {
   again(0ms);
 }
 
@@ -40,7 +45,8 @@ void StateFeed::received(Result<net::HttpResponse> response) {
     connected_ = false;
     // After a restart of control its store may be another one: begin from nothing.
     version_ = 0;
-    if (!said_lost_) logger_.warn("control cannot be reached; going on with what is known", {{"why", why}});
+    if (!said_lost_)
+      logger_.warn("control cannot be reached; going on with what is known", {{"why", why}});
     said_lost_ = true;
     again(kRetry);
   };

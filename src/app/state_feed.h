@@ -17,7 +17,8 @@ class StateFeed {
   // life of control. `dns_epoch` (may be empty) is the epoch that this site's DNS server answers
   // with; it goes along with each poll. All must outlive the feed.
   StateFeed(net::EventLoop& loop, net::HttpClient& http, const Context& context,
-            std::function<void(const ServiceRecord&)> on_record, std::function<Epoch()> dns_epoch = {});
+            std::function<void(const ServiceRecord&)> on_record,
+            std::function<Epoch()> dns_epoch = {});
   ~StateFeed();
   StateFeed(const StateFeed&) = delete;
   StateFeed& operator=(const StateFeed&) = delete;
@@ -29,7 +30,7 @@ class StateFeed {
   void received(Result<net::HttpResponse> response);
   void again(Duration delay);
 
-  static constexpr Duration kWait = 1s;      // also how often control's life is noticed
+  static constexpr Duration kWait = 1s;  // also how often control's life is noticed
   static constexpr Duration kTimeout = 2s;
   static constexpr Duration kRetry = 100ms;
 

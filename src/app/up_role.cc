@@ -22,11 +22,12 @@ compute::TierSpec child(const std::string& name, compute::ExpandedProcess proces
   return tier;
 }
 
-Result<std::vector<compute::TierSpec>> children(const Context& context, const cli::RoleOptions& options) {
+Result<std::vector<compute::TierSpec>> children(const Context& context,
+                                                const cli::RoleOptions& options) {
   std::vector<compute::TierSpec> tiers;
   const Platform& platform = context.platform;
-  compute::PlaceholderValues values{{"site", context.site().name}, {"address", context.site().address},
-                                    {"state", context.state}};
+  compute::PlaceholderValues values{
+      {"site", context.site().name}, {"address", context.site().address}, {"state", context.state}};
   for (const Database& database : platform.databases) {
     auto node = database.sites.find(context.self);
     if (node == database.sites.end() || node->second.process.command.empty()) continue;
@@ -40,9 +41,10 @@ Result<std::vector<compute::TierSpec>> children(const Context& context, const cl
   constexpr std::string_view kLevels[] = {"debug", "info", "warn", "error"};
   auto role = [&](const std::string& name) {
     compute::ExpandedProcess process;
-    process.argv = {self, name, "--config", std::filesystem::absolute(options.config_path).string(),
-                    "--site", context.site().name,
-                    "--log-level", std::string(kLevels[static_cast<int>(options.log_level)]),
+    process.argv = {self,           name,
+                    "--config",     std::filesystem::absolute(options.config_path).string(),
+                    "--site",       context.site().name,
+                    "--log-level",  std::string(kLevels[static_cast<int>(options.log_level)]),
                     "--log-format", options.log_format == LogFormat::kJson ? "json" : "text"};
     tiers.push_back(child(name, std::move(process), false));
   };

@@ -5,11 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define LEEWARD_CHECK(condition)                                                       \
-  do {                                                                                 \
-    if (!(condition)) [[unlikely]] {                                                   \
-      std::fprintf(stderr, "%s:%d: invariant broken: %s\n", __FILE__, __LINE__,        \
-                   #condition);                                                        \
-      std::abort();                                                                    \
-    }                                                                                  \
+#define LEEWARD_CHECK(condition)                                                             \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
+      std::fprintf(stderr, "%s:%d: invariant broken: %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                          \
+    }                                                                                        \
   } while (false)

@@ -14,18 +14,12 @@ struct Row {
 };
 
 constexpr std::array kRows{
-    Row{Code::kInvalid, "invalid", 2, 400},
-    Row{Code::kNotFound, "not_found", 1, 404},
-    Row{Code::kConflict, "conflict", 1, 409},
-    Row{Code::kRefused, "refused", 5, 412},
-    Row{Code::kUnauthorized, "unauthorized", 1, 401},
-    Row{Code::kTimeout, "timeout", 6, 504},
-    Row{Code::kUnavailable, "unavailable", 1, 503},
-    Row{Code::kNoQuorum, "no_quorum", 6, 421},
-    Row{Code::kUnhealthy, "unhealthy", 4, 424},
-    Row{Code::kIo, "io", 1, 507},
-    Row{Code::kCorrupt, "corrupt", 1, 422},
-    Row{Code::kInternal, "internal", 1, 500},
+    Row{Code::kInvalid, "invalid", 2, 400},           Row{Code::kNotFound, "not_found", 1, 404},
+    Row{Code::kConflict, "conflict", 1, 409},         Row{Code::kRefused, "refused", 5, 412},
+    Row{Code::kUnauthorized, "unauthorized", 1, 401}, Row{Code::kTimeout, "timeout", 6, 504},
+    Row{Code::kUnavailable, "unavailable", 1, 503},   Row{Code::kNoQuorum, "no_quorum", 6, 421},
+    Row{Code::kUnhealthy, "unhealthy", 4, 424},       Row{Code::kIo, "io", 1, 507},
+    Row{Code::kCorrupt, "corrupt", 1, 422},           Row{Code::kInternal, "internal", 1, 500},
 };
 
 const Row& row(Code code) { return kRows[static_cast<std::size_t>(code)]; }

@@ -13,18 +13,18 @@ namespace leeward {
 
 // Each code maps to exactly one exit status, one HTTP status and one metric label (error.cc).
 enum class Code {
-  kInvalid,      // bad input or configuration
-  kNotFound,     // the named thing does not exist
-  kConflict,     // a compare-and-swap lost, or the thing is in another state than required
-  kRefused,      // a safety rule says no
-  kUnauthorized, // missing or wrong credentials
-  kTimeout,      // a deadline passed; the outcome is unknown
-  kUnavailable,  // the other end cannot be reached
-  kNoQuorum,     // not enough votes or observations
-  kUnhealthy,    // works, but not as it should
-  kIo,           // the operating system said no
-  kCorrupt,      // bytes that cannot be what they claim to be
-  kInternal,     // a bug that we survive
+  kInvalid,       // bad input or configuration
+  kNotFound,      // the named thing does not exist
+  kConflict,      // a compare-and-swap lost, or the thing is in another state than required
+  kRefused,       // a safety rule says no
+  kUnauthorized,  // missing or wrong credentials
+  kTimeout,       // a deadline passed; the outcome is unknown
+  kUnavailable,   // the other end cannot be reached
+  kNoQuorum,      // not enough votes or observations
+  kUnhealthy,     // works, but not as it should
+  kIo,            // the operating system said no
+  kCorrupt,       // bytes that cannot be what they claim to be
+  kInternal,      // a bug that we survive
 };
 
 struct Error {
@@ -47,9 +47,9 @@ tl::unexpected<Error> fail(Code code, fmt::format_string<Args...> format, Args&&
 }
 inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
 
-std::string_view name(Code code);  // stable lower-case label: "no_quorum"
+std::string_view name(Code code);             // stable lower-case label: "no_quorum"
 Code code_from_name(std::string_view label);  // kInternal for an unknown label
-int exit_status(Code code);        // 1 failure, 2 usage, 4 unhealthy, 5 refused, 6 no quorum or timed out
+int exit_status(Code code);  // 1 failure, 2 usage, 4 unhealthy, 5 refused, 6 no quorum or timed out
 int http_status(Code code);
 Code code_from_http_status(int status);
 

@@ -57,7 +57,8 @@ Status write_file_durably(const std::string& path, std::string_view bytes, int m
   if (::rename(temporary.c_str(), path.c_str()) != 0)
     return fail(os_error(errno, "rename " + temporary));
   auto directory = std::filesystem::path(path).parent_path();
-  UniqueFd dir(::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd dir(
+      ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir.valid() || ::fsync(dir.get()) != 0)
     return fail(os_error(errno, "fsync directory of " + path));
   return {};

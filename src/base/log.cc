@@ -79,8 +79,8 @@ void Logger::write(LogLevel level, std::string_view message,
     line += '\n';
   }
   std::lock_guard lock(sink_->mutex);
-  // A full or closed stderr must not stop a decision: the entry is lost, nothing else. A pipe that has
-  // room takes up to PIPE_BUF at once without blocking (pipe(7)).
+  // A full or closed stderr must not stop a decision: the entry is lost, nothing else. A pipe that
+  // has room takes up to PIPE_BUF at once without blocking (pipe(7)).
   if (line.size() > PIPE_BUF) {
     line.resize(PIPE_BUF - 1);
     line += '\n';

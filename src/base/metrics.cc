@@ -79,7 +79,8 @@ std::string Registry::prometheus_text() const {
                                   : std::string("+Inf");
           out += fmt::format("{}_bucket{{{}le=\"{}\"}} {}\n", name, comma, bound, total);
         }
-        out += fmt::format("{}_sum{} {}\n{}_count{} {}\n", name, braces, h.sum(), name, braces, total);
+        out +=
+            fmt::format("{}_sum{} {}\n{}_count{} {}\n", name, braces, h.sum(), name, braces, total);
       }
     }
   }

@@ -47,7 +47,8 @@ Result<Duration> parse_duration(std::string_view text) {
   auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
   std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
   if (error != std::errc{} || number < 0 || !std::isfinite(number))
-    return fail(Code::kInvalid, "'{}' is not a duration; write for example 250ms, 3s, 30m, 2h", text);
+    return fail(Code::kInvalid, "'{}' is not a duration; write for example 250ms, 3s, 30m, 2h",
+                text);
   if (suffix.empty() && number == 0) return Duration{0};
   for (const Unit& unit : kUnits) {
     if (unit.suffix != suffix) continue;
@@ -56,7 +57,8 @@ Result<Duration> parse_duration(std::string_view text) {
     return Duration(std::llround(total));
   }
   if (suffix.empty())
-    return fail(Code::kInvalid, "'{}' has no unit; write for example {}s or {}ms", text, text, text);
+    return fail(Code::kInvalid, "'{}' has no unit; write for example {}s or {}ms", text, text,
+                text);
   return fail(Code::kInvalid, "unknown unit '{}' in '{}'; units are ns, us, ms, s, m, h, d", suffix,
               text);
 }
@@ -67,7 +69,8 @@ std::string format_duration(Duration d) {
   const Unit* best = &kUnits[0];
   for (const Unit& unit : kUnits) {
     // A larger unit is taken while at most three decimals express the value exactly.
-    if (ns >= unit.nanoseconds && (unit.nanoseconds < 1000 || ns % (unit.nanoseconds / 1000) == 0) &&
+    if (ns >= unit.nanoseconds &&
+        (unit.nanoseconds < 1000 || ns % (unit.nanoseconds / 1000) == 0) &&
         (unit.suffix == "ns" || unit.suffix == "us" || unit.suffix == "ms" || unit.suffix == "s" ||
          ns % unit.nanoseconds == 0))
       best = &unit;

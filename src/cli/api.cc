@@ -1,9 +1,8 @@
 #include "cli/internal/api.h"
 
-#include "cli/internal/agents.h"
-
 #include <cstdlib>
 
+#include "cli/internal/agents.h"
 #include "config/config.h"
 #include "net/http.h"
 

@@ -161,10 +161,7 @@ void add_edge_commands(CLI::App& edge, Arguments& a) {
       "  leeward edge purge --prefix www.shop.test/static/ --soft\n"
       "  leeward edge purge --key product-42",
       [&a](Io& io) {
-        a.edge.kind = a.purge_all      ? "all"
-                      : a.purge_prefix ? "prefix"
-                      : a.purge_key    ? "key"
-                                       : "url";
+        a.edge.kind = a.purge_all ? "all" : a.purge_prefix ? "prefix" : a.purge_key ? "key" : "url";
         return edge_purge(a.globals, a.edge, io);
       });
   purge->add_option("what", a.edge.urls, "URLs, prefixes or keys; - reads them from stdin");
@@ -229,7 +226,8 @@ void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
            roles.dns);
   CLI::App* edge = add_role(
       app, a, "edge",
-      "Runs the edge of a workload site: the HTTP proxy and cache that balances over the origins of "
+      "Runs the edge of a workload site: the HTTP proxy and cache that balances over the origins "
+      "of "
       "both sites and fails over between them inside a request. SIGHUP reads the configuration "
       "again, SIGTERM lets requests under way end. With a command below it asks the running edges "
       "instead.",
@@ -385,7 +383,8 @@ void add_replication_start(CLI::App& group, Arguments& a, const Roles& roles) {
       "started again, it goes on from there, in the middle of the copy as well. On a terminal it "
       "shows where it is, otherwise it logs JSON lines.",
       "  leeward replication start shop.yaml\n  leeward replication start shop.yaml --log-format "
-      "json\n  leeward replication start shop.yaml --again\n  leeward replication start back.yaml --from "
+      "json\n  leeward replication start shop.yaml --again\n  leeward replication start back.yaml "
+      "--from "
       "now",
       [&a, &roles](Io& io) {
         bool text =
@@ -496,16 +495,17 @@ void add_db_verify(CLI::App& db, Arguments& a) {
 }
 
 void add_db_moves(CLI::App& db, Arguments& a) {
-  CLI::App* sub = add(db, a, "promote",
-                      "Makes the standby the writer, under a plan and the same rules as ever: a "
-                      "switchover while the writer works, which loses nothing, otherwise a failover.",
-                      "  leeward db promote\n  leeward db promote --to aws --reason \"kernel update\" --yes",
-                      [&a](Io& io) {
-                        auto timeout = parse_duration(a.timeout);
-                        if (!timeout) return report(io, std::move(timeout.error()).wrap("--timeout"));
-                        a.move.timeout = *timeout;
-                        return db_promote(a.globals, a.move, io);
-                      });
+  CLI::App* sub =
+      add(db, a, "promote",
+          "Makes the standby the writer, under a plan and the same rules as ever: a "
+          "switchover while the writer works, which loses nothing, otherwise a failover.",
+          "  leeward db promote\n  leeward db promote --to aws --reason \"kernel update\" --yes",
+          [&a](Io& io) {
+            auto timeout = parse_duration(a.timeout);
+            if (!timeout) return report(io, std::move(timeout.error()).wrap("--timeout"));
+            a.move.timeout = *timeout;
+            return db_promote(a.globals, a.move, io);
+          });
   sub->add_option("--to", a.move.to, "The site to promote; default: the standby");
   sub->add_option("--reason", a.move.reason, "Kept in the audit trail");
   sub->add_flag("--accept-loss", a.move.accept_loss,
@@ -517,39 +517,44 @@ void add_db_moves(CLI::App& db, Arguments& a) {
                 "Follow the plan to its end (default), or return when it has started");
   sub->add_option("--timeout", a.timeout, "How long to follow the plan")->capture_default_str();
 
-  sub = add(db, a, "degrade",
-            "Lossless mode, while the standby is lost: lets the writer acknowledge commits without a "
-            "copy there. Refused while the standby acknowledges; undone by itself once it does again.",
-            "  leeward db degrade --yes",
-            [&a](Io& io) { return db_degrade(a.globals, a.rejoin.yes, io); });
+  sub = add(
+      db, a, "degrade",
+      "Lossless mode, while the standby is lost: lets the writer acknowledge commits without a "
+      "copy there. Refused while the standby acknowledges; undone by itself once it does again.",
+      "  leeward db degrade --yes",
+      [&a](Io& io) { return db_degrade(a.globals, a.rejoin.yes, io); });
   sub->add_flag("--yes", a.rejoin.yes, "Do not ask");
 }
 
 void add_db(CLI::App& app, Arguments& a) {
-  CLI::App* db = add(app, a, "db",
-                     "The databases of the sites: how far each is, and what mends a standby. A command "
-                     "that takes long runs in the site's agent; interrupted, give it again to follow.",
-                     "  leeward db status\n  leeward db reseed --site aws", nullptr);
+  CLI::App* db =
+      add(app, a, "db",
+          "The databases of the sites: how far each is, and what mends a standby. A command "
+          "that takes long runs in the site's agent; interrupted, give it again to follow.",
+          "  leeward db status\n  leeward db reseed --site aws", nullptr);
   db->require_subcommand(1);
   add(*db, a, "status",
-      "Shows each site's database: role, what it has written, received, has on disk and has applied, "
+      "Shows each site's database: role, what it has written, received, has on disk and has "
+      "applied, "
       "lag in seconds and transactions, whether commits wait for a copy, and the ledger.",
-      "  leeward db status\n  leeward db status -o json", [&a](Io& io) { return db_status(a.globals, io); });
+      "  leeward db status\n  leeward db status -o json",
+      [&a](Io& io) { return db_status(a.globals, io); });
   add(*db, a, "lag", "Shows how far the standby was behind, second by second, for up to an hour.",
       "  leeward db lag --last 300\n  leeward db lag -o json",
       [&a](Io& io) { return db_lag(a.globals, a.lag_samples, io); })
       ->add_option("--last", a.lag_samples, "At most so many samples, the newest ones")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
-  CLI::App* reseed =
-      add(*db, a, "reseed",
-          "Drops a standby's data and copies the writer's afresh. What only the standby had is written "
-          "to the ledger first.",
-          "  leeward db reseed\n  leeward db reseed --site aws --yes --no-wait",
-          [&a](Io& io) { return db_rejoin(a.globals, Rejoining::kReseed, a.rejoin, io); });
+  CLI::App* reseed = add(
+      *db, a, "reseed",
+      "Drops a standby's data and copies the writer's afresh. What only the standby had is written "
+      "to the ledger first.",
+      "  leeward db reseed\n  leeward db reseed --site aws --yes --no-wait",
+      [&a](Io& io) { return db_rejoin(a.globals, Rejoining::kReseed, a.rejoin, io); });
   CLI::App* rewind =
       add(*db, a, "rewind",
-          "Undoes what a standby has and the writer lacks, after writing it to the ledger. An agent does "
+          "Undoes what a standby has and the writer lacks, after writing it to the ledger. An "
+          "agent does "
           "so by itself when an old writer comes back; this does it now, and shows how far it is.",
           "  leeward db rewind --site gcp --yes",
           [&a](Io& io) { return db_rejoin(a.globals, Rejoining::kRewind, a.rejoin, io); });

@@ -1,12 +1,13 @@
 // edge top, explain, purge, warm: asked of the edges themselves, each at its site's admin port. One
 // that cannot be reached is told of and does not stop the others.
+#include "model/edge.h"
+
 #include <chrono>
 #include <sstream>
 #include <thread>
 
 #include "cli/internal/commands.h"
 #include "cli/internal/edge_view.h"
-#include "model/edge.h"
 
 namespace leeward::cli {
 namespace {

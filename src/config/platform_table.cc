@@ -194,9 +194,10 @@ Table<Database> account_table(std::string Database::*user, SecretRef Database::*
 
 Table<TlsFiles> replication_tls_table() {
   Table<TlsFiles> t;
-  t.text("ca", &TlsFiles::ca, kAnyText,
-         "File with the certificate authority that signed the servers' certificates, as the database "
-         "server and the agent see it.")
+  t.text(
+       "ca", &TlsFiles::ca, kAnyText,
+       "File with the certificate authority that signed the servers' certificates, as the database "
+       "server and the agent see it.")
       .required();
   t.text("certificate", &TlsFiles::certificate, kAnyText,
          "File with the certificate that a replica shows to its source.");
@@ -211,24 +212,26 @@ Table<Database> replication_table() {
   auto policy = [](auto ReplicationPolicy::*member) {
     return [member](Database & d) -> auto& { return d.replication.*member; };
   };
-  t.choice("mode", policy(&ReplicationPolicy::mode),
-           std::vector<std::pair<std::string, ReplicationMode>>{
-               {"async", ReplicationMode::kAsync},
-               {"semi_sync", ReplicationMode::kSemiSync},
-               {"lossless", ReplicationMode::kLossless}},
-           "What a commit waits for: async, nothing; semi_sync, a copy on disk at the standby site, "
-           "for at most semi_sync_timeout; lossless, such a copy for as long as it takes, so that a "
-           "failover loses nothing.");
+  t.choice(
+      "mode", policy(&ReplicationPolicy::mode),
+      std::vector<std::pair<std::string, ReplicationMode>>{
+          {"async", ReplicationMode::kAsync},
+          {"semi_sync", ReplicationMode::kSemiSync},
+          {"lossless", ReplicationMode::kLossless}},
+      "What a commit waits for: async, nothing; semi_sync, a copy on disk at the standby site, "
+      "for at most semi_sync_timeout; lossless, such a copy for as long as it takes, so that a "
+      "failover loses nothing.");
   t.integer("workers", policy(&ReplicationPolicy::workers), {0, 64},
             "Threads that apply changes at the standby; 0: one a core, from 2 to 16.");
   t.duration("semi_sync_timeout", policy(&ReplicationPolicy::semi_sync_timeout), {10ms, 1h},
              "semi_sync: without a copy for this long, commits go on; that is reported as an RPO "
              "event.");
-  t.choice("on_standby_loss", policy(&ReplicationPolicy::on_standby_loss),
-           std::vector<std::pair<std::string, StandbyLoss>>{{"wait", StandbyLoss::kWait},
-                                                            {"degrade", StandbyLoss::kDegrade}},
-           "lossless: when the standby is lost, wait (no commit is acknowledged until it is back or a "
-           "person decides) or degrade (after degrade_after commits are acknowledged without a copy).");
+  t.choice(
+      "on_standby_loss", policy(&ReplicationPolicy::on_standby_loss),
+      std::vector<std::pair<std::string, StandbyLoss>>{{"wait", StandbyLoss::kWait},
+                                                       {"degrade", StandbyLoss::kDegrade}},
+      "lossless: when the standby is lost, wait (no commit is acknowledged until it is back or a "
+      "person decides) or degrade (after degrade_after commits are acknowledged without a copy).");
   t.duration("degrade_after", policy(&ReplicationPolicy::degrade_after), {1s, 24h},
              "lossless with degrade: how long the standby must be lost.");
   t.section("tls", policy(&ReplicationPolicy::tls), replication_tls_table(),

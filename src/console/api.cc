@@ -41,7 +41,8 @@ Result<Json> body_object(const net::HttpRequest& request) {
 }
 
 Duration wait_of(std::uint64_t milliseconds) {
-  return std::min<Duration>(kWaitMax, std::chrono::milliseconds(std::min<std::uint64_t>(milliseconds, 60'000)));
+  return std::min<Duration>(
+      kWaitMax, std::chrono::milliseconds(std::min<std::uint64_t>(milliseconds, 60'000)));
 }
 
 }  // namespace
@@ -64,7 +65,8 @@ void Api::route(const net::HttpRequest& request, net::Responder& respond) {
     return respond(std::move(response));
   }
   bool for_agents = path == "/v1/state" || path == "/v1/lease" || path == "/v1/reports";
-  if (auto allowed = authorize(request, tokens_, for_agents ? Role::kAgent : Role::kOperator); !allowed)
+  if (auto allowed = authorize(request, tokens_, for_agents ? Role::kAgent : Role::kOperator);
+      !allowed)
     return refuse(allowed.error());
   if (get && path == "/v1/state") return get_state(request, std::move(respond));
   if (get && path == "/v1/status")
@@ -98,12 +100,14 @@ void Api::get_state(const net::HttpRequest& request, net::Responder respond) {
   if (!site_name.empty() && *dns_epoch != 0) {
     auto site = platform_.find_site(site_name);
     if (!site)
-      return respond(net::error_response({Code::kInvalid, fmt::format("unknown site '{}'", site_name)}));
+      return respond(
+          net::error_response({Code::kInvalid, fmt::format("unknown site '{}'", site_name)}));
     service_.dns_answers(*site, Epoch{*dns_epoch});
   }
   service_.wait_for_record(*after, wait_of(*wait), [this, respond = std::move(respond)] {
     const ServiceRecord& record = service_.core().record();
-    respond(ok(Json{{"version", record.version}, {"record", encode_json(platform_, record)}}.dump()));
+    respond(
+        ok(Json{{"version", record.version}, {"record", encode_json(platform_, record)}}.dump()));
   });
 }
 
@@ -147,11 +151,12 @@ void Api::post_lease(const net::HttpRequest& request, net::Responder respond) {
   } else {
     return invalid("op is acquire, renew or release");
   }
-  service_.lease(*site, op, Epoch{epoch_json.get<std::uint64_t>()},
-                 [respond = std::move(respond)](control::LeaseOutcome outcome) {
-                   constexpr std::string_view kNames[] = {"granted", "superseded", "not_yet", "not_yet"};
-                   respond(ok(fmt::format(R"({{"outcome":"{}"}})", kNames[static_cast<int>(outcome)])));
-                 });
+  service_.lease(
+      *site, op, Epoch{epoch_json.get<std::uint64_t>()},
+      [respond = std::move(respond)](control::LeaseOutcome outcome) {
+        constexpr std::string_view kNames[] = {"granted", "superseded", "not_yet", "not_yet"};
+        respond(ok(fmt::format(R"({{"outcome":"{}"}})", kNames[static_cast<int>(outcome)])));
+      });
 }
 
 void Api::post_reports(const net::HttpRequest& request, net::Responder respond) {
@@ -167,7 +172,8 @@ void Api::post_reports(const net::HttpRequest& request, net::Responder respond) 
   if (!agent) return respond(net::error_response(std::move(agent.error()).wrap("agent")));
   if (!vantage) return respond(net::error_response(std::move(vantage.error()).wrap("vantage")));
   auto bad_site = [](SiteId site) { return site == kNoSite; };
-  if ((!agent_json.is_null() && bad_site(agent->site)) || (!vantage_json.is_null() && bad_site(vantage->vantage)))
+  if ((!agent_json.is_null() && bad_site(agent->site)) ||
+      (!vantage_json.is_null() && bad_site(vantage->vantage)))
     return respond(net::error_response({Code::kInvalid, "/v1/reports: a report names no site"}));
   if (!vantage_json.is_null()) service_.vantage_report(*vantage);
   if (!agent_json.is_null()) service_.agent_report(*agent);
@@ -183,13 +189,15 @@ void Api::post_move(const net::HttpRequest& request, Kind kind, net::Responder r
   if (!to.is_null()) {
     auto site = to.is_string() ? platform_.find_site(to.get<std::string>()) : std::nullopt;
     if (!site)
-      return respond(net::error_response({Code::kInvalid, fmt::format("unknown site {}", to.dump())}));
+      return respond(
+          net::error_response({Code::kInvalid, fmt::format("unknown site {}", to.dump())}));
     q.to = *site;
   }
   auto flag = [&](const char* name) { return json->contains(name) && (*json)[name] == true; };
   q.accept_loss = flag("accept_loss");
   q.override_block = flag("override_block");
-  if (const Json& reason = (*json)["reason"]; reason.is_string()) q.reason = reason.get<std::string>().substr(0, 500);
+  if (const Json& reason = (*json)["reason"]; reason.is_string())
+    q.reason = reason.get<std::string>().substr(0, 500);
   operate(std::move(q), std::move(respond));
 }
 
@@ -198,7 +206,8 @@ void Api::post_maintenance(const net::HttpRequest& request, net::Responder respo
   if (!json) return respond(net::error_response(json.error()));
   const Json& paused = (*json)["paused"];
   if (!paused.is_boolean())
-    return respond(net::error_response({Code::kInvalid, "/v1/maintenance needs {\"paused\": true or false}"}));
+    return respond(
+        net::error_response({Code::kInvalid, "/v1/maintenance needs {\"paused\": true or false}"}));
   control::OperatorRequest q;
   q.kind = paused.get<bool>() ? Kind::kPause : Kind::kResume;
   operate(std::move(q), std::move(respond));

@@ -1,14 +1,15 @@
 // The control API: HTTP and JSON, bearer tokens, long polls.
 //
-//   agents     GET  /v1/state?after=V&wait_ms=N[&site=S&dns_epoch=E]   record, as soon as newer than V
+//   agents     GET  /v1/state?after=V&wait_ms=N[&site=S&dns_epoch=E]   record, as soon as newer
+//   than V
 //              POST /v1/lease    {site, op: acquire|renew|release, epoch} → {outcome}
 //              POST /v1/reports  {agent: {…}|null, vantage: {…}|null}
 //   operators  GET  /v1/status, /v1/plan, /v1/lag, /v1/events?after=N&limit=N&wait_ms=N
 //              POST /v1/failover, /v1/switchover, /v1/failback, /v1/maintenance, /v1/degrade
 //   anybody    GET  /healthz, /metrics (nothing secret in them)
 //
-// Errors are {"error": {"code", "message"}} with the status of base/error.h. Waits are at most 30 s.
-// The API decides nothing: it parses, asks ControlService and prints. Loop thread only.
+// Errors are {"error": {"code", "message"}} with the status of base/error.h. Waits are at most 30
+// s. The API decides nothing: it parses, asks ControlService and prints. Loop thread only.
 #pragma once
 
 #include <functional>

@@ -54,7 +54,8 @@ Json site_json(const Platform& platform, const control::ControlCore& core, Now n
 Json replication_json(const Platform& platform, const control::ControlCore& core, SiteId standby) {
   const AgentReport* report = standby == kNoSite ? nullptr : core.agent(standby);
   if (!report || report->database.lag == kNever) return nullptr;
-  Json json{{"standby", site_name(platform, standby)}, {"lag_seconds", seconds(report->database.lag)}};
+  Json json{{"standby", site_name(platform, standby)},
+            {"lag_seconds", seconds(report->database.lag)}};
   json["transactions_behind"] = nullptr;
   if (const AgentReport* writer = core.agent(core.record().intent.writer)) {
     json["transactions_behind"] = transactions_behind(
@@ -74,7 +75,8 @@ Json failover_json(const Platform& platform, const control::Readiness& ready) {
 
 std::string status_json(const Platform& platform, const control::ControlCore& core, Now now) {
   const ServiceRecord& record = core.record();
-  SiteId standby = record.intent.writer == kNoSite ? kNoSite : core.other_site(record.intent.writer);
+  SiteId standby =
+      record.intent.writer == kNoSite ? kNoSite : core.other_site(record.intent.writer);
   Json json{{"platform", platform.name},
             {"mode", mode_name(platform.failover.mode)},
             {"paused", record.paused},

@@ -12,7 +12,8 @@ AgentCore::AgentCore(AgentConfig config) : config_(std::move(config)) {
 
 void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
   memory_ = persisted_ = memory;
-  // Greater than before even where the memory was lost: wall clocks differ by less than a reinstallation.
+  // Greater than before even where the memory was lost: wall clocks differ by less than a
+  // reinstallation.
   auto wall = static_cast<std::uint64_t>(now.wall.time_since_epoch().count());
   memory_.life = std::max(memory.life + 1, wall);
   last_store_grant_ = now.boot;  // gives the store its time before peers are asked
@@ -23,10 +24,10 @@ void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
 
 void AgentCore::on_record(Now now, const ServiceRecord& record, AgentEffects& out) {
   // An older record (a late or duplicated answer) must not turn anything back.
-  bool older = record.intent.epoch < memory_.intent.epoch ||
-               (record.intent.epoch == memory_.intent.epoch &&
-                (record.version < record_version_ ||
-                 record.protection.number < memory_.protection.number));
+  bool older =
+      record.intent.epoch < memory_.intent.epoch ||
+      (record.intent.epoch == memory_.intent.epoch &&
+       (record.version < record_version_ || record.protection.number < memory_.protection.number));
   if (!LEEWARD_GUARD("no-older-record", !older)) return;
   record_version_ = record.version;
   contacted_ = true;
@@ -40,9 +41,10 @@ void AgentCore::on_record(Now now, const ServiceRecord& record, AgentEffects& ou
   converge(now, out);
 }
 
-void AgentCore::on_lease_reply(Now now, RequestId request, LeaseOutcome outcome, AgentEffects& out) {
-  // Only the answer to the outstanding request counts: a request given up may have been overtaken by
-  // a promise to the other side.
+void AgentCore::on_lease_reply(Now now, RequestId request, LeaseOutcome outcome,
+                               AgentEffects& out) {
+  // Only the answer to the outstanding request counts: a request given up may have been overtaken
+  // by a promise to the other side.
   if (!lease_request_ || !LEEWARD_GUARD("answer-outstanding", lease_request_->request == request))
     return;
   if (held_.value != 0 && now.boot >= deadline_) drop_lease();
@@ -121,8 +123,7 @@ void AgentCore::on_promise_request(Now now, SiteId from, Epoch epoch, RequestId 
                  held_.value == 0 && !lease_request_;
   if (granted) {
     memory_.highest = std::max(memory_.highest, epoch);
-    memory_.promise_until =
-        std::max(memory_.promise_until, now.boot + config_.lease.takeover);
+    memory_.promise_until = std::max(memory_.promise_until, now.boot + config_.lease.takeover);
     if (LEEWARD_GUARD("promise-durable", false))
       persisted_ = memory_;
     else
@@ -208,7 +209,8 @@ bool AgentCore::may_acquire(Now now) const {
   if (intent.writer != config_.self || intent.epoch.value == 0) return false;
   if (!LEEWARD_GUARD("promise-binds", now.boot >= memory_.promise_until)) return false;
   if (memory_.held == intent.epoch) return true;  // we were the writer: the database is ours
-  bool half_done = database_.incomplete || (database_op_ && database_op_->op == DatabaseOp::kFollow);
+  bool half_done =
+      database_.incomplete || (database_op_ && database_op_->op == DatabaseOp::kFollow);
   if (!database_usable(now) || half_done) return false;
   bool all_there = memory_.intent.link == 0 || database_.link == memory_.intent.link;
   if (!all_there) return false;  // asked again by the promotion itself
@@ -219,7 +221,8 @@ bool AgentCore::may_acquire(Now now) const {
 bool AgentCore::may_acknowledge_alone() const {
   if (!config_.lossless) return true;
   const Protection& p = memory_.protection;
-  return p.epoch == held_ && LEEWARD_GUARD("alone-by-record-only", p.state == ProtectionState::kOff);
+  return p.epoch == held_ &&
+         LEEWARD_GUARD("alone-by-record-only", p.state == ProtectionState::kOff);
 }
 
 bool AgentCore::may_hold_by_promise() const {
@@ -340,8 +343,12 @@ std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
   if (lease) {
     bool alone = may_acknowledge_alone();
     if (database_.read_only || database_.epoch != held_)
-      return StartDatabase{DatabaseOp::kPromote, held_,  kNoSite, {},
-                           alone, database_.epoch != held_ ? intent.link : 0};
+      return StartDatabase{DatabaseOp::kPromote,
+                           held_,
+                           kNoSite,
+                           {},
+                           alone,
+                           database_.epoch != held_ ? intent.link : 0};
     if (config_.lossless && database_.strict == alone)
       return StartDatabase{DatabaseOp::kProtect, held_, kNoSite, {}, alone, 0};
     return std::nullopt;
@@ -384,7 +391,8 @@ Status AgentCore::on_rejoin_request(Now now, Rejoin how, AgentEffects& out) {
     return fail(Code::kRefused, "no other site is open for writes: there is nothing to follow");
   if (database_op_)
     return fail(Code::kConflict, "another operation on this site's database is running");
-  if (!database_usable(now)) return fail(Code::kUnavailable, "this site's database does not answer");
+  if (!database_usable(now))
+    return fail(Code::kUnavailable, "this site's database does not answer");
   if (how == Rejoin::kRewind && following())
     return fail(Code::kRefused, "there is nothing to undo: this site follows the writer");
   StartDatabase op{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
@@ -429,8 +437,7 @@ AgentReport AgentCore::report(Now now) {
                  now.boot - looks_since_ >= config_.looks_settle;
   r.protection = settled ? memory_.protection.number : 0;
   r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.look_fresh;
-  if (r.database.heartbeat_age != kNever)
-    r.database.heartbeat_age += now.boot - database_seen_;
+  if (r.database.heartbeat_age != kNever) r.database.heartbeat_age += now.boot - database_seen_;
   if (!r.database.reachable) {
     r.problem = "db unreachable";
   } else if (r.rejoining) {

@@ -6,20 +6,22 @@
 // named there gives no right: the right is the lease, asked for from the store and counted from
 // *before* the request was sent. Everything else follows from the pair (intent, lease):
 //
-//   lease valid, not draining   → database promoted at the epoch → gateway local until the deadline;
-//                                 lossless mode: commits wait for copies, unless the record lets them
-//                                 be acknowledged alone at this very epoch
+//   lease valid, not draining   → database promoted at the epoch → gateway local until the
+//   deadline;
+//                                 lossless mode: commits wait for copies, unless the record lets
+//                                 them be acknowledged alone at this very epoch
 //   lease valid, draining       → gateway holds; once no transaction runs, database read-only
 //   no lease, another site open → database read-only, follows that site; gateway remote
 //   no lease, otherwise         → database read-only; gateway holds (a move is on) or refuses
 //
-// It is level-triggered: each input recomputes the wanted state and emits what is missing, so a lost
-// effect or a restart only costs time. At most one lease request and one database operation are in
-// flight.
+// It is level-triggered: each input recomputes the wanted state and emits what is missing, so a
+// lost effect or a restart only costs time. At most one lease request and one database operation
+// are in flight.
 //
-// Safety rests on (design §5): the deadline counts from before sending; a grant counts only as answer
-// to the request outstanding; a promise is durable before it is given, is refused while this site
-// holds or asks for the lease or knows a higher epoch, and while it runs this site asks for nothing.
+// Safety rests on (design §5): the deadline counts from before sending; a grant counts only as
+// answer to the request outstanding; a promise is durable before it is given, is refused while this
+// site holds or asks for the lease or knows a higher epoch, and while it runs this site asks for
+// nothing.
 //
 // Not thread-safe; owned and called by one loop.
 #pragma once
@@ -40,8 +42,8 @@ namespace leeward::control {
 enum class LeaseOp : std::uint8_t { kAcquire, kRenew, kRelease };
 enum class LeaseOutcome : std::uint8_t {
   kGranted,
-  kSuperseded,   // the record names another writer or a higher epoch: stop now
-  kNotYet,       // not refused for good: another holder's lease has not run out, or the store is busy
+  kSuperseded,  // the record names another writer or a higher epoch: stop now
+  kNotYet,  // not refused for good: another holder's lease has not run out, or the store is busy
   kUnreachable,  // no answer: the outcome is unknown
 };
 
@@ -56,7 +58,7 @@ struct AgentMemory {
   Intent intent;            // last known
   SiteId active = kNoSite;  // last known site that is open for writes, at active_epoch
   Epoch active_epoch;
-  Protection protection;    // last known
+  Protection protection;  // last known
   BootTime promise_until{};
   bool operator==(const AgentMemory&) const = default;
 };
@@ -97,10 +99,10 @@ struct Persist {  // must be durable before any later effect of the same step is
 };
 struct SetGateway {
   GatewayMode mode;
-  Epoch epoch;        // kLocal, and kHold while draining: the lease's; otherwise 0. A hold without an
-                      // epoch drops what is in flight, because nothing may be acknowledged any more
-  BootTime deadline;  // of that epoch: nothing passes after it
-  SiteId site;        // kRemote
+  Epoch epoch;  // kLocal, and kHold while draining: the lease's; otherwise 0. A hold without an
+                // epoch drops what is in flight, because nothing may be acknowledged any more
+  BootTime deadline;    // of that epoch: nothing passes after it
+  SiteId site;          // kRemote
   bool finish = false;  // kHold: work that runs at the other site may end there; it answers for it
 };
 struct ExtendLease {  // the gateway's epoch goes on until a later deadline
@@ -115,20 +117,22 @@ enum class DatabaseOp : std::uint8_t {
 };
 struct StartDatabase {
   DatabaseOp op;
-  Epoch epoch;   // kPromote: to write; kFollow: the source's
-  SiteId site;   // kFollow
+  Epoch epoch;  // kPromote: to write; kFollow: the source's
+  SiteId site;  // kFollow
   RequestId request;
-  bool alone = true;       // kPromote and kProtect: commits are acknowledged without a copy elsewhere
-  std::uint64_t link = 0;  // kPromote: only with what was received on this link; 0: whatever there is
-  bool reseed = false;     // kFollow: copy everything afresh, whatever the data looks like
+  bool alone = true;  // kPromote and kProtect: commits are acknowledged without a copy elsewhere
+  std::uint64_t link =
+      0;                // kPromote: only with what was received on this link; 0: whatever there is
+  bool reseed = false;  // kFollow: copy everything afresh, whatever the data looks like
 };
 struct EndTransactions {};  // close sessions still inside a transaction (a drain took too long)
 
-using AgentEffect = std::variant<SendLease, SendPromiseRequest, SendPromiseReply, Persist, SetGateway,
-                                 ExtendLease, StartDatabase, EndTransactions>;
+using AgentEffect = std::variant<SendLease, SendPromiseRequest, SendPromiseReply, Persist,
+                                 SetGateway, ExtendLease, StartDatabase, EndTransactions>;
 using AgentEffects = std::vector<AgentEffect>;
 
-// What an operator may ask of a standby: to undo what the writer lacks, or to copy everything afresh.
+// What an operator may ask of a standby: to undo what the writer lacks, or to copy everything
+// afresh.
 enum class Rejoin : std::uint8_t { kRewind, kReseed };
 
 class AgentCore {
@@ -149,7 +153,8 @@ class AgentCore {
   void on_gateway(Now now, bool drained, AgentEffects& out);
   // Starts a kFollow in this step, or says why not: kRefused at the writer, without an open writer
   // that control named lately, during a planned move, and to a rewind with nothing to undo;
-  // kConflict while another database operation runs; kUnavailable when the database does not answer.
+  // kConflict while another database operation runs; kUnavailable when the database does not
+  // answer.
   Status on_rejoin_request(Now now, Rejoin how, AgentEffects& out);
   void tick(Now now, AgentEffects& out);
 
@@ -189,13 +194,13 @@ class AgentCore {
   AgentConfig config_;
   AgentMemory memory_;
   AgentMemory persisted_;
-  BootTime last_contact_{};   // of the record
+  BootTime last_contact_{};  // of the record
   bool contacted_ = false;
   std::uint64_t record_version_ = 0;
 
   // Lease.
-  Epoch held_;                // 0: not held
-  BootTime deadline_{};       // the later of the two below
+  Epoch held_;           // 0: not held
+  BootTime deadline_{};  // the later of the two below
   BootTime store_until_{};
   BootTime promise_held_until_{};  // by every peer's promise
   struct Outstanding {
@@ -206,7 +211,7 @@ class AgentCore {
   };
   std::optional<Outstanding> lease_request_;
   BootTime next_lease_request_{};
-  Epoch release_due_;         // given up, but the store may not know yet
+  Epoch release_due_;            // given up, but the store may not know yet
   BootTime last_store_grant_{};  // send time of the last request that the store granted
   struct PeerPromise {
     SiteId peer;
@@ -221,8 +226,8 @@ class AgentCore {
   // Database.
   DatabaseStatus database_;
   BootTime database_seen_{};
-  BootTime looks_since_{};        // looks went on without interruption since then
-  int protection_looks_ = 0;      // completed since the protection was learned
+  BootTime looks_since_{};       // looks went on without interruption since then
+  int protection_looks_ = 0;     // completed since the protection was learned
   bool database_fresh_ = false;  // seen since the last operation ended
   std::optional<StartDatabase> database_op_;
   BootTime next_database_op_{};

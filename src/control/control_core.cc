@@ -78,8 +78,8 @@ void ControlCore::on_lease_saved(Now now, bool ok, std::uint64_t version, Contro
     lease_changed_ = now.boot;
     expiry_noted_ = false;
   }
-  out.push_back(LeaseReply{saved.asker, saved.request,
-                           ok ? LeaseOutcome::kGranted : LeaseOutcome::kNotYet});
+  out.push_back(
+      LeaseReply{saved.asker, saved.request, ok ? LeaseOutcome::kGranted : LeaseOutcome::kNotYet});
   if (ok) decide(now, out);
 }
 
@@ -98,9 +98,10 @@ void ControlCore::on_lease_request(Now now, SiteId from, LeaseOp op, Epoch epoch
     ++next.sequence;
     note(NoteKind::kLeaseReleased, from, epoch);
   } else {
-    bool named = LEEWARD_GUARD("grant-only-to-intent",
-                               intent.writer == from && intent.epoch == epoch);
-    if (!named) return answer(epoch <= intent.epoch ? LeaseOutcome::kSuperseded : LeaseOutcome::kNotYet);
+    bool named =
+        LEEWARD_GUARD("grant-only-to-intent", intent.writer == from && intent.epoch == epoch);
+    if (!named)
+      return answer(epoch <= intent.epoch ? LeaseOutcome::kSuperseded : LeaseOutcome::kNotYet);
     if (holds) {
       ++next.sequence;
     } else {
@@ -133,7 +134,8 @@ void ControlCore::watch_own_pause(Now now) {
   last_step_ = now.boot;
 }
 
-// A network, or the kernel of a machine whose agent died, may deliver a report long after newer ones.
+// A network, or the kernel of a machine whose agent died, may deliver a report long after newer
+// ones.
 bool ControlCore::ReportOrder::accept(std::uint64_t life_now, std::uint64_t sequence_now) {
   bool older = life_now < life || (life_now == life && sequence_now < sequence);
   if (!LEEWARD_GUARD("no-older-report", !older)) return false;
@@ -187,14 +189,16 @@ void ControlCore::note_report_changes(const AgentReport& before, const AgentRepo
   SiteId site = after.site;
   if (before.writing_epoch != after.writing_epoch && after.writing_epoch.value != 0)
     note(NoteKind::kWriterOpen, site, after.writing_epoch);
-  if (before.writing_epoch.value != 0 && after.writing_epoch.value == 0 && !record_.intent.draining())
+  if (before.writing_epoch.value != 0 && after.writing_epoch.value == 0 &&
+      !record_.intent.draining())
     note(NoteKind::kFenced, site, before.writing_epoch);
   if (before.database.epoch < after.database.epoch && after.database.epoch == after.lease_epoch)
     note(NoteKind::kPromoted, site, after.database.epoch);
   if (before.by_promise != after.by_promise && after.lease_epoch.value != 0)
     note(after.by_promise ? NoteKind::kPromiseOn : NoteKind::kPromiseOff, site, after.lease_epoch);
   if (!before.rejoining && after.rejoining) note(NoteKind::kRejoinStarted, site);
-  if (before.rejoining && !after.rejoining && after.problem.empty()) note(NoteKind::kRejoined, site);
+  if (before.rejoining && !after.rejoining && after.problem.empty())
+    note(NoteKind::kRejoined, site);
   note_semi_sync(before, after);
   if (before.ledger_open < after.ledger_open)
     note(NoteKind::kLedger, site, {}, kNoSite, after.ledger_open);
@@ -251,8 +255,8 @@ bool ControlCore::fresh_agent(Now now, SiteId site) const {
   return seen.seen && now.boot - seen.when <= config_.report_stale;
 }
 
-// Silence must have been seen at the standby. A report that is late proves nothing: it may be we who
-// are cut off, so its age is not added to the heartbeat's here.
+// Silence must have been seen at the standby. A report that is late proves nothing: it may be we
+// who are cut off, so its age is not added to the heartbeat's here.
 bool ControlCore::heartbeat_fresh(Now now, SiteId writer) const {
   for (SiteId site : config_.workloads) {
     if (site == writer || !fresh_agent(now, site)) continue;
@@ -302,7 +306,8 @@ void ControlCore::watch_verdicts(Now now) {
     if (h == Health::kUp) {
       bool any_failing = false;
       for (SiteId v : config_.vantages)
-        any_failing |= vantages_[v.value].seen && vantages_[v.value].report.failures[site.value] > 0;
+        any_failing |=
+            vantages_[v.value].seen && vantages_[v.value].report.failures[site.value] > 0;
       if (!any_failing) failing_noted_[site.value] = false;
     }
   }
@@ -316,7 +321,8 @@ void ControlCore::watch_agents(Now now) {
       note(NoteKind::kAgentLost, site);
     }
   }
-  if (!expiry_noted_ && lease_.holder != kNoSite && now.boot - lease_changed_ >= config_.lease.takeover) {
+  if (!expiry_noted_ && lease_.holder != kNoSite &&
+      now.boot - lease_changed_ >= config_.lease.takeover) {
     expiry_noted_ = true;
     note(NoteKind::kLeaseExpired, lease_.holder, lease_.epoch);
   }
@@ -333,8 +339,9 @@ Epoch ControlCore::next_epoch() const {
   return Epoch{highest.value + 1};
 }
 
-// By how much the newest heartbeat row at `to` is older than the newest that the writer reported: a link
-// may deliver rows steadily and yet be minutes behind. Both times are from the writer's own clock.
+// By how much the newest heartbeat row at `to` is older than the newest that the writer reported: a
+// link may deliver rows steadily and yet be minutes behind. Both times are from the writer's own
+// clock.
 Duration ControlCore::rows_behind(SiteId to) const {
   const SeenAgent& writer = agents_[record_.intent.writer.value];
   const SeenAgent& standby = agents_[to.value];
@@ -367,7 +374,8 @@ void ControlCore::data_reasons(Now now, SiteId to, std::vector<std::string>& why
     return;
   }
   const AgentReport& r = agents_[to.value].report;
-  if (r.database.incomplete) why.push_back("the standby's data is incomplete until its rejoin ends");
+  if (r.database.incomplete)
+    why.push_back("the standby's data is incomplete until its rejoin ends");
   if (!r.problem.empty()) why.push_back("standby: " + r.problem);
   if (!LEEWARD_GUARD("standby-follows-epoch", r.database.epoch >= record_.active_epoch))
     why.push_back("the standby has not yet followed the current writer's epoch");
@@ -381,8 +389,9 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
     for (std::size_t i = 0; i < config_.workloads.size(); ++i)
       if (!fresh_agent(now, config_.workloads[i]) ||
           !agents_[config_.workloads[i].value].report.database.reachable)
-        r.why_not.push_back(fmt::format("it waits for the agent and the database of workload site {} of {}",
-                                        i + 1, config_.workloads.size()));
+        r.why_not.push_back(
+            fmt::format("it waits for the agent and the database of workload site {} of {}", i + 1,
+                        config_.workloads.size()));
     return r;
   }
   if (to == kNoSite || to == record_.intent.writer) {
@@ -394,9 +403,10 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
   data_reasons(now, to, r.why_not);
   if (!LEEWARD_GUARD("rpo-gate", r.loss_known && r.estimated_loss <= config_.failover.rpo))
     r.why_not.push_back(
-        r.loss_known ? fmt::format("about {:.1f} s of writes would be lost, more than the RPO of {}",
-                                   seconds(r.estimated_loss), format_duration(config_.failover.rpo))
-                     : "how much would be lost is unknown: no heartbeat was seen on the standby");
+        r.loss_known
+            ? fmt::format("about {:.1f} s of writes would be lost, more than the RPO of {}",
+                          seconds(r.estimated_loss), format_duration(config_.failover.rpo))
+            : "how much would be lost is unknown: no heartbeat was seen on the standby");
   if (record_.paused) r.why_not.push_back("maintenance is on");
   if (!LEEWARD_GUARD("block-window", !record_.blocked))
     r.why_not.push_back(fmt::format("an automatic failover happened within the last {}",
@@ -472,8 +482,8 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
   }
   if (down_since_ == BootTime{}) down_since_ = now.boot;
   SiteId to = other_site(writer);
-  // The estimate is a difference of two growing ages on two clocks: drift alone would shrink it below
-  // the RPO in time, and a failover that was left to a person would start by itself.
+  // The estimate is a difference of two growing ages on two clocks: drift alone would shrink it
+  // below the RPO in time, and a failover that was left to a person would start by itself.
   bool known = false;
   Duration loss = estimated_loss(now, to, known);
   if (known) loss_floor_ = loss;
@@ -483,8 +493,8 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
     move_intent(now, r, to);
     r.blocked = true;
     r.proposal.reset();
-    start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer, "quorum says the writer is down",
-               true);
+    start_plan(now, r, PlanKind::kFailover, to, PlanStep::kTransfer,
+               "quorum says the writer is down", true);
     r.plan->estimated_loss = ready.estimated_loss;
     return save(std::move(r), out);
   }
@@ -510,16 +520,17 @@ void ControlCore::follow_writer(Now now, ControlEffects& out) {
   save(std::move(r), out);
 }
 
-// A gateway that holds for a planned move makes a probe that asks the database hang, so probes prove
-// nothing of a writer that answers for itself; the time-outs of the plan's steps bound its silence.
+// A gateway that holds for a planned move makes a probe that asks the database hang, so probes
+// prove nothing of a writer that answers for itself; the time-outs of the plan's steps bound its
+// silence.
 bool ControlCore::drains(Now now, const Plan& plan) const {
   const AgentReport& writer = agents_[plan.from.value].report;
   return record_.intent.drain == plan.id && fresh_agent(now, plan.from) &&
          writer.database.reachable && writer.lease_epoch == record_.intent.epoch;
 }
 
-// The only place where the writer changes. Whether everything acknowledged is at the new one is said
-// here, once and for good; it begins alone, because nothing follows it yet.
+// The only place where the writer changes. Whether everything acknowledged is at the new one is
+// said here, once and for good; it begins alone, because nothing follows it yet.
 void ControlCore::move_intent(Now now, ServiceRecord& r, SiteId to, Position required) {
   Intent next{to, next_epoch(), {}, required};
   if (record_.intent.writer != kNoSite && protects(now, to)) {
@@ -614,7 +625,8 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
         abort_plan(now, r, "the target did not take over in time");
         return save(std::move(r), out);
       }
-      if (lease_.epoch == intent.epoch) {  // it took the lease and went away: a matter for decide_failover
+      if (lease_.epoch ==
+          intent.epoch) {  // it took the lease and went away: a matter for decide_failover
         abort_plan(now, r, "the target took the lease but did not open");
         return save(std::move(r), out);
       }
@@ -623,9 +635,9 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
       bool dropped = there && intent.link != 0 && to.database.link != intent.link;
       bool incomplete = there && to.database.incomplete;
       if ((dropped || incomplete) && !record_.proposal) {
-        std::string why = incomplete
-                              ? "its data is incomplete: it was being copied when the writer was lost"
-                              : "its server restarted before it had applied all that it had received";
+        std::string why =
+            incomplete ? "its data is incomplete: it was being copied when the writer was lost"
+                       : "its server restarted before it had applied all that it had received";
         r.proposal = Proposal{plan.from, plan.to, why};
         note(NoteKind::kProposal, plan.from, {}, plan.to, 0, why);
         return save(std::move(r), out);

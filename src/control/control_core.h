@@ -10,12 +10,15 @@
 //   - a vantage point's opinion ages out; a site is down when a quorum says so *now* (I9);
 //   - a writer whose heartbeat still arrives at the standby is overloaded, not dead;
 //   - an automatic failover needs every rule to agree, otherwise a proposal is left for a person;
-//   - in lossless mode a failover loses nothing while the record says `protected` (see Protection in
+//   - in lossless mode a failover loses nothing while the record says `protected` (see Protection
+//   in
 //     model/record.h), and the estimate is not asked for;
-//   - a plan moves step by step on observed post-conditions and can be undone until the lease moves.
+//   - a plan moves step by step on observed post-conditions and can be undone until the lease
+//   moves.
 //
-// The lease. A holder's value is given away only when it was released, or was seen unchanged for the
-// takeover time of this process's own clock, which starts anew with the process. Not thread-safe.
+// The lease. A holder's value is given away only when it was released, or was seen unchanged for
+// the takeover time of this process's own clock, which starts anew with the process. Not
+// thread-safe.
 #pragma once
 
 #include <array>
@@ -42,24 +45,50 @@ struct ControlConfig {
   FailoverPolicy failover;
   bool lossless = false;
   std::optional<Duration> degrade_after;  // lossless; none: wait for the standby, however long
-  Duration report_stale = 2500ms;    // an observation older than this counts as unknown
-  Duration heartbeat_fresh = 1500ms; // a heartbeat seen at the standby within this vetoes "down"
-  Duration pause_limit = 1s;         // a longer gap between own steps: we were stopped
-  Duration proposal_after = 5s;      // "down" this long before a person is asked
+  Duration report_stale = 2500ms;         // an observation older than this counts as unknown
+  Duration heartbeat_fresh = 1500ms;  // a heartbeat seen at the standby within this vetoes "down"
+  Duration pause_limit = 1s;          // a longer gap between own steps: we were stopped
+  Duration proposal_after = 5s;       // "down" this long before a person is asked
   Duration prepare_timeout = 15s;
   Duration transfer_timeout = 20s;
   Duration traffic_timeout = 5s;
-  Duration arming_patience = 2s;     // the standby lost this long before protection was on
+  Duration arming_patience = 2s;  // the standby lost this long before protection was on
 };
 ControlConfig control_config(const Platform& platform);
 
 // What happened, in a form that costs nothing when nobody reads it; describe() makes the sentence.
 enum class NoteKind : std::uint8_t {
-  kProbeFailing, kVerdictDown, kVerdictUp, kVerdictDegraded, kProposal, kProposalWithdrawn,
-  kPlanStarted, kPlanStep, kPlanDone, kPlanAborted, kLeaseGranted, kLeaseReleased, kLeaseExpired,
-  kFenced, kPromoted, kWriterOpen, kTraffic, kPromiseOn, kPromiseOff, kRejoinStarted,
-  kRejoined, kLedger, kUnblocked, kMaintenance, kAgentLost, kAgentBack,
-  kProtected, kUnprotected, kAcknowledgedAlone, kSemiSyncFallen, kSemiSyncBack,
+  kProbeFailing,
+  kVerdictDown,
+  kVerdictUp,
+  kVerdictDegraded,
+  kProposal,
+  kProposalWithdrawn,
+  kPlanStarted,
+  kPlanStep,
+  kPlanDone,
+  kPlanAborted,
+  kLeaseGranted,
+  kLeaseReleased,
+  kLeaseExpired,
+  kFenced,
+  kPromoted,
+  kWriterOpen,
+  kTraffic,
+  kPromiseOn,
+  kPromiseOff,
+  kRejoinStarted,
+  kRejoined,
+  kLedger,
+  kUnblocked,
+  kMaintenance,
+  kAgentLost,
+  kAgentBack,
+  kProtected,
+  kUnprotected,
+  kAcknowledgedAlone,
+  kSemiSyncFallen,
+  kSemiSyncBack,
 };
 struct Note {
   NoteKind kind;
@@ -89,7 +118,7 @@ struct LeaseReply {
 };
 struct OperatorReply {
   std::uint64_t request;
-  Code code;             // meaningful when !ok
+  Code code;  // meaningful when !ok
   bool ok;
   std::string message;
 };
@@ -101,7 +130,11 @@ using ControlEffects = std::vector<ControlEffect>;
 
 struct OperatorRequest {
   enum class Kind : std::uint8_t {
-    kFailover, kSwitchover, kFailback, kPause, kResume,
+    kFailover,
+    kSwitchover,
+    kFailback,
+    kPause,
+    kResume,
     kDegrade,  // lossless: the writer goes on without the standby, until that streams again
   };
   std::uint64_t request = 0;
@@ -146,7 +179,7 @@ class ControlCore {
   Duration lease_unchanged(Now now) const { return now.boot - lease_changed_; }
   Health verdict(Now now, SiteId site) const;
   Health opinion(Now now, SiteId vantage, SiteId site) const;
-  bool degraded(Now now, SiteId site) const;  // a quorum says down, yet its heartbeat arrives
+  bool degraded(Now now, SiteId site) const;       // a quorum says down, yet its heartbeat arrives
   const AgentReport* agent(SiteId site) const;     // last report, or null
   Duration agent_age(Now now, SiteId site) const;  // kNever: none
   Readiness readiness(Now now, SiteId to) const;
@@ -233,18 +266,18 @@ class ControlCore {
   std::array<bool, kSitesMax> failing_noted_{};
   std::array<Epoch, kSitesMax> dns_epoch_{};
   std::array<std::uint64_t, kSitesMax> alone_at_fall_{};
-  BootTime step_since_{};     // this process saw the plan enter its step
-  BootTime blocked_since_{};  // this process first saw `blocked`
-  BootTime down_since_{};     // the writer, by this process; zero: it is not
+  BootTime step_since_{};          // this process saw the plan enter its step
+  BootTime blocked_since_{};       // this process first saw `blocked`
+  BootTime down_since_{};          // the writer, by this process; zero: it is not
   BootTime standby_lost_since_{};  // of the protection, by this process; zero: it is there
-  struct Confirming {         // what the standby must have received before protection is on
+  struct Confirming {              // what the standby must have received before protection is on
     std::uint64_t number = 0;
     Position written;
   };
   std::optional<Confirming> confirming_;
-  Duration loss_floor_{};     // largest loss estimated since then
-  BootTime last_step_{};      // of this core
-  BootTime settled_at_{};     // reports before this are old ones from a queue
+  Duration loss_floor_{};  // largest loss estimated since then
+  BootTime last_step_{};   // of this core
+  BootTime settled_at_{};  // reports before this are old ones from a queue
   std::vector<Note> notes_;
 };
 

@@ -48,50 +48,74 @@ std::string sentence(const Note& n, std::string_view site, std::string_view othe
   switch (n.kind) {
     case NoteKind::kProbeFailing:
       return fmt::format("probes of {} begin to fail, seen from {}: {}", site, other, n.text);
-    case NoteKind::kVerdictDown: return fmt::format("{} is down: a quorum of vantage points agrees", site);
-    case NoteKind::kVerdictUp: return fmt::format("{} is up", site);
+    case NoteKind::kVerdictDown:
+      return fmt::format("{} is down: a quorum of vantage points agrees", site);
+    case NoteKind::kVerdictUp:
+      return fmt::format("{} is up", site);
     case NoteKind::kVerdictDegraded:
       return fmt::format("{} fails its probes but still commits writes: degraded, not dead", site);
     case NoteKind::kProposal:
-      return fmt::format("failover from {} to {} is possible but needs a person: {}", site, other, n.text);
-    case NoteKind::kProposalWithdrawn: return fmt::format("{} recovered; the proposal is withdrawn", site);
+      return fmt::format("failover from {} to {} is possible but needs a person: {}", site, other,
+                         n.text);
+    case NoteKind::kProposalWithdrawn:
+      return fmt::format("{} recovered; the proposal is withdrawn", site);
     case NoteKind::kPlanStarted:
       return fmt::format("{} to {} begins{}{}", name(static_cast<PlanKind>(n.number)), site,
                          n.text.empty() ? "" : ": ", n.text);
     case NoteKind::kPlanStep:
       return fmt::format("plan step: {}", name(static_cast<PlanStep>(n.number)));
-    case NoteKind::kPlanDone: return fmt::format("plan complete: {} serves", site);
-    case NoteKind::kPlanAborted: return fmt::format("plan undone: {}", n.text);
-    case NoteKind::kLeaseGranted: return fmt::format("{} holds the writer lease", site);
-    case NoteKind::kLeaseReleased: return fmt::format("{} gave the writer lease back", site);
-    case NoteKind::kLeaseExpired: return fmt::format("the lease of {} has run out", site);
-    case NoteKind::kFenced: return fmt::format("{} is fenced: its gateway is closed", site);
-    case NoteKind::kPromoted: return fmt::format("database at {} promoted", site);
-    case NoteKind::kWriterOpen: return fmt::format("{} accepts writes", site);
-    case NoteKind::kTraffic: return fmt::format("DNS now answers with {}", site);
+    case NoteKind::kPlanDone:
+      return fmt::format("plan complete: {} serves", site);
+    case NoteKind::kPlanAborted:
+      return fmt::format("plan undone: {}", n.text);
+    case NoteKind::kLeaseGranted:
+      return fmt::format("{} holds the writer lease", site);
+    case NoteKind::kLeaseReleased:
+      return fmt::format("{} gave the writer lease back", site);
+    case NoteKind::kLeaseExpired:
+      return fmt::format("the lease of {} has run out", site);
+    case NoteKind::kFenced:
+      return fmt::format("{} is fenced: its gateway is closed", site);
+    case NoteKind::kPromoted:
+      return fmt::format("database at {} promoted", site);
+    case NoteKind::kWriterOpen:
+      return fmt::format("{} accepts writes", site);
+    case NoteKind::kTraffic:
+      return fmt::format("DNS now answers with {}", site);
     case NoteKind::kPromiseOn:
-      return fmt::format("{} goes on by promise of the other site: the store is out of its reach", site);
-    case NoteKind::kPromiseOff: return fmt::format("{} holds its lease from the store again", site);
-    case NoteKind::kRejoinStarted: return fmt::format("{} rejoins as standby", site);
-    case NoteKind::kRejoined: return fmt::format("{} is a standby again", site);
+      return fmt::format("{} goes on by promise of the other site: the store is out of its reach",
+                         site);
+    case NoteKind::kPromiseOff:
+      return fmt::format("{} holds its lease from the store again", site);
+    case NoteKind::kRejoinStarted:
+      return fmt::format("{} rejoins as standby", site);
+    case NoteKind::kRejoined:
+      return fmt::format("{} is a standby again", site);
     case NoteKind::kLedger:
       return fmt::format("{} lost writes from {} are in the ledger", n.number, site);
-    case NoteKind::kUnblocked: return "the block window is over: automatic failover is armed again";
-    case NoteKind::kMaintenance: return n.number ? "maintenance on" : "maintenance off";
-    case NoteKind::kAgentLost: return fmt::format("the agent of {} stopped reporting", site);
-    case NoteKind::kAgentBack: return fmt::format("the agent of {} reports again", site);
+    case NoteKind::kUnblocked:
+      return "the block window is over: automatic failover is armed again";
+    case NoteKind::kMaintenance:
+      return n.number ? "maintenance on" : "maintenance off";
+    case NoteKind::kAgentLost:
+      return fmt::format("the agent of {} stopped reporting", site);
+    case NoteKind::kAgentBack:
+      return fmt::format("the agent of {} reports again", site);
     case NoteKind::kProtected:
-      return fmt::format("protected: every acknowledged commit of {} is on disk at {}", other, site);
+      return fmt::format("protected: every acknowledged commit of {} is on disk at {}", other,
+                         site);
     case NoteKind::kUnprotected:
       return fmt::format("RPO event: {} acknowledges commits without a copy at {}: {}", site, other,
                          n.text);
     case NoteKind::kAcknowledgedAlone:
-      return fmt::format("RPO event: {} commits of {} went on without a copy at the standby", n.number,
-                         site);
+      return fmt::format("RPO event: {} commits of {} went on without a copy at the standby",
+                         n.number, site);
     case NoteKind::kSemiSyncFallen:
-      return fmt::format("RPO event: {} gave up waiting and acknowledges commits without a copy", site);
+      return fmt::format("RPO event: {} gave up waiting and acknowledges commits without a copy",
+                         site);
     case NoteKind::kSemiSyncBack:
-      return fmt::format("commits of {} wait for a copy again; {} went on without one", site, n.number);
+      return fmt::format("commits of {} wait for a copy again; {} went on without one", site,
+                         n.number);
   }
   return {};
 }

@@ -74,9 +74,10 @@ void ControlCore::steer_protection(Now now, ControlEffects& out) {
   save(std::move(r), out);
 }
 
-// A report that keeps to this protection was made after control had seen the standby's link, so what
-// the writer had written then includes all that it ever acknowledged over another link, or alone; and
-// from then on it waits for a copy of each commit. Once the standby has that much, it has everything.
+// A report that keeps to this protection was made after control had seen the standby's link, so
+// what the writer had written then includes all that it ever acknowledged over another link, or
+// alone; and from then on it waits for a copy of each commit. Once the standby has that much, it
+// has everything.
 void ControlCore::confirm_copies(ControlEffects& out) {
   const Protection& p = record_.protection;
   const AgentReport& writer = agents_[record_.intent.writer.value].report;
@@ -87,8 +88,8 @@ void ControlCore::confirm_copies(ControlEffects& out) {
     return save(std::move(r), out);
   }
   if (p.state == ProtectionState::kOn) return;
-  bool waits = LEEWARD_GUARD("writer-waits-first",
-                             writer.protection == p.number && writer.database.strict);
+  bool waits =
+      LEEWARD_GUARD("writer-waits-first", writer.protection == p.number && writer.database.strict);
   if (!waits) return;
   if (!confirming_ || confirming_->number != p.number)
     confirming_ = Confirming{p.number, writer.database.written};

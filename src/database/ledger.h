@@ -3,10 +3,10 @@
 // or discarded them.
 //
 // One JSON file an entry under the ledger's directory; in memory only its LedgerSummary, so that an
-// outage that lost a hundred thousand transactions costs some 20 MB. The object is for one thread at
-// a time; two processes must not write the same ledger (the agent's lock sees to it). At most
-// kEntriesMax entries: beyond it the rest is kept out, and one last entry says so in its note, which
-// names the GTIDs left out.
+// outage that lost a hundred thousand transactions costs some 20 MB. The object is for one thread
+// at a time; two processes must not write the same ledger (the agent's lock sees to it). At most
+// kEntriesMax entries: beyond it the rest is kept out, and one last entry says so in its note,
+// which names the GTIDs left out.
 //
 // Values are text: numbers as digits, times as the server prints them in UTC, text as UTF-8,
 // everything else (binary columns, text that is not UTF-8, text that itself begins with "base64:")

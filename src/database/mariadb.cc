@@ -66,8 +66,7 @@ struct Mariadb::Impl {
   }
   // The connection for everything but status(); opened when there is none that works.
   Result<SqlConnection*> control(BootTime deadline) { return reopen(control_sql, deadline); }
-  Result<SqlConnection*> reopen(std::optional<SqlConnection>& slot,
-                                       BootTime deadline);
+  Result<SqlConnection*> reopen(std::optional<SqlConnection>& slot, BootTime deadline);
   SiteId site_at(const Endpoint& endpoint) const;
   Result<DatabaseStatus> read_status(SqlConnection& sql, BootTime deadline);
   void note_heartbeat(DatabaseStatus& status, const std::string& row, double written_at);
@@ -99,7 +98,7 @@ struct Mariadb::Impl {
 };
 
 Result<SqlConnection*> Mariadb::Impl::reopen(std::optional<SqlConnection>& slot,
-                                                    BootTime deadline) {
+                                             BootTime deadline) {
   if (!slot || !slot->usable()) {
     slot.reset();
     auto opened = SqlConnection::open(admin_at(options.local), deadline);
@@ -200,7 +199,8 @@ Mariadb::~Mariadb() = default;
 Result<DatabaseStatus> Mariadb::status() {
   std::lock_guard lock(impl_->status_mutex);
   BootTime deadline = BootClock::now() + impl_->options.status_timeout;
-  // A server that restarted has ended this connection. So as long as it lives, what was received lives.
+  // A server that restarted has ended this connection. So as long as it lives, what was received
+  // lives.
   bool again = !impl_->status_sql || !impl_->status_sql->usable();
   auto sql = impl_->reopen(impl_->status_sql, deadline);
   if (!sql) return fail(std::move(sql.error()));
@@ -213,8 +213,7 @@ Status Mariadb::precheck() {
   BootTime deadline = BootClock::now() + impl_->options.control_timeout;
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
-  auto findings =
-      replication::check_native_server(**sql, "", impl_->options.replication, deadline);
+  auto findings = replication::check_native_server(**sql, "", impl_->options.replication, deadline);
   if (!findings) return fail(std::move(findings.error()));
   std::string wrong;
   std::string warnings;
@@ -263,7 +262,8 @@ Status Mariadb::prepare() {
       "CREATE DATABASE IF NOT EXISTS leeward",
       "CREATE TABLE IF NOT EXISTS leeward.epoch (epoch BIGINT UNSIGNED PRIMARY KEY, site "
       "VARCHAR(64) "
-      "NOT NULL, promoted_gtid TEXT NOT NULL, granted_at TIMESTAMP(6) NOT NULL, complete BOOLEAN NOT "
+      "NOT NULL, promoted_gtid TEXT NOT NULL, granted_at TIMESTAMP(6) NOT NULL, complete BOOLEAN "
+      "NOT "
       "NULL DEFAULT 0) ENGINE=InnoDB",
       "CREATE TABLE IF NOT EXISTS leeward.heartbeat (site VARCHAR(64) PRIMARY KEY, epoch BIGINT "
       "UNSIGNED "
@@ -382,8 +382,8 @@ Status Mariadb::Impl::open_for_writes(SqlConnection& sql, BootTime deadline) {
   return {};
 }
 
-// The connection of status() has lived since the link was new; if the server had restarted since, it
-// would be gone.
+// The connection of status() has lived since the link was new; if the server had restarted since,
+// it would be gone.
 Status Mariadb::Impl::same_link(SqlConnection& sql, std::uint64_t wanted, BootTime deadline) {
   if (wanted == 0) return {};
   auto there = sql.query(
@@ -392,8 +392,9 @@ Status Mariadb::Impl::same_link(SqlConnection& sql, std::uint64_t wanted, BootTi
       deadline);
   if (!there) return fail(std::move(there.error()));
   if (link_number == wanted && there->scalar() == "1") return {};
-  return fail(Code::kConflict,
-              "what was received and not yet applied may have been lost with a restart of the server");
+  return fail(
+      Code::kConflict,
+      "what was received and not yet applied may have been lost with a restart of the server");
 }
 
 Status Mariadb::protect(bool alone) {
@@ -438,9 +439,10 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion
   if (link->configured)
     if (auto forgot = replication::forget_sources(sql, deadline); !forgot)
       return fail(std::move(forgot.error()).wrap("promote"));
-  // Before anything is written: a commit that may be acknowledged alone must not wait for a copy that
-  // nobody makes.
-  if (auto wait = replication::set_commit_wait(sql, impl_->options.replication, how.alone, deadline);
+  // Before anything is written: a commit that may be acknowledged alone must not wait for a copy
+  // that nobody makes.
+  if (auto wait =
+          replication::set_commit_wait(sql, impl_->options.replication, how.alone, deadline);
       !wait)
     return fail(std::move(wait.error()).wrap("promote"));
   if (newest < epoch)
@@ -467,7 +469,8 @@ Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger
   // Starting the link again mends what was passing. What stays is a standby that cannot apply the
   // writer's history, and only a fresh copy makes it one again.
   std::string reload_because;
-  auto link = replication::read_native_link(**sql, BootClock::now() + impl_->options.control_timeout);
+  auto link =
+      replication::read_native_link(**sql, BootClock::now() + impl_->options.control_timeout);
   if (!link) return fail(std::move(link.error()));
   bool stuck = link->apply_failed && link->source == address->second;
   impl_->apply_failures = stuck ? impl_->apply_failures + 1 : 0;

@@ -69,7 +69,7 @@ struct FollowProgress {
   std::uint64_t transactions = 0;  // found lost so far, from kExtract on
   std::uint64_t bytes = 0;         // copied so far, kReseed only
   std::uint64_t rows = 0;          // stored so far, kReseed only
-  std::uint64_t rows_total = 0;    // the source's own estimate, which may be off by half; 0: unknown
+  std::uint64_t rows_total = 0;  // the source's own estimate, which may be off by half; 0: unknown
 };
 // Returns false to stop: follow() then returns kTimeout, and a later call goes on from there.
 using FollowCallback = std::function<bool(const FollowProgress&)>;
@@ -133,7 +133,8 @@ class Mariadb {
   }
 
   // Lossless mode: from now on commits wait for a copy at the standby, or no longer (`alone`).
-  // Idempotent. A server that is asked to wait no longer does not do so late: half a second at most.
+  // Idempotent. A server that is asked to wait no longer does not do so late: half a second at
+  // most.
   Status protect(bool alone);
 
   // Makes the server a standby of `source`, whose newest promotion is `epoch`. Idempotent; a no-op
@@ -156,7 +157,8 @@ class Mariadb {
   // tables of its own: kRefused otherwise.
   // kRefused: the source or this server is at another epoch than it should be.
   // kUnavailable: the source cannot be reached. kTimeout: stopped by the callback.
-  // With `reseed` the data is copied afresh even if it need not be; what is lost is kept all the same.
+  // With `reseed` the data is copied afresh even if it need not be; what is lost is kept all the
+  // same.
   Result<FollowOutcome> follow(SiteId source, Epoch epoch, Ledger& ledger,
                                const FollowCallback& progress = {}, bool reseed = false);
 

@@ -75,7 +75,7 @@ struct EdgeConfig {
   EdgeTimeouts timeouts;
   EdgeLimits limits;
   EdgeParking parking;
-  bool server_timing = false;  // responses tell how long edge and origin took
+  bool server_timing = false;          // responses tell how long edge and origin took
   std::shared_ptr<Firewall> firewall;  // may be null
 };
 
@@ -84,7 +84,7 @@ struct EdgeOptions {
   AccessLogFormat access_log = AccessLogFormat::kNone;
   std::string access_log_path;
   Logger logger;
-  std::shared_ptr<Cache> cache;        // may be null
+  std::shared_ptr<Cache> cache;  // may be null
 };
 
 // What control says, as far as the edge needs it.
@@ -123,8 +123,9 @@ class Edge {
   // how many were taken (100,000 may wait).
   std::size_t warm(const std::vector<std::string>& urls);
   WarmProgress warm_progress() const;
-  // Takes over routes, groups, limits, firewall and certificates; requests under way end under the old ones.
-  // The listeners must be the same (kConflict otherwise). On an error everything stays as it was.
+  // Takes over routes, groups, limits, firewall and certificates; requests under way end under the
+  // old ones. The listeners must be the same (kConflict otherwise). On an error everything stays as
+  // it was.
   Status reload(EdgeConfig config);
   // Stops listening, lets requests under way end and closes idle connections. True when none is
   // left after `patience`.

@@ -12,10 +12,10 @@ namespace leeward {
 //   takeover ≥ (duration + grace) · (1 + drift) / (1 − drift)
 // (design §5.3; derivation in docs/internals/lease.md).
 struct LeaseTimings {
-  Duration duration = 3s;         // the holder's own count, from before sending a renewal
-  Duration grace = 1s;            // at most this long to stop writing after `duration`
-  Duration takeover = 4500ms;     // an observer must see the value unchanged this long
-  double clock_drift = 0.01;      // ρ
+  Duration duration = 3s;      // the holder's own count, from before sending a renewal
+  Duration grace = 1s;         // at most this long to stop writing after `duration`
+  Duration takeover = 4500ms;  // an observer must see the value unchanged this long
+  double clock_drift = 0.01;   // ρ
   Duration renew_every = 500ms;
 
   // The smallest safe takeover for the other values.

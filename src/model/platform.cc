@@ -10,14 +10,14 @@ std::string to_string(const Endpoint& e) { return fmt::format("{}:{}", e.host, e
 Result<Endpoint> parse_endpoint(std::string_view text) {
   auto colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0)
-    return fail(Code::kInvalid, "'{}' is not an address; write HOST:PORT, for example 10.0.0.1:3306",
-                text);
+    return fail(Code::kInvalid,
+                "'{}' is not an address; write HOST:PORT, for example 10.0.0.1:3306", text);
   unsigned port = 0;
   auto digits = text.substr(colon + 1);
   auto [rest, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
   if (error != std::errc{} || rest != digits.data() + digits.size() || port == 0 || port > 65535)
-    return fail(Code::kInvalid, "'{}' is not a port in '{}'; write a number from 1 to 65535", digits,
-                text);
+    return fail(Code::kInvalid, "'{}' is not a port in '{}'; write a number from 1 to 65535",
+                digits, text);
   return Endpoint{std::string(text.substr(0, colon)), static_cast<std::uint16_t>(port)};
 }
 

@@ -57,12 +57,12 @@ enum class StandbyMode { kWarm, kCold };  // cold: no process on a site that is 
 struct Tier {
   std::string name;
   ProcessSpec process;
-  std::uint16_t port = 0;           // port of the first instance; instance i listens on port + i
-  bool local = false;               // listens on loopback only ({address} is 127.0.0.1)
-  std::optional<HttpCheck> ready;   // none: ready as soon as it runs
+  std::uint16_t port = 0;          // port of the first instance; instance i listens on port + i
+  bool local = false;              // listens on loopback only ({address} is 127.0.0.1)
+  std::optional<HttpCheck> ready;  // none: ready as soon as it runs
   int instances = 1;
   StandbyMode standby = StandbyMode::kWarm;
-  Duration stop_timeout = 5s;       // SIGTERM to SIGKILL
+  Duration stop_timeout = 5s;  // SIGTERM to SIGKILL
 };
 
 enum class Engine { kMariadb, kRedis };
@@ -83,10 +83,10 @@ struct TlsFiles {  // paths as the database servers and the agents see them; emp
 
 struct ReplicationPolicy {
   ReplicationMode mode = ReplicationMode::kAsync;
-  int workers = 0;                     // applying threads; 0: chosen by the standby's cores
-  Duration semi_sync_timeout = 1s;     // semi_sync: then commits go on without a copy
+  int workers = 0;                  // applying threads; 0: chosen by the standby's cores
+  Duration semi_sync_timeout = 1s;  // semi_sync: then commits go on without a copy
   StandbyLoss on_standby_loss = StandbyLoss::kWait;  // lossless
-  Duration degrade_after = 10s;        // lossless, degrade: standby lost this long
+  Duration degrade_after = 10s;                      // lossless, degrade: standby lost this long
   TlsFiles tls;
 };
 
@@ -103,30 +103,31 @@ struct Database {
   SecretRef admin_password;
   std::string replication_user;
   SecretRef replication_password;
-  ReplicationPolicy replication;         // MariaDB
-  Endpoint gateway;             // where the applications of each site connect ("127.0.0.1:3307")
-  std::uint16_t peer_port = 0;  // port on the site's address where the other site's gateway connects
-  bool loss_allowed = false;    // Redis: excluded from the RPO gate
+  ReplicationPolicy replication;  // MariaDB
+  Endpoint gateway;               // where the applications of each site connect ("127.0.0.1:3307")
+  std::uint16_t peer_port =
+      0;                      // port on the site's address where the other site's gateway connects
+  bool loss_allowed = false;  // Redis: excluded from the RPO gate
 };
 
 enum class RecordType { kA, kAaaa, kNs, kCname, kTxt, kMx, kSrv, kCaa };
 
 struct DnsRecord {
-  std::string name;                 // relative to the zone, "@" for its apex
+  std::string name;  // relative to the zone, "@" for its apex
   RecordType type = RecordType::kA;
   Duration ttl{};
-  bool failover = false;            // value is the address of the active site
+  bool failover = false;                      // value is the address of the active site
   std::map<SiteId, std::string> site_values;  // failover: the value for each site
-  std::vector<std::string> values;  // static: rdata in presentation format
+  std::vector<std::string> values;            // static: rdata in presentation format
 };
 
 struct DnsZone {
   std::string name;  // "shop.test", without the final dot
   std::uint16_t port = 53;
   Duration ttl = 30s;
-  Duration negative_ttl = 5s;               // SOA minimum, RFC 2308
-  std::vector<std::string> nameservers;     // full names, NS records of the apex
-  std::string contact;                      // SOA RNAME as an e-mail address
+  Duration negative_ttl = 5s;            // SOA minimum, RFC 2308
+  std::vector<std::string> nameservers;  // full names, NS records of the apex
+  std::string contact;                   // SOA RNAME as an e-mail address
   std::vector<DnsRecord> records;
 };
 
@@ -135,8 +136,8 @@ struct ProbePolicy {
   Duration timeout = 800ms;
   int fall = 3;
   int rise = 2;
-  int quorum = 2;              // vantage points that must agree
-  std::uint16_t port = 0;      // of the service, on each site's address
+  int quorum = 2;          // vantage points that must agree
+  std::uint16_t port = 0;  // of the service, on each site's address
   std::string path = "/healthz";
 };
 
@@ -144,16 +145,17 @@ enum class FailoverMode { kAutomatic, kApprove, kManual };
 
 struct FailoverPolicy {
   FailoverMode mode = FailoverMode::kAutomatic;
-  Duration rpo = 1s;            // an estimated loss above it stops an automatic promotion (I4)
+  Duration rpo = 1s;              // an estimated loss above it stops an automatic promotion (I4)
   Duration block_window = 30min;  // at most one automatic failover in it (I7)
-  Duration drain_timeout = 5s;  // planned: for transactions in flight, then the switchover is undone
+  Duration drain_timeout =
+      5s;  // planned: for transactions in flight, then the switchover is undone
   Duration catch_up_timeout = 10s;
-  Duration hold_timeout = 8s;   // how long the gateway may hold a request while the writer moves
+  Duration hold_timeout = 8s;  // how long the gateway may hold a request while the writer moves
   std::optional<SiteId> preferred;  // where failback goes; default: the configured primary
 };
 
 struct ControlSpec {
-  SiteId site;                       // sqlite: where the one control node runs
+  SiteId site;  // sqlite: where the one control node runs
   Endpoint listen{"127.0.0.1", 7400};
 };
 

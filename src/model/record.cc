@@ -33,8 +33,8 @@ std::string_view name(PlanKind k) {
 }
 
 std::string_view name(PlanStep s) {
-  constexpr std::string_view kNames[] = {"prepare", "drain",   "catch_up", "transfer",
-                                         "traffic", "done",    "aborted"};
+  constexpr std::string_view kNames[] = {"prepare", "drain", "catch_up", "transfer",
+                                         "traffic", "done",  "aborted"};
   return kNames[static_cast<std::size_t>(s)];
 }
 

@@ -17,20 +17,22 @@ namespace leeward {
 // Who is to write. Agents converge to it from whatever state they are in.
 struct Intent {
   SiteId writer = kNoSite;
-  Epoch epoch;             // of the writer's grant; grows with each change of `writer`
-  PlanId drain;            // planned move: the writer holds new requests and finishes running ones;
-                           // names the plan so that an answer to an undone plan cannot count. 0: no
-  Position required;       // the writer must have applied this much before it takes the lease
-  bool complete = false;   // a failover under protection: all that was ever acknowledged has arrived
-                           // at the new writer, so what the old one has beyond was never acknowledged
-  std::uint64_t link = 0;  // complete: the link (DatabaseStatus::link) that it arrived on; the writer
-                           // takes over with what that one received, or not at all. 0: any
+  Epoch epoch;        // of the writer's grant; grows with each change of `writer`
+  PlanId drain;       // planned move: the writer holds new requests and finishes running ones;
+                      // names the plan so that an answer to an undone plan cannot count. 0: no
+  Position required;  // the writer must have applied this much before it takes the lease
+  bool complete =
+      false;  // a failover under protection: all that was ever acknowledged has arrived
+              // at the new writer, so what the old one has beyond was never acknowledged
+  std::uint64_t link = 0;  // complete: the link (DatabaseStatus::link) that it arrived on; the
+                           // writer takes over with what that one received, or not at all. 0: any
   bool draining() const { return drain.value != 0; }
   bool operator==(const Intent&) const = default;
 };
 
-// Lossless mode: whether a commit may be acknowledged without a durable copy at the standby site. It
-// is decided here and never by the writer, so that whoever promotes the standby knows what it has.
+// Lossless mode: whether a commit may be acknowledged without a durable copy at the standby site.
+// It is decided here and never by the writer, so that whoever promotes the standby knows what it
+// has.
 //   off     commits are acknowledged alone; a failover is judged by its estimated loss
 //   arming  the writer is to wait for copies from now on; nothing is promised yet
 //   on      the writer waits for a copy of each commit, and all older ones are at the standby: a
@@ -73,7 +75,7 @@ struct Plan {
   SiteId to = kNoSite;
   PlanStep step = PlanStep::kPrepare;
   bool automatic = false;
-  bool accept_loss = false;   // an operator overrode the RPO gate
+  bool accept_loss = false;  // an operator overrode the RPO gate
   std::string reason;
   std::string outcome;        // set with kDone and kAborted
   Duration estimated_loss{};  // at the decision
@@ -83,8 +85,8 @@ struct Plan {
   bool ended() const { return step == PlanStep::kDone || step == PlanStep::kAborted; }
 };
 
-// A failover that the rules allow but the mode leaves to a person (mode approve or manual, or an RPO
-// gate). It goes away when the site recovers.
+// A failover that the rules allow but the mode leaves to a person (mode approve or manual, or an
+// RPO gate). It goes away when the site recovers.
 struct Proposal {
   SiteId from = kNoSite;
   SiteId to = kNoSite;
@@ -94,13 +96,13 @@ struct Proposal {
 struct ServiceRecord {
   std::uint64_t version = 0;  // of the store; 0: never written
   Intent intent;
-  SiteId active = kNoSite;    // the site that DNS and clients are sent to
+  SiteId active = kNoSite;  // the site that DNS and clients are sent to
   Epoch active_epoch;
-  Protection protection;      // lossless mode only; otherwise off
-  std::optional<Plan> plan;   // the running or the last one
+  Protection protection;     // lossless mode only; otherwise off
+  std::optional<Plan> plan;  // the running or the last one
   PlanId last_plan;
-  bool blocked = false;       // an automatic failover happened within the block window (I7)
-  bool paused = false;        // maintenance: no automatic failover
+  bool blocked = false;  // an automatic failover happened within the block window (I7)
+  bool paused = false;   // maintenance: no automatic failover
   std::optional<Proposal> proposal;
 };
 
@@ -108,8 +110,8 @@ struct ServiceRecord {
 struct EventRecord {
   std::uint64_t sequence = 0;  // assigned by the store
   WallTime time;
-  std::string kind;     // stable identifier: "verdict.down", "plan.step", "lease.granted" …
-  std::string site;     // name or empty
+  std::string kind;  // stable identifier: "verdict.down", "plan.step", "lease.granted" …
+  std::string site;  // name or empty
   Epoch epoch;
   std::string message;  // for people
 };

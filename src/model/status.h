@@ -34,22 +34,22 @@ inline constexpr Duration kNever = Duration::max();
 struct DatabaseStatus {
   bool reachable = false;  // answered a query in time; all else is stale or default when false
   bool read_only = true;
-  Epoch epoch;             // highest epoch that a promotion wrote into the data itself
+  Epoch epoch;              // highest epoch that a promotion wrote into the data itself
   SiteId source = kNoSite;  // site it replicates from, running or not
   ReplicationState replication = ReplicationState::kNone;
   Position written;   // last transaction in its own history, replicated ones included
   Position received;  // last one received from the source, applied or not
   Position durable;   // last one received that is on disk here, whatever happens to this machine
   Position applied;   // last one applied from the source
-  bool diverged = false;          // has transactions that the writer's history lacks
-  bool incomplete = false;        // a copy or an undo was begun and not finished: no history at all
+  bool diverged = false;    // has transactions that the writer's history lacks
+  bool incomplete = false;  // a copy or an undo was begun and not finished: no history at all
   Duration heartbeat_age = kNever;  // since a *new* heartbeat row was last seen here (own clock)
-  WallTime heartbeat_written{};     // time in the newest heartbeat row, by the writer's clock; 0: none
-  Duration lag = kNever;            // wall time now − time in the last applied heartbeat row
-  bool strict = false;        // writer: acknowledges no commit before a replica has it on disk
-  bool acknowledges = false;  // standby: tells its source of each transaction once it is on disk
-  std::uint64_t link = 0;     // standby: number of the present life of what was received and not yet
-                              // applied; another one after whatever may have dropped that. 0: none
+  WallTime heartbeat_written{};  // time in the newest heartbeat row, by the writer's clock; 0: none
+  Duration lag = kNever;         // wall time now − time in the last applied heartbeat row
+  bool strict = false;           // writer: acknowledges no commit before a replica has it on disk
+  bool acknowledges = false;     // standby: tells its source of each transaction once it is on disk
+  std::uint64_t link = 0;  // standby: number of the present life of what was received and not yet
+                           // applied; another one after whatever may have dropped that. 0: none
   SemiSync semi_sync = SemiSync::kOff;  // writer
   std::uint64_t fallbacks = 0;  // writer: times that it gave up waiting, since the server started
   std::uint64_t alone = 0;      // writer: commits acknowledged although a copy was to be waited for
@@ -63,9 +63,9 @@ struct VantageReport {
   SiteId vantage;
   std::uint64_t life = 0;  // as in AgentReport
   std::uint64_t sequence = 0;
-  std::array<Health, kSitesMax> health{};  // by site; kUnknown until enough probes
+  std::array<Health, kSitesMax> health{};          // by site; kUnknown until enough probes
   std::array<std::uint8_t, kSitesMax> failures{};  // consecutive failed probes, saturating
-  std::string detail;                      // last probe error, for people
+  std::string detail;                              // last probe error, for people
 };
 
 enum class GatewayMode : std::uint8_t {
@@ -79,11 +79,12 @@ std::string_view name(GatewayMode m);
 // What a site's agent tells control, every report interval and at every change.
 struct AgentReport {
   SiteId site;
-  std::uint64_t life = 0;      // of the process, greater with each start
-  std::uint64_t sequence = 0;  // of this report in it; a kernel may deliver one long after its sender died
-  Epoch highest_epoch;        // highest epoch this agent ever acted on or was told of
-  Epoch lease_epoch;          // 0: holds no lease
-  bool by_promise = false;    // the lease is kept alive by promises, not by the store
+  std::uint64_t life = 0;  // of the process, greater with each start
+  std::uint64_t sequence =
+      0;                // of this report in it; a kernel may deliver one long after its sender died
+  Epoch highest_epoch;  // highest epoch this agent ever acted on or was told of
+  Epoch lease_epoch;    // 0: holds no lease
+  bool by_promise = false;  // the lease is kept alive by promises, not by the store
   GatewayMode gateway = GatewayMode::kRefuse;
   Epoch writing_epoch;        // gateway open to the local database at this epoch; 0: not
   PlanId drained_plan;        // plan for which the gateway holds, no transaction is in flight and
@@ -95,7 +96,7 @@ struct AgentReport {
   std::uint16_t tiers_wanted = 0;
   std::uint64_t protection = 0;   // number of the newest Protection that this agent keeps to
   std::uint32_t ledger_open = 0;  // lost writes kept on this site, not yet replayed or discarded
-  std::string problem;            // short reason why this site's data could not take over; empty: it could
+  std::string problem;  // short reason why this site's data could not take over; empty: it could
 };
 
 }  // namespace leeward

@@ -13,8 +13,8 @@ constexpr std::uint32_t kReaderServerId = 0xfffffff0;
 Status read_binlog(const SqlTarget& target, const GtidPosition& from, Duration stall,
                    const std::function<Status(std::string_view event)>& take) {
   BootTime deadline = BootClock::now() + stall;
-  auto client =
-      ReplicationClient::connect({target.endpoint, target.user, target.password, target.tls}, deadline);
+  auto client = ReplicationClient::connect(
+      {target.endpoint, target.user, target.password, target.tls}, deadline);
   if (!client) return fail(std::move(client.error()));
   DumpRequest request;
   request.server_id = kReaderServerId;

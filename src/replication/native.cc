@@ -42,8 +42,10 @@ Status execute_all(mysql::SqlConnection& sql, const std::vector<std::string>& st
 }
 
 std::string status_value(std::string_view name) {
-  return fmt::format("(SELECT variable_value FROM information_schema.global_status WHERE "
-                     "variable_name = 'RPL_SEMI_SYNC_MASTER_{}')", name);
+  return fmt::format(
+      "(SELECT variable_value FROM information_schema.global_status WHERE "
+      "variable_name = 'RPL_SEMI_SYNC_MASTER_{}')",
+      name);
 }
 
 Status stop_waiting(mysql::SqlConnection& sql, BootTime deadline) {
@@ -59,7 +61,8 @@ Status stop_waiting(mysql::SqlConnection& sql, BootTime deadline) {
   if (!set) return set;
   auto state = sql.query("SELECT @@global.rpl_semi_sync_master_enabled", deadline);
   if (!state) return fail(std::move(state.error()));
-  if (state->scalar() != "0") return fail(Code::kTimeout, "to stop waiting for copies came too late");
+  if (state->scalar() != "0")
+    return fail(Code::kTimeout, "to stop waiting for copies came too late");
   return {};
 }
 
@@ -117,8 +120,7 @@ Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline
       "information_schema.global_status WHERE variable_name = 'RPL_SEMI_SYNC_SLAVE_STATUS'",
       deadline);
   if (!acknowledging) return fail(std::move(acknowledging.error()));
-  link.acknowledges =
-      acknowledging->scalar() == "1" && link.state == ReplicationState::kStreaming;
+  link.acknowledges = acknowledging->scalar() == "1" && link.state == ReplicationState::kStreaming;
   return link;
 }
 
@@ -149,11 +151,12 @@ Status connect_native(mysql::SqlConnection& sql, const NativeSource& source,
           fmt::format("SET GLOBAL rpl_semi_sync_slave_enabled = {}", acknowledge ? 1 : 0),
           fmt::format("SET GLOBAL sync_relay_log = {}", acknowledge ? "1" : "DEFAULT"),
           "SET GLOBAL gtid_slave_pos = " + sql.quote(to_string(position)),
-          fmt::format("CHANGE MASTER TO MASTER_HOST = {}, MASTER_PORT = {}, MASTER_USER = {}, "
-                      "MASTER_PASSWORD = {}, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, "
-                      "MASTER_HEARTBEAT_PERIOD = 0.5{}",
-                      sql.quote(source.endpoint.host), source.endpoint.port, sql.quote(source.user),
-                      sql.quote(source.password), tls_clauses(sql, policy.tls)),
+          fmt::format(
+              "CHANGE MASTER TO MASTER_HOST = {}, MASTER_PORT = {}, MASTER_USER = {}, "
+              "MASTER_PASSWORD = {}, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, "
+              "MASTER_HEARTBEAT_PERIOD = 0.5{}",
+              sql.quote(source.endpoint.host), source.endpoint.port, sql.quote(source.user),
+              sql.quote(source.password), tls_clauses(sql, policy.tls)),
           "START SLAVE",
       },
       deadline);
@@ -197,15 +200,14 @@ Status wait_applied(mysql::SqlConnection& sql, const std::string& position, Boot
 
 Result<CommitWait> read_commit_wait(mysql::SqlConnection& sql, BootTime deadline) {
   // No aggregate here: beside one MariaDB 10.11 reads system variables as 0.
-  auto rows = sql.query(
-      fmt::format("SELECT @@global.rpl_semi_sync_master_enabled AS enabled, "
-                  "@@global.rpl_semi_sync_master_wait_point = 'AFTER_SYNC' AND "
-                  "@@global.rpl_semi_sync_master_wait_no_slave = 1 AND "
-                  "@@global.rpl_semi_sync_master_timeout = {} AS for_ever, "
-                  "{} AS status, {} AS times, {} AS alone",
-                  kForEver, status_value("STATUS"), status_value("NO_TIMES"),
-                  status_value("NO_TX")),
-      deadline);
+  auto rows = sql.query(fmt::format("SELECT @@global.rpl_semi_sync_master_enabled AS enabled, "
+                                    "@@global.rpl_semi_sync_master_wait_point = 'AFTER_SYNC' AND "
+                                    "@@global.rpl_semi_sync_master_wait_no_slave = 1 AND "
+                                    "@@global.rpl_semi_sync_master_timeout = {} AS for_ever, "
+                                    "{} AS status, {} AS times, {} AS alone",
+                                    kForEver, status_value("STATUS"), status_value("NO_TIMES"),
+                                    status_value("NO_TX")),
+                        deadline);
   if (!rows) return fail(std::move(rows.error()));
   CommitWait wait;
   bool on = rows->cell(0, "status") == "ON";
@@ -222,10 +224,11 @@ Status set_commit_wait(mysql::SqlConnection& sql, const ReplicationPolicy& polic
   if (policy.mode == ReplicationMode::kAsync || (lossless && alone))
     return stop_waiting(sql, deadline);
   std::string timeout =
-      lossless ? std::string(kForEver)
-               : fmt::format("{}", std::chrono::ceil<std::chrono::milliseconds>(
-                                       policy.semi_sync_timeout)
-                                       .count());
+      lossless
+          ? std::string(kForEver)
+          : fmt::format(
+                "{}",
+                std::chrono::ceil<std::chrono::milliseconds>(policy.semi_sync_timeout).count());
   return execute_all(sql,
                      {"SET GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_SYNC'",
                       "SET GLOBAL rpl_semi_sync_master_wait_no_slave = 1",

@@ -32,7 +32,7 @@ struct NativeLink {
   bool acknowledges = false;  // the source waits for this standby, whose relay log is on disk first
   bool apply_failed = false;
   bool denied = false;  // the source does not take the user or the password
-  std::string error;  // of either thread, empty when fine
+  std::string error;    // of either thread, empty when fine
 };
 Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline);
 
@@ -66,8 +66,8 @@ unsigned native_workers(unsigned cores);
 Status make_read_only(mysql::SqlConnection& sql, const std::string& admin_user, std::uint64_t keep,
                       BootTime deadline);
 
-// Stops receiving and waits until all that was received is applied. kUnhealthy: applying has failed;
-// kTimeout: not applied yet, and no longer receiving. REQUIRES: a link.
+// Stops receiving and waits until all that was received is applied. kUnhealthy: applying has
+// failed; kTimeout: not applied yet, and no longer receiving. REQUIRES: a link.
 Status apply_received(mysql::SqlConnection& sql, BootTime deadline);
 
 // Waits until the server has applied `position`; kTimeout. (MASTER_GTID_WAIT)
@@ -78,7 +78,7 @@ struct CommitWait {
   SemiSync state = SemiSync::kOff;
   bool strict = false;          // every commit waits for a copy, for ever if need be
   std::uint64_t fallbacks = 0;  // times that it gave up waiting, since the server started
-  std::uint64_t alone = 0;  // commits that went on without a copy although waiting was on
+  std::uint64_t alone = 0;      // commits that went on without a copy although waiting was on
 };
 Result<CommitWait> read_commit_wait(mysql::SqlConnection& sql, BootTime deadline);
 

@@ -121,17 +121,15 @@ Result<std::unique_ptr<RelayCursor>> RelayLog::read_from(RelayOffset offset) {
 Result<std::unique_ptr<RelayCursor>> RelayLog::read_after(const mysql::StreamPosition& position) {
   // Who has seen nothing misses nothing where nothing with a GTID lies before.
   auto seen = [&](const mysql::StreamPosition& start) {
-    return includes(position, start) ||
-           (position == mysql::StreamPosition{} && start.gtids.domains.empty() &&
-            start.executed.empty());
+    return includes(position, start) || (position == mysql::StreamPosition{} &&
+                                         start.gtids.domains.empty() && start.executed.empty());
   };
   std::lock_guard lock(mutex_);
   std::uint64_t segment = 0;
   mysql::StreamPosition start = durable_.stream;
   if (!segments_.empty()) {
-    auto found = std::find_if(segments_.rbegin(), segments_.rend(), [&](const auto& entry) {
-      return seen(entry.second.start);
-    });
+    auto found = std::find_if(segments_.rbegin(), segments_.rend(),
+                              [&](const auto& entry) { return seen(entry.second.start); });
     const Segment& from = found == segments_.rend() ? segments_.begin()->second : found->second;
     segment = from.offset;
     start = from.start;

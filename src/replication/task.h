@@ -26,7 +26,6 @@
 
 namespace leeward::replication {
 
-
 // One server of the task, and the account that Leeward uses there (precheck.h lists what it needs).
 struct TaskEnd {
   std::string host;

@@ -22,8 +22,8 @@ Result<VerifyReport> verify_stopped(const Task& task, const VerifyOptions& optio
                                     const OnProgress& progress);
 
 // For a target that has the data already: the task will follow its source from `from` on, a GTID
-// position or "now" (the source's present one). kConflict: the task has a position already; kInvalid:
-// no position. REQUIRES: the task does not run.
+// position or "now" (the source's present one). kConflict: the task has a position already;
+// kInvalid: no position. REQUIRES: the task does not run.
 Status begin_task(const Task& task, const std::string& from);
 
 // Forgets the first copy and the position, and drops the tables that the copy made at the target

@@ -192,7 +192,8 @@ int main(int argc, char** argv) {
       static_cast<unsigned long long>(t.worlds), s, static_cast<unsigned long long>(t.events),
       static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(t.in_ledger),
       static_cast<unsigned long long>(t.failovers), static_cast<unsigned long long>(t.planned),
-      static_cast<unsigned long long>(t.lossless), static_cast<unsigned long long>(t.promised), static_cast<unsigned long long>(t.waiting));
+      static_cast<unsigned long long>(t.lossless), static_cast<unsigned long long>(t.promised),
+      static_cast<unsigned long long>(t.waiting));
   if (violations.empty()) {
     std::puts("no violation");
     return 0;

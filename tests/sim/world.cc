@@ -45,8 +45,7 @@ void World::set_up() {
   Random apart(options_.seed ^ 0x2105512u);
   state_.lossless = state_.sites == 2 && apart.chance(0.35);
   control_config_.lossless = state_.lossless;
-  if (apart.chance(0.7))
-    control_config_.degrade_after = Duration(apart.between(1500, 6000) * kMs);
+  if (apart.chance(0.7)) control_config_.degrade_after = Duration(apart.between(1500, 6000) * kMs);
   for (int i = 0; i < state_.nodes; ++i) {
     double drift = lease.clock_drift;
     state_.clocks[i].rate =
@@ -148,13 +147,12 @@ bool World::defer(Event& e) {
                    : of_agent ? state_.agents[e.node].paused_until
                               : 0;
   if (until <= state_.time) return false;
-  // The rounds of a process (its looks, reports, heartbeats) belong to whatever life it has, so they
-  // must not wait for the end of a pause that the process may not live to see. All else that waits
-  // dies with the process.
+  // The rounds of a process (its looks, reports, heartbeats) belong to whatever life it has, so
+  // they must not wait for the end of a pause that the process may not live to see. All else that
+  // waits dies with the process.
   bool round = e.life == 0 && (e.kind == Kind::kAgentReport || e.kind == Kind::kDatabaseStatus ||
                                e.kind == Kind::kHeartbeat || e.kind == Kind::kClientWrite);
-  if (!round && e.life == 0)
-    e.life = of_control ? state_.control.life : state_.agents[e.node].life;
+  if (!round && e.life == 0) e.life = of_control ? state_.control.life : state_.agents[e.node].life;
   constexpr TrueTime kRound = 200 * kMs;
   queue_.push(round ? std::min(until + 1, state_.time + kRound) : until + 1, std::move(e));
   return true;

@@ -129,8 +129,7 @@ bool World::follow(int site, int source, Epoch epoch) {
     ++common;
   bool complete = common < up.log.size() && up.log[common].id == 0 && up.log[common].complete;
   for (std::size_t i = common; i < db.log.size(); ++i)
-    if (db.log[i].id != 0)
-      (complete ? state_.unacknowledged : state_.ledger).insert(db.log[i].id);
+    if (db.log[i].id != 0) (complete ? state_.unacknowledged : state_.ledger).insert(db.log[i].id);
   db.log.resize(common);
   db.relay.clear();
   ++db.link;
@@ -179,12 +178,15 @@ void World::receive_and_apply(int site, bool reachable) {
   }
   if (!reachable) return;
   std::size_t received = db.log.size() + db.relay.size();
-  const Commit* last = !db.relay.empty() ? &db.relay.back() : !db.log.empty() ? &db.log.back() : nullptr;
+  const Commit* last = !db.relay.empty() ? &db.relay.back()
+                       : !db.log.empty() ? &db.log.back()
+                                         : nullptr;
   if (received > up.log.size() || (last && !(*last == up.log[received - 1]))) {
     db.replication = ReplicationState::kBroken;
     return;
   }
-  db.relay.insert(db.relay.end(), up.log.begin() + static_cast<std::ptrdiff_t>(received), up.log.end());
+  db.relay.insert(db.relay.end(), up.log.begin() + static_cast<std::ptrdiff_t>(received),
+                  up.log.end());
   bool applied = db.relay.empty();
   if (!applied || db.heartbeat == up.heartbeat) return;
   db.heartbeat = up.heartbeat;
@@ -201,9 +203,11 @@ void World::await_copy(Event& e) {
   bool copied = !db.strict;
   for (int s = 0; s < state_.sites && !copied; ++s) {
     const Database& standby = state_.databases[s];
-    if (s == site || standby.source != site || !standby.answers() || !state_.linked(s, site)) continue;
+    if (s == site || standby.source != site || !standby.answers() || !state_.linked(s, site))
+      continue;
     auto has = [&](const std::vector<Commit>& commits) {
-      return std::any_of(commits.rbegin(), commits.rend(), [&](const Commit& c) { return c.id == e.a; });
+      return std::any_of(commits.rbegin(), commits.rend(),
+                         [&](const Commit& c) { return c.id == e.a; });
     };
     copied = has(standby.relay) || has(standby.log);
   }

@@ -28,8 +28,8 @@ Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime de
 
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline) {
-  auto rows =
-      sql.query("SELECT epoch, site, promoted_gtid, complete FROM leeward.epoch ORDER BY epoch", deadline);
+  auto rows = sql.query(
+      "SELECT epoch, site, promoted_gtid, complete FROM leeward.epoch ORDER BY epoch", deadline);
   if (!rows) {
     if (sql.last_error() == ER_NO_SUCH_TABLE || sql.last_error() == ER_BAD_DB_ERROR)
       return std::nullopt;
@@ -39,8 +39,7 @@ Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& s
   for (const auto& row : rows->rows) {
     auto promoted = mysql::parse_gtid_position(row[2].value_or(""));
     if (!promoted) return fail(std::move(promoted.error()));
-    epochs.push_back(
-        {Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted,
+    epochs.push_back({Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted,
                       row[3] == "1"});
   }
   return epochs;

@@ -16,7 +16,7 @@ namespace {
 constexpr Duration kReadStall = 30s;
 constexpr Duration kUndoTimeout = 10min;
 constexpr std::size_t kUndoBytesMax = 256u << 20;  // row images kept in memory; beyond: reload
-constexpr std::uint64_t kTellEvery = 10'000;             // transactions between two calls of progress
+constexpr std::uint64_t kTellEvery = 10'000;       // transactions between two calls of progress
 
 Result<mysql::DecoderContext> decoder_context(mysql::SqlConnection& sql, BootTime deadline) {
   auto charsets = sql.query(

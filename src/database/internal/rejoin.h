@@ -26,7 +26,7 @@ namespace leeward::database::internal {
 // Transactions of the own log that the source lacks.
 struct Lost {
   std::vector<mysql::Transaction> transactions;  // what undoing them needs; none with an obstacle
-  std::string obstacle;  // why they cannot be undone; empty: they can
+  std::string obstacle;                          // why they cannot be undone; empty: they can
 };
 
 class Rejoin {

@@ -39,7 +39,8 @@ std::vector<std::string> client_arguments(const char* program, const mysql::SqlT
                                      "--default-character-set=utf8mb4"};
   const mysql::TlsOptions& tls = target.tls;
   if (tls.mode == mysql::TlsMode::kOff) return arguments;
-  arguments.insert(arguments.end(), {"--ssl", "--ssl-ca=" + tls.authority_file, "--ssl-verify-server-cert"});
+  arguments.insert(arguments.end(),
+                   {"--ssl", "--ssl-ca=" + tls.authority_file, "--ssl-verify-server-cert"});
   if (!tls.certificate_file.empty()) arguments.push_back("--ssl-cert=" + tls.certificate_file);
   if (!tls.key_file.empty()) arguments.push_back("--ssl-key=" + tls.key_file);
   return arguments;
@@ -63,9 +64,11 @@ Result<std::vector<std::string>> Rejoin::user_schemas(mysql::SqlConnection& sql)
 std::uint64_t Rejoin::rows_in(mysql::SqlConnection& sql, const std::vector<std::string>& schemas) {
   std::string list;
   for (const std::string& schema : schemas) list += (list.empty() ? "" : ", ") + sql.quote(schema);
-  auto rows = sql.query("SELECT COALESCE(SUM(table_rows), 0) FROM information_schema.tables WHERE "
-                        "table_schema IN (" + list + ")",
-                        soon());
+  auto rows = sql.query(
+      "SELECT COALESCE(SUM(table_rows), 0) FROM information_schema.tables WHERE "
+      "table_schema IN (" +
+          list + ")",
+      soon());
   return rows ? std::strtoull(rows->scalar().c_str(), nullptr, 10) : 0;
 }
 

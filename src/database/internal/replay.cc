@@ -120,8 +120,7 @@ class Replayer {
   Status commit() { return sql_.execute("COMMIT", deadline_); }
 
  private:
-  Replayer(SqlConnection sql, BootTime deadline)
-      : sql_(std::move(sql)), deadline_(deadline) {}
+  Replayer(SqlConnection sql, BootTime deadline) : sql_(std::move(sql)), deadline_(deadline) {}
 
   Result<TargetTable> describe(const LedgerChange& change) {
     auto rows = sql_.query(

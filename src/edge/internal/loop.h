@@ -105,7 +105,7 @@ class Loop final : public Wakeup {
   std::string& access_line() { return access_line_; }
   void log_access() { shared_.access_log->append(index_, access_line_); }
 
-  void watch(int fd, Target& target);  // edge-triggered, for reading and writing
+  void watch(int fd, Target& target);        // edge-triggered, for reading and writing
   void watch_again(int fd, Target& target);  // another target for a watched descriptor
   void defer(Target& target);
   char* scratch() { return scratch_.get(); }

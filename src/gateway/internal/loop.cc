@@ -23,8 +23,8 @@ constexpr int kEventsMax = 256;
 constexpr int kAcceptsPerRound = 64;
 constexpr int kTickMilliseconds = 10;
 constexpr Duration kPlainQuiet = 20ms;
-// When the writer is another one, the lease of the former is over: what it acknowledged is under way
-// to us, and all else is lost with it. So only the transit of an answer is waited for.
+// When the writer is another one, the lease of the former is over: what it acknowledged is under
+// way to us, and all else is lost with it. So only the transit of an answer is waited for.
 constexpr Duration kLastAnswer = 1s;
 constexpr std::uint16_t kErrorTooMany = 1040, kErrorReadOnly = 1290;
 
@@ -358,7 +358,7 @@ void Loop::end_transactions(std::string_view reason) {
     if (!s->dead && !s->closing && busy(*s)) {
       ++totals_.closed_by_move;
       metrics_->closed_by_move.add();
-      const std::string_view state = !s->core              ? "bytes under way"
+      const std::string_view state = !s->core               ? "bytes under way"
                                      : s->core->in_flight() ? "a command runs"
                                                             : "a transaction is open";
       options_.logger.info("session ended", {{"gateway", options_.name},

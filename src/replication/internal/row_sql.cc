@@ -70,8 +70,7 @@ std::string literal(const mysql::Column& column, const mysql::ColumnSpan& span,
   if (span.null) return "NULL";
   auto type = static_cast<ColumnType>(column.type);
   // Labels by number: they are the same at both ends, and the text of one may be in any charset.
-  if (is_label(column))
-    return std::to_string(mysql::Bytes(span.bytes).little(span.bytes.size()));
+  if (is_label(column)) return std::to_string(mysql::Bytes(span.bytes).little(span.bytes.size()));
   std::string text;
   if (!mysql::decode_value(span.bytes, column, text)) return {};
   if (is_number(column)) return text;
@@ -297,9 +296,8 @@ class Writer {
     finish();
     auto which = where(before);
     if (!which) return fail(std::move(which.error()));
-    steps_.emplace_back(
-        SqlStep{unchecked_ + "DELETE FROM " + name_ + *which, rows, "DELETE from " + shown_,
-                nullptr});
+    steps_.emplace_back(SqlStep{unchecked_ + "DELETE FROM " + name_ + *which, rows,
+                                "DELETE from " + shown_, nullptr});
     return {};
   }
 

@@ -451,7 +451,8 @@ Positions are sequence numbers of GTID domain 0; BEHIND counts transactions, LED
 
 TEST_F(Command, DbPromoteIsASwitchoverWhileTheWriterWorksAndAFailoverOtherwise) {
   Server control({"127.0.0.1", 0});
-  const char* plan = R"({"plan":{"id":1,"kind":"x","from":"gcp","to":"aws","step":"done","history":[]}})";
+  const char* plan =
+      R"({"plan":{"id":1,"kind":"x","from":"gcp","to":"aws","step":"done","history":[]}})";
   control.on("GET /v1/status", two_sites("up"));
   control.on("POST /v1/switchover", plan);
   control.refuse("POST /v1/failover", Code::kRefused, "the standby lags too far");
@@ -486,7 +487,7 @@ TEST_F(Command, AReseedRunsInTheStandbysAgentAndIsFollowedToItsEnd) {
   int polls = 0;
   aws.on("GET /v1/rejoin", [&](const net::HttpRequest&) {
     net::HttpResponse response;
-    response.body = ++polls == 1   ? none
+    response.body = ++polls == 1 ? none
                     : polls == 2 ? R"({"number":1,"state":"running","phase":"reseed","seconds":2,
       "bytes":240000000,"rows":1000000,"rows_total":3000000,"rows_per_second":98000,
       "seconds_left":20.4})"
@@ -538,13 +539,19 @@ TEST_F(Command, DbLagShowsTheNewestSamples) {
   Server control({"127.0.0.1", 0});
   Json samples = Json::array();
   for (int i = 1; i <= 3; ++i)
-    samples.push_back({{"time", "t" + std::to_string(i)}, {"standby", "aws"}, {"lag_seconds", 0.5 * i},
-                       {"written", 10 * i}, {"received", 9}, {"durable", 9}, {"applied", 8},
+    samples.push_back({{"time", "t" + std::to_string(i)},
+                       {"standby", "aws"},
+                       {"lag_seconds", 0.5 * i},
+                       {"written", 10 * i},
+                       {"received", 9},
+                       {"durable", 9},
+                       {"applied", 8},
                        {"transactions_behind", 10 * i - 8}});
   control.on("GET /v1/lag", to_text({{"samples", samples}}));
   std::string file = write_config(control.endpoint(), 7401);
   EXPECT_EQ(run({"db", "lag", "--last", "2", "-c", file}), 0) << err_;
-  EXPECT_THAT(out_, AllOf(Not(HasSubstr("t1")), HasSubstr("t2"), HasSubstr("1.5 s"), HasSubstr("22")));
+  EXPECT_THAT(out_,
+              AllOf(Not(HasSubstr("t1")), HasSubstr("t2"), HasSubstr("1.5 s"), HasSubstr("22")));
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // leeward replication as its user sees it; with real servers: tests/system/replication_test.py.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <filesystem>
@@ -19,7 +18,8 @@ using ::testing::Not;
 
 class Replication : public ::testing::Test {
  protected:
-  Replication() : directory_(::testing::TempDir() + fmt::format("leeward-replication-cli-{}", ::getpid())) {
+  Replication()
+      : directory_(::testing::TempDir() + fmt::format("leeward-replication-cli-{}", ::getpid())) {
     std::filesystem::create_directories(directory_);
   }
   ~Replication() override { std::filesystem::remove_all(directory_); }
@@ -102,8 +102,7 @@ TEST(RenderReplication, ShowsEachFindingWithItsCure) {
 }
 
 TEST(RenderReplication, ShowsThreePositionsAndAnUnknownLag) {
-  Json status =
-      Json::parse(R"({"task": "shop", "source": "a:1", "target": "b:2",
+  Json status = Json::parse(R"({"task": "shop", "source": "a:1", "target": "b:2",
     "state": "streaming", "paused": false, "error": "",
     "received": {"gtid": "0-1-9", "seconds": 0.1, "transactions": 0},
     "durable": {"gtid": "0-1-8", "seconds": 0.2, "transactions": 1},

@@ -120,22 +120,15 @@ MariadbServer::MariadbServer(const std::string& name) : port_(free_port()) {
       "--datadir=" +
           data + " --tmpdir=" + directory_.path().string() + user,
       directory_.path() / "install.log");
-  std::vector<std::string> argv{"mariadbd",
-                                "--no-defaults",
-                                "--datadir=" + data,
-                                // A starting server deletes every "#sql" file in a shared one.
-                                "--tmpdir=" + directory_.path().string(),
-                                "--port=" + std::to_string(port_),
-                                "--bind-address=127.0.0.1",
-                                "--socket=" + (directory_.path() / "s").string(),
-                                "--pid-file=" + (directory_.path() / "pid").string(),
-                                "--skip-name-resolve",
-                                "--innodb-log-file-size=8M",
-                                "--innodb-buffer-pool-size=16M",
-                                "--innodb-use-native-aio=0",  // a bounded resource of the host
-                                "--innodb-flush-log-at-trx-commit=0",
-                                "--performance-schema=0",
-                                "--max-allowed-packet=64M"};
+  std::vector<std::string> argv{
+      "mariadbd", "--no-defaults", "--datadir=" + data,
+      // A starting server deletes every "#sql" file in a shared one.
+      "--tmpdir=" + directory_.path().string(), "--port=" + std::to_string(port_),
+      "--bind-address=127.0.0.1", "--socket=" + (directory_.path() / "s").string(),
+      "--pid-file=" + (directory_.path() / "pid").string(), "--skip-name-resolve",
+      "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M",
+      "--innodb-use-native-aio=0",  // a bounded resource of the host
+      "--innodb-flush-log-at-trx-commit=0", "--performance-schema=0", "--max-allowed-packet=64M"};
   if (geteuid() == 0) argv.push_back("--user=root");
   process_ = Process(argv);
   LEEWARD_CHECK(eventually([&] { return set_up(endpoint(), name); }, 60s));

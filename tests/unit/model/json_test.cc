@@ -211,7 +211,8 @@ TEST(ModelJson, NamesThePathOfWhatItCannotRead) {
   EXPECT_EQ(agent_report_from_json(p, report_json.dump()).error().message,
             "database.epoch: missing");
   auto vantage = vantage_report_from_json(
-      p, R"({"vantage":"aws","life":1,"sequence":1,"health":{"azure":"up"},"failures":{},"detail":""})");
+      p,
+      R"({"vantage":"aws","life":1,"sequence":1,"health":{"azure":"up"},"failures":{},"detail":""})");
   EXPECT_EQ(vantage.error().message, "health.azure: unknown site");
   EXPECT_EQ(record_from_json(p, "{").error().code, Code::kCorrupt);
   EXPECT_EQ(record_from_json(p, "[]").error().message, "JSON value must be an object");
