@@ -351,7 +351,8 @@ void World::handle(Event& e) {
       if (e.life == state_.control.life) restart_control();
       return;
     case Kind::kRestartDatabase:
-      if (state_.lost[n]) return;
+      // heal() may have restarted it before the end of its fault.
+      if (state_.lost[n] || state_.databases[n].up) return;
       state_.databases[n].up = true;
       ++state_.databases[n].life;
       ++state_.databases[n].link;
