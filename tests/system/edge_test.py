@@ -232,6 +232,17 @@ def test_certificates_follow_the_name_and_are_reloaded_live(world):
     assert world.a.last("/after").field("X-Forwarded-Proto") == "https"
 
 
+def test_a_tls_client_that_goes_away_ends_nothing(world):
+    """The edge writes to a connection that its client has reset: an error, not a signal."""
+    world.a.handlers["/gone"] = cacheable(world.a, [("Cache-Control", "no-store")], b"x" * 300_000)
+    for _ in range(20):
+        connection = handshake(world, "shop.test")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(b"GET /gone HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        connection.close()
+    assert world.ask("/a").status == 200
+
+
 # ---------------------------------------------------------------- the cache
 
 def cacheable(origin, fields, body=b"page\n", delay=0.0):
