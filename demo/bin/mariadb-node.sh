@@ -46,7 +46,7 @@ SQL
 )
 
 # Each site hands out its own half of the numbers, so that a lost order can be replayed under the number
-# it had.
+# it had: odd server ids the odd ones. The nodes of one site share a half, because only one of them writes.
 # The socket's path is relative to the data directory: an absolute one may not be longer than 107 bytes.
 exec mariadbd --no-defaults --user="$run_as" --datadir="$data/files" \
   --bind-address="$address" --port="$port" --socket=node.sock --pid-file=node.pid \
@@ -55,5 +55,5 @@ exec mariadbd --no-defaults --user="$run_as" --datadir="$data/files" \
   --binlog-row-image=FULL --gtid-strict-mode=1 --log-slave-updates=1 --read-only=1 \
   --skip-slave-start --innodb-flush-log-at-trx-commit=1 --sync-binlog=1 \
   --innodb-buffer-pool-size=64M --innodb-log-file-size=32M --slave-net-timeout=3 \
-  --auto-increment-increment=2 --auto-increment-offset="$server_id" \
+  --auto-increment-increment=2 --auto-increment-offset="$((2 - server_id % 2))" \
   --skip-name-resolve --max-connections=300

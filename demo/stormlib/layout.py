@@ -16,10 +16,15 @@ import string
 WORKLOAD_SITES = ("gcp", "aws")
 SITES = ("gcp", "aws", "witness")
 SERVER_IDS = {"gcp": 1, "aws": 2}
+# Of gcp, in a layout with two database nodes there.
+SECOND_DATABASE_PORT, SECOND_SERVER_ID = 3316, 3
+SECOND_REDIS_PORT = 6389
 ZONE = "shop.test"
 SERVICE = f"www.{ZONE}"
 EDGE_PORT, WEB_PORT, APP_PORT = 8000, 8080, 8081
 DATABASE_PORT, REDIS_PORT = 3306, 6379
+NODE_PORTS = (DATABASE_PORT, SECOND_DATABASE_PORT)
+REDIS_PORTS = (REDIS_PORT, SECOND_REDIS_PORT)
 ORDERS_GATEWAY_PORT, SESSIONS_GATEWAY_PORT = 3307, 6380
 CONTROL_PORT, AGENT_PORT = 7400, 7401
 
@@ -42,6 +47,7 @@ class Layout:
     dns_port: int
     run_id: str
     replication_mode: str = "async"
+    two_nodes: bool = False  # gcp has a second node of each database
 
     @property
     def config(self):
@@ -60,6 +66,38 @@ class Layout:
 
     def log(self, site):
         return self.directory / "logs" / f"{site}.log"
+
+
+def _orders_of_gcp(layout):
+    """The servers of the database `orders` at gcp, as lines of leeward.yaml."""
+    address = layout.addresses["gcp"]
+
+    def node(port, directory, server_id, indent):
+        lines = (f'address: "{address}:{port}"', "run:",
+                 f'  command: [{DEMO}/bin/mariadb-node.sh, "{address}", "{port}", '
+                 f'{layout.directory}/data/gcp/{directory}, "{server_id}"]',
+                 f"  env: {{ LEEWARD_ADMIN_PASSWORD_FILE: {layout.directory}/secrets/db-admin }}")
+        return f"\n{' ' * indent}".join(lines)
+
+    first = (DATABASE_PORT, "orders", SERVER_IDS["gcp"])
+    if not layout.two_nodes:
+        return " " * 8 + node(*first, 8)
+    second = (SECOND_DATABASE_PORT, "orders-2", SECOND_SERVER_ID)
+    return ("        nodes:\n          - " + node(*first, 12) + "\n          - " + node(*second, 12))
+
+
+def _sessions_of_gcp(layout):
+    """The servers of the database `sessions` at gcp, as lines of leeward.yaml."""
+    address = layout.addresses["gcp"]
+
+    def node(port, directory):
+        return (f'{{ address: "{address}:{port}", run: {{ command: [{DEMO}/bin/redis-node.sh, '
+                f'"{address}", "{port}", {layout.directory}/data/gcp/{directory}] }} }}')
+
+    nodes = [node(REDIS_PORT, "sessions")]
+    if layout.two_nodes:
+        nodes.append(node(SECOND_REDIS_PORT, "sessions-2"))
+    return "        nodes:\n" + "\n".join(f"          - {each}" for each in nodes)
 
 
 def in_namespaces(directory, run_id):
@@ -86,6 +124,7 @@ def write(layout, python="/usr/bin/python3"):
     layout.config.write_text(template.substitute(
         gcp=layout.addresses["gcp"], aws=layout.addresses["aws"],
         witness=layout.addresses["witness"],
+        gcp_orders=_orders_of_gcp(layout), gcp_sessions=_sessions_of_gcp(layout),
         replication_mode=layout.replication_mode,
         demo=DEMO, run=layout.directory, python=python, dns_port=layout.dns_port,
         gateway="127.0.0.1" if layout.namespaces else "{address}",

@@ -29,8 +29,8 @@ class Platform:
     layout that thread, and those it starts, stand in the client's namespace inside the block.
     """
 
-    def __init__(self, directory, network="auto", say=lambda text: None,
-                 replication_mode="async"):
+    def __init__(self, directory, network="auto", say=lambda text: None, *,
+                 replication_mode="async", two_nodes=False):
         if network == "auto":
             network = "namespaces" if namespaces.usable() else "loopback"
         self._say = say
@@ -38,7 +38,7 @@ class Platform:
         run_id = f"{self._owner}-{secrets.token_hex(4)}"
         directory = pathlib.Path(directory).resolve()
         make = layouts.in_namespaces if network == "namespaces" else layouts.on_loopback
-        self.layout = dataclasses.replace(make(directory, run_id),
+        self.layout = dataclasses.replace(make(directory, run_id), two_nodes=two_nodes,
                                           replication_mode=replication_mode)
         self.net = None
         self._started = {}
@@ -135,6 +135,12 @@ class Platform:
         """Signals a server such as mariadbd at a site; PlatformError when there is none."""
         self._signal(processes.server(self.layout.run_id, site, program), program, site, number)
 
+    def signal_node(self, site, port, number, program="mariadbd"):
+        """Signals the database server of a site that listens on `port`."""
+        pids = [pid for pid in processes.server(self.layout.run_id, site, program)
+                if any(part.endswith((f"={port}", f":{port}")) for part in processes.command_line(pid))]
+        self._signal(pids, f"{program} on port {port}", site, number)
+
     @staticmethod
     def _signal(pids, what, site, number):
         if not processes.send(pids, number):
@@ -156,6 +162,14 @@ class Platform:
 
     def status(self):
         return self.api("GET", "/v1/status")
+
+    def primary_node(self, site):
+        """Index of a site's primary database node, where there are two."""
+        return [node["primary"] for node in agent_of(self.status(), site)["nodes"]].index(True)
+
+    def redis(self, site):
+        """What a site's agent reports of its Redis."""
+        return agent_of(self.status(), site)["redis"]
 
     def cli(self, *arguments, seconds=60.0, check=False):
         """Runs `leeward ARGUMENTS` as the operator at the client's place; CompletedProcess with text."""
@@ -232,9 +246,9 @@ class Platform:
             raise outcome["error"]
         return outcome["value"]
 
-    def query(self, site, statement, arguments=()):
+    def query(self, site, statement, arguments=(), port=layouts.DATABASE_PORT):
         """Rows that the database of a site itself answers, not through the gateway."""
-        return self.at(site, lambda: self._run((self.layout.addresses[site], layouts.DATABASE_PORT),
+        return self.at(site, lambda: self._run((self.layout.addresses[site], port),
                                                [(statement, arguments)]))
 
     def create_shop(self):
@@ -259,9 +273,9 @@ class Platform:
         finally:
             connection.close()
 
-    def order_ids(self, site):
+    def order_ids(self, site, port=layouts.DATABASE_PORT):
         """client_order_id of every order that the site's database has."""
-        return {row[0] for row in self.query(site, "SELECT client_order_id FROM shop.orders")}
+        return {row[0] for row in self.query(site, "SELECT client_order_id FROM shop.orders", port=port)}
 
     def ledger(self, site):
         """The ledger entries that a site's agent keeps."""
@@ -284,6 +298,11 @@ class Platform:
                     if change["table"] == "shop.orders" and change["operation"] == "insert":
                         found.add(change["after"]["client_order_id"])
         return found
+
+
+def agent_of(status, site):
+    """The last report of a site's agent; empty when there is none."""
+    return next(s.get("agent") or {} for s in status["sites"] if s["name"] == site)
 
 
 def _gateway_open(status):

@@ -240,8 +240,54 @@ def lossless(storm, **_):
         storm.report.complain(f"acknowledged orders are missing: {sorted(missing)[:5]}")
 
 
+def node_kill(storm, **_):
+    """gcp has two nodes of each database: the primary MariaDB dies, then the primary Redis; gcp goes on."""
+    p = storm.platform
+    r = storm.report
+    r.limit("rto_seconds", 5.0, "a local failover")
+    r.not_applicable("no site fails, so nothing is switched back", "switchback_failed_requests",
+                     "switchback_max_stall_seconds")
+    _nodes_in_sync(p)
+    before = p.primary_node("gcp")
+    storm.timeline.heading("The storm: the primary database node of gcp dies")
+    storm.strike(f"mariadbd of node {before + 1} killed", "gcp")
+    p.signal_node("gcp", layouts.NODE_PORTS[before], signal.SIGKILL)
+    storm.require_orders(40, 20.0)
+    pause = measure.outage(storm.journal.attempts(), storm.fault_at)
+    r.set("rto_seconds", pause[1] - pause[0])
+    moved = storm.events.wait(storm.fault_at, 5.0, kind="node.primary", site="gcp")
+    if moved:
+        r.set("detection_seconds", moved["at"] - storm.fault_at)
+    else:
+        r.complain("nothing was said about another primary node")
+    begun = time.monotonic()
+    _nodes_in_sync(p)
+    r.detail["node_rejoin_seconds"] = round(time.monotonic() - begun, 2)
+    storm.say("good", "the dead node is a replica again, and could take over")
+    storm.timeline.heading("The primary Redis of gcp dies")
+    at = time.monotonic()
+    p.signal_node("gcp", layouts.REDIS_PORTS[p.redis("gcp")["primary"] - 1], signal.SIGKILL, "redis-server")
+    if not storm.events.wait(at, 10.0, kind="redis.primary", site="gcp"):
+        r.complain("no other Redis became the primary")
+    storm.require_orders(20, 20.0)
+    status = p.wait_ready(writer="gcp")
+    if status["epoch"] != 1:
+        r.complain(f"the site lost its epoch: it is {status['epoch']}")
+    _nodes_in_sync(p)
+    acknowledged = storm.settle_accounts("gcp", storm.fault_at, layouts.NODE_PORTS[p.primary_node("gcp")])
+    missing = acknowledged - p.order_ids("gcp", layouts.NODE_PORTS[1 - before])
+    if missing:
+        r.complain(f"a local failover lost acknowledged orders: {sorted(missing)[:5]}")
+
+
+def _nodes_in_sync(platform):
+    platform.wait_until(lambda s: platforms.agent_of(s, "gcp").get("node_in_sync"), 60,
+                        "both database nodes of gcp in sync")
+
+
 ALL = {
     "site-kill": site_kill,
+    "node-kill": node_kill,
     "lossless": lossless,
     "partition": partition,
     "database-freeze": database_freeze,

@@ -18,7 +18,8 @@ class Storm:
         self.timeline = timeline or timelines.Timeline()
         self.report = reports.Report(scenario)
         mode = "lossless" if scenario == "lossless" else "async"
-        self.platform = platforms.Platform(directory, network, replication_mode=mode)
+        self.platform = platforms.Platform(directory, network, replication_mode=mode,
+                                           two_nodes=scenario == "node-kill")
         self.fault_at = None
         self._stack = contextlib.ExitStack()
 
@@ -171,12 +172,12 @@ class Storm:
                         measure.longest_stall(attempts, started, ended))
         self.report.detail["switchback_failures"] = [a.detail for a in failed[:5]]
 
-    def settle_accounts(self, writer, fault_at=None):
+    def settle_accounts(self, writer, fault_at=None, port=layouts.DATABASE_PORT):
         """Stops the customers and looks for every acknowledged order, in the data and in the ledger."""
         self.customers.stop()
         attempts = self.journal.attempts()
         acknowledged = measure.acknowledged(attempts)
-        survivor = self.platform.order_ids(writer)
+        survivor = self.platform.order_ids(writer, port)
         ledger = self.platform.ledger_order_ids()
         lost = acknowledged - survivor - ledger
         r = self.report

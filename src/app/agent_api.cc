@@ -58,6 +58,8 @@ void AgentApi::handle(const net::HttpRequest& request, net::Responder respond) {
   if (auto allowed = console::authorize(request, context_.tokens, needed); !allowed)
     return refuse(allowed.error());
   if (promise && request.method == "POST") return post_promise(request, std::move(respond));
+  if (request.method == "POST" && request.path == "/v1/node/primary")
+    return post_node(request, std::move(respond));
   if (request.path == "/v1/ledger" || request.path.starts_with("/v1/ledger/"))
     return ledger(request, std::move(respond));
   if (request.path == "/v1/rejoin") return rejoin(request, std::move(respond));
@@ -93,6 +95,20 @@ void AgentApi::rejoin(const net::HttpRequest& request, net::Responder respond) {
   auto asked = rejoin_(how == "reseed" ? control::Rejoin::kReseed : control::Rejoin::kRewind);
   if (!asked) return refuse(asked.error());
   answer();
+}
+
+void AgentApi::post_node(const net::HttpRequest& request, net::Responder respond) {
+  Json json = Json::parse(request.body, nullptr, false);
+  bool sound =
+      json.is_object() && json.contains("node") && (json["node"] == 1 || json["node"] == 2);
+  if (!sound)
+    return respond(net::error_response({Code::kInvalid, "/v1/node/primary: needs node, 1 or 2"}));
+  int node = json["node"].get<int>();
+  std::string why = node_(node == 1 ? kFirstNode : kSecondNode);
+  if (!why.empty())
+    return respond(net::error_response(
+        {Code::kRefused, fmt::format("node {} of site {}: {}", node, context_.site().name, why)}));
+  respond(ok(R"({"begun":true})"));
 }
 
 void AgentApi::ledger(const net::HttpRequest& request, net::Responder respond) {

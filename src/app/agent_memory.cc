@@ -43,6 +43,18 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
     if (!site) return corrupt("'active' is not a site");
     memory.active = *site;
   }
+  if (const Json& nodes = json["nodes"]; nodes.is_object()) {  // written since sites may have two
+    for (const char* key : {"epoch", "term", "primary"})
+      if (!nodes.contains(key) || !nodes[key].is_number_unsigned())
+        return corrupt(fmt::format("'nodes.{}' is not a number", key));
+    auto primary = nodes["primary"].get<std::uint64_t>();
+    if (primary >= kNodesMax) return corrupt("'nodes.primary' is not a node");
+    memory.nodes.epoch = Epoch{nodes["epoch"].get<std::uint64_t>()};
+    memory.nodes.term = Term{nodes["term"].get<std::uint64_t>()};
+    memory.nodes.primary = NodeId{static_cast<std::uint8_t>(primary)};
+    memory.nodes.in_sync = nodes.contains("in_sync") && nodes["in_sync"] == true;
+    memory.nodes.unopened = nodes.contains("unopened") && nodes["unopened"] == true;
+  }
   std::uint64_t promise = json["promise_until_ns"].get<std::uint64_t>();
   bool same_boot = json["boot_id"] == boot_id() && !boot_id().empty();
   if (promise != 0)
@@ -61,6 +73,12 @@ Status save_memory(const Platform& platform, const std::string& path,
             {"active_epoch", memory.active_epoch.value},
             {"intent", encode_json(platform, memory.intent)},
             {"protection", encode_json(platform, memory.protection)},
+            {"nodes",
+             {{"epoch", memory.nodes.epoch.value},
+              {"term", memory.nodes.term.value},
+              {"primary", memory.nodes.primary.value},
+              {"in_sync", memory.nodes.in_sync},
+              {"unopened", memory.nodes.unopened}}},
             {"promise_until_ns",
              static_cast<std::uint64_t>(memory.promise_until.time_since_epoch().count())}};
   return write_file_durably(path, json.dump(1) + "\n");

@@ -34,6 +34,7 @@ void forget_secrets(const Platform& platform) {
   for (const Database& database : platform.databases) {
     forget(database.admin_password);
     forget(database.replication_password);
+    forget(database.redis_password);
   }
 }
 
@@ -100,6 +101,12 @@ control::AgentConfig AgentNode::config_of(const Context& context) {
   config.self = context.self;
   for (SiteId site : context.platform.workload_sites())
     if (site != context.self) config.peers.push_back(site);
+  if (const Database* database = context.platform.find_database(Engine::kMariadb))
+    for (const auto& [site, own] : database->sites) {
+      auto nodes = static_cast<std::uint8_t>(own.nodes.size());
+      config.nodes.site_nodes[site] = nodes;
+      if (site == context.self) config.nodes.nodes = nodes;
+    }
   config.lease = context.platform.lease;
   if (const Database* database = context.platform.find_database(Engine::kMariadb))
     config.lossless = database->replication.mode == ReplicationMode::kLossless;
@@ -111,9 +118,13 @@ Status AgentNode::start() {
   auto memory = load_memory(context_.platform, memory_path_, clock_.now());
   if (!memory) return fail(memory.error());
   AgentDatabases::Events events;
-  events.status = [this](const DatabaseStatus& status) {
-    step([&](auto& out) { core_.on_database(clock_.now(), status, out); });
+  events.status = [this](NodeId node, const DatabaseStatus& status) {
+    step([&](auto& out) { core_.on_database(clock_.now(), node, status, out); });
   };
+  events.remote = [this](SiteId site, NodeId node, const control::NodeCore::RemoteLook& look) {
+    step([&](auto& out) { core_.on_remote_node(clock_.now(), site, node, look, out); });
+  };
+  events.writer = [this] { return core_.memory().intent.writer; };
   events.done = [this](control::RequestId request, bool ok, Position position) {
     step([&](auto& out) { core_.on_database_done(clock_.now(), request, ok, position, out); });
   };
@@ -145,6 +156,11 @@ Status AgentNode::start() {
           logger_.info("an operator asks for a rejoin",
                        {{"reseed", how == control::Rejoin::kReseed}});
         return asked;
+      },
+      [this](NodeId node) {
+        std::string why;
+        step([&](auto& out) { why = core_.switch_node(clock_.now(), node, out); });
+        return why;
       });
   auto server =
       net::HttpServer::start(loop_, {context_.site().address, context_.platform.agent_port},
@@ -341,6 +357,7 @@ void AgentNode::report() {
   r.tiers_ready = static_cast<std::uint16_t>(tiers_->ready_count());
   r.tiers_wanted = static_cast<std::uint16_t>(tiers_->wanted_count());
   r.ledger_open = databases_->ledger_open();
+  r.redis = databases_->redis();
   VantageReport vantage = prober_->report();
   vantage.life = r.life;
   vantage.sequence = r.sequence;

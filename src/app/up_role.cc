@@ -29,13 +29,18 @@ Result<std::vector<compute::TierSpec>> children(const Context& context,
   compute::PlaceholderValues values{
       {"site", context.site().name}, {"address", context.site().address}, {"state", context.state}};
   for (const Database& database : platform.databases) {
-    auto node = database.sites.find(context.self);
-    if (node == database.sites.end() || node->second.process.command.empty()) continue;
-    values["port"] = fmt::format("{}", node->second.address.port);
-    auto process = compute::expand(node->second.process, values);
-    if (!process) return fail(std::move(process.error()).wrap("databases." + database.name));
-    if (process->directory.empty()) process->directory = platform.directory;
-    tiers.push_back(child("database-" + database.name, std::move(*process), true));
+    auto own = database.sites.find(context.self);
+    if (own == database.sites.end()) continue;
+    for (std::size_t n = 0; n < own->second.nodes.size(); ++n) {
+      const DatabaseNode& node = own->second.nodes[n];
+      if (node.process.command.empty()) continue;
+      values["port"] = fmt::format("{}", node.address.port);
+      auto process = compute::expand(node.process, values);
+      if (!process) return fail(std::move(process.error()).wrap("databases." + database.name));
+      if (process->directory.empty()) process->directory = platform.directory;
+      std::string second = n == 0 ? "" : fmt::format("-{}", n + 1);
+      tiers.push_back(child("database-" + database.name + second, std::move(*process), true));
+    }
   }
   std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
   constexpr std::string_view kLevels[] = {"debug", "info", "warn", "error"};

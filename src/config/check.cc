@@ -122,6 +122,20 @@ void check_failover(Reader& r, const Platform& p) {
                           format_duration(p.failover.rpo), format_duration(p.heartbeat)));
 }
 
+void check_nodes(Reader& r, const std::string& at, const SiteDatabase& site) {
+  if (!r.sound(at)) return;
+  bool listed = r.present(at + ".nodes");
+  bool single = r.present(at + ".address") || r.present(at + ".run");
+  if (listed && single)
+    return r.problem(r.key_at(at + ".nodes"), at + ".nodes",
+                     "give either address and run, for one server, or nodes");
+  if (!listed && !r.present(at + ".address"))
+    return r.problem(r.key_at(at), at, fmt::format("'address' is missing in {}", at));
+  if (listed && (site.nodes.empty() || site.nodes.size() > kNodesMax))
+    r.problem(r.key_at(at + ".nodes"), at + ".nodes",
+              fmt::format("{} nodes; a site has one or two", site.nodes.size()));
+}
+
 void check_database(Reader& r, const Platform& p, const Database& d, const std::string& path) {
   bool mariadb = d.engine == Engine::kMariadb;
   if (r.sound(path + ".engine")) {
@@ -131,6 +145,8 @@ void check_database(Reader& r, const Platform& p, const Database& d, const std::
         r.problem(r.key_at(path), at,
                   fmt::format("'{}' is missing in {}: mariadb needs it", key, path));
     }
+    if (mariadb && r.present(path + ".auth"))
+      r.problem(r.key_at(path + ".auth"), path + ".auth", "'auth' has no meaning for mariadb");
     for (const char* key : {"admin", "replication", "heartbeat"}) {
       std::string at = fmt::format("{}.{}", path, key);
       if (!mariadb && r.present(at))
@@ -148,6 +164,17 @@ void check_database(Reader& r, const Platform& p, const Database& d, const std::
     r.problem(r.value_at(mode), mode,
               "lossless needs exactly two sites that run the service: a commit waits for any one "
               "copy, and it must be the standby's");
+  if (d.replication.mode != ReplicationMode::kAsync && r.sound(mode))
+    for (const auto& [id, site] : d.sites) {
+      std::string nodes = fmt::format("{}.sites.{}.nodes", path, p.site(id).name);
+      if (site.nodes.size() > 1 && r.sound(nodes))
+        r.problem(r.key_at(nodes), nodes,
+                  fmt::format(
+                      "two nodes cannot be combined with replication.mode {}: MariaDB lets a "
+                      "commit go on after any one replica has acknowledged it, which is then "
+                      "either the other node or the other site; write mode: async, or one node",
+                      d.replication.mode == ReplicationMode::kLossless ? "lossless" : "semi_sync"));
+    }
   for (std::size_t i = 0; i < p.sites.size(); ++i) {
     SiteId id{static_cast<std::uint8_t>(i)};
     const Site& site = p.sites[i];
@@ -159,6 +186,8 @@ void check_database(Reader& r, const Platform& p, const Database& d, const std::
     if (site.role != SiteRole::kWitness && !has)
       r.problem(r.key_at(path + ".sites"), at,
                 fmt::format("database '{}' has no server on site '{}'", d.name, site.name));
+    if (!has) continue;
+    check_nodes(r, at, d.sites.at(id));
   }
 }
 
@@ -212,12 +241,18 @@ void check_process(Reader& r, const Platform& p, const ProcessSpec& process,
     check_placeholders(r, p, value, fmt::format("{}.env.{}", path, name));
 }
 
+std::string node_path(const Reader& r, const Platform& p, const Database& d, SiteId site,
+                      std::size_t node) {
+  std::string at = fmt::format("databases.{}.sites.{}", d.name, p.site(site).name);
+  return r.present(at + ".nodes") ? fmt::format("{}.nodes[{}]", at, node) : at;
+}
+
 void check_processes(Reader& r, const Platform& p) {
   for (const Tier& tier : p.tiers) check_process(r, p, tier.process, "tiers." + tier.name);
   for (const Database& d : p.databases)
-    for (const auto& [site, node] : d.sites)
-      check_process(r, p, node.process,
-                    fmt::format("databases.{}.sites.{}.run", d.name, p.site(site).name));
+    for (const auto& [id, site] : d.sites)
+      for (std::size_t n = 0; n < site.nodes.size(); ++n)
+        check_process(r, p, site.nodes[n].process, node_path(r, p, d, id, n) + ".run");
   for (const Tier& tier : p.tiers) {
     std::string port = fmt::format("tiers.{}.port", tier.name);
     if (tier.port + tier.instances - 1 > 65535 && r.sound(port))
@@ -246,7 +281,7 @@ bool clash(const Listener& a, const Listener& b) {
   return same_host && a.first <= b.last && b.first <= a.last;
 }
 
-std::vector<Listener> listeners(const Platform& p, SiteId id) {
+std::vector<Listener> listeners(const Reader& r, const Platform& p, SiteId id) {
   const Site& site = p.site(id);
   std::vector<Listener> all;
   auto add = [&](const std::string& host, int first, int count, std::string what,
@@ -262,10 +297,12 @@ std::vector<Listener> listeners(const Platform& p, SiteId id) {
   add(site.address, p.agent_port, 1, "agent.port", "agent.port");
   for (const Database& d : p.databases) {
     std::string path = "databases." + d.name;
-    if (auto node = d.sites.find(id); node != d.sites.end())
-      add(node->second.address.host, node->second.address.port, 1,
-          fmt::format("the server of database '{}'", d.name),
-          fmt::format("{}.sites.{}.address", path, site.name));
+    if (auto own = d.sites.find(id); own != d.sites.end())
+      for (std::size_t n = 0; n < own->second.nodes.size(); ++n) {
+        const Endpoint& address = own->second.nodes[n].address;
+        add(address.host, address.port, 1, fmt::format("the server of database '{}'", d.name),
+            node_path(r, p, d, id, n) + ".address");
+      }
     add(d.gateway.host, d.gateway.port, 1, fmt::format("the gateway of database '{}'", d.name),
         path + ".gateway.listen");
     add(site.address, d.peer_port, 1, fmt::format("the peer port of database '{}'", d.name),
@@ -288,7 +325,7 @@ std::vector<Listener> listeners(const Platform& p, SiteId id) {
 void check_ports(Reader& r, const Platform& p) {
   if (!r.sound("sites")) return;
   for (std::size_t i = 0; i < p.sites.size(); ++i) {
-    std::vector<Listener> all = listeners(p, SiteId{static_cast<std::uint8_t>(i)});
+    std::vector<Listener> all = listeners(r, p, SiteId{static_cast<std::uint8_t>(i)});
     for (std::size_t a = 0; a < all.size(); ++a) {
       for (std::size_t b = 0; b < a; ++b) {
         // The later one in the file is reported, once, though it may clash on every site.

@@ -132,15 +132,41 @@ Table<ProcessSpec> run_table() {
   return t;
 }
 
+constexpr char kNodeAddress[] =
+    "Where this site's agent and the other site's replication reach the server. Nobody else "
+    "should be able to.";
+
 Table<DatabaseNode> database_node_table() {
   Table<DatabaseNode> t;
-  t.endpoint(
-       "address", &DatabaseNode::address, kEndpointRule,
-       "Where this site's agent and the other site's replication reach the server. Nobody else "
-       "should be able to.")
-      .required();
+  t.endpoint("address", &DatabaseNode::address, kEndpointRule, kNodeAddress).required();
   t.section("run", &DatabaseNode::process, run_table(),
             "The server process, when `leeward up` is to start and keep it.");
+  return t;
+}
+
+// One server is written directly, two as a list.
+Table<SiteDatabase> site_database_table() {
+  auto first = [](SiteDatabase& s) -> DatabaseNode& {
+    if (s.nodes.empty()) s.nodes.emplace_back();
+    return s.nodes.front();
+  };
+  Table<SiteDatabase> t;
+  t.endpoint(
+      "address", [first](SiteDatabase & s) -> auto& { return first(s).address; }, kEndpointRule,
+      kNodeAddress);
+  t.section(
+      "run", [first](SiteDatabase & s) -> auto& { return first(s).process; }, run_table(),
+      "The server process, when `leeward up` is to start and keep it.");
+  Setting nodes = Table<SiteDatabase>::setting(
+      Setting::Kind::kSections, "nodes",
+      "Instead of address and run: one or two servers. The site's agent makes one of two the "
+      "primary and replaces it by the other when it dies.");
+  nodes.settings = database_node_table().settings();
+  t.add(nodes, [table = database_node_table()](Reader& r, const Place& p, SiteDatabase& s) {
+    auto items = r.sequence(p);
+    if (!items) return;
+    for (const Place& item : *items) table.read(r, item, s.nodes.emplace_back());
+  });
   return t;
 }
 
@@ -280,11 +306,18 @@ Table<Database> database_table() {
   t.boolean("loss_allowed", &Database::loss_allowed,
             "redis only: what it holds may be lost in a failover, so it does not count for "
             "failover.rpo.");
+  Table<Database> auth;
+  auth.text("user", &Database::redis_user, kAnyText, "ACL user of the agent and of replication.")
+      .default_text("default");
+  auth.secret("password", &Database::redis_password, "Password of that user.").required();
+  t.section("auth", itself, auth,
+            "redis only: how the agent and the replicas log in; without it the servers ask for "
+            "nothing.");
   Setting sites = Table<Database>::setting(Setting::Kind::kNamed, "sites",
-                                           "The database server of each workload site.");
+                                           "The database server or servers of each workload site.");
   sites.key = "SITE";
-  sites.settings = database_node_table().settings();
-  t.add(sites, [table = database_node_table()](Reader& r, const Place& p, Database& d) {
+  sites.settings = site_database_table().settings();
+  t.add(sites, [table = site_database_table()](Reader& r, const Place& p, Database& d) {
      read_by_site(r, p,
                   [&](const Place& entry, SiteId site) { table.read(r, entry, d.sites[site]); });
    }).required();

@@ -6,12 +6,23 @@
 
 namespace leeward::control {
 
-AgentCore::AgentCore(AgentConfig config) : config_(std::move(config)) {
+namespace {
+
+NodeConfig with_self(NodeConfig config, SiteId self) {
+  config.self = self;
+  return config;
+}
+
+}  // namespace
+
+AgentCore::AgentCore(AgentConfig config)
+    : config_(std::move(config)), nodes_(with_self(config_.nodes, config_.self)) {
   for (SiteId peer : config_.peers) promises_.push_back({.peer = peer, .request = {}});
 }
 
 void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
   memory_ = persisted_ = memory;
+  nodes_.start(now, memory.nodes);
   // Greater than before even where the memory was lost: wall clocks differ by less than a
   // reinstallation.
   auto wall = static_cast<std::uint64_t>(now.wall.time_since_epoch().count());
@@ -158,7 +169,9 @@ void AgentCore::on_promise_reply(Now now, SiteId from, RequestId request, bool g
   converge(now, out);
 }
 
-void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects& out) {
+void AgentCore::on_database(Now now, NodeId node, const DatabaseStatus& status, AgentEffects& out) {
+  nodes_.on_look(now, node, status);
+  if (node != nodes_.primary()) return converge(now, out);
   bool interrupted = !status.reachable || now.boot - database_seen_ >= config_.look_fresh;
   if (interrupted) looks_since_ = now.boot;
   database_ = status;
@@ -168,8 +181,21 @@ void AgentCore::on_database(Now now, const DatabaseStatus& status, AgentEffects&
   converge(now, out);
 }
 
+void AgentCore::on_remote_node(Now now, SiteId site, NodeId node, const NodeCore::RemoteLook& look,
+                               AgentEffects& out) {
+  nodes_.on_remote_look(site, node, look);
+  converge(now, out);
+}
+
+std::string AgentCore::switch_node(Now now, NodeId node, AgentEffects& out) {
+  std::string why = nodes_.switch_to(now, node, node_site(now));
+  converge(now, out);
+  return why;
+}
+
 void AgentCore::on_database_done(Now now, RequestId request, bool ok, Position position,
                                  AgentEffects& out) {
+  if (nodes_.on_done(now, request, ok)) return converge(now, out);
   if (!database_op_ || database_op_->request != request) return;
   StartDatabase done = *database_op_;
   database_op_.reset();
@@ -181,6 +207,9 @@ void AgentCore::on_database_done(Now now, RequestId request, bool ok, Position p
              holds_lease(now) && done.epoch == held_) {
     drained_plan_ = memory_.intent.drain;
     drained_position_ = position;
+  } else if (done.op == DatabaseOp::kFence && nodes_.switching() && gateway_drained_ &&
+             holds_lease(now) && done.epoch == held_) {
+    nodes_.fenced(position);
   }
   converge(now, out);
 }
@@ -214,8 +243,11 @@ bool AgentCore::may_acquire(Now now) const {
   if (!database_usable(now) || half_done) return false;
   bool all_there = memory_.intent.link == 0 || database_.link == memory_.intent.link;
   if (!all_there) return false;  // asked again by the promotion itself
-  return LEEWARD_GUARD("catch-up-first",
-                       std::max(database_.applied, database_.written) >= intent.required);
+  return LEEWARD_GUARD("catch-up-first", caught_up());
+}
+
+bool AgentCore::caught_up() const {
+  return std::max(database_.applied, database_.written) >= memory_.intent.required;
 }
 
 bool AgentCore::may_acknowledge_alone() const {
@@ -278,12 +310,15 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
   hold_and_finish.finish = true;
   if (intent.writer == config_.self) {
     if (!holds_lease(now) || held_ != intent.epoch) return contact ? hold : refuse;
-    if (intent.draining()) return {GatewayMode::kHold, held_, deadline_, kNoSite};
+    if (intent.draining() || nodes_.switching())
+      return {GatewayMode::kHold, held_, deadline_, kNoSite};
     // A database is writable under the lease only after its promotion at this epoch (a site without
     // the lease fences first); the epoch in the data is asked all the same, it is the proof.
-    bool promoted = database_.epoch == held_ && !database_.read_only && database_usable(now) &&
-                    !database_op_ && (database_.strict || may_acknowledge_alone());
-    bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_;
+    bool promoted = database_.epoch == held_ && nodes_.open_to(database_, held_) &&
+                    !database_.read_only && database_usable(now) && !database_op_ &&
+                    (database_.strict || may_acknowledge_alone());
+    bool was_open = gateway_ && gateway_->mode == GatewayMode::kLocal && gateway_->epoch == held_ &&
+                    gateway_->node == nodes_.primary();
     // A server that came back with its own settings acknowledges what nobody has a copy of.
     bool careless = config_.lossless && memory_.protection.state == ProtectionState::kOn &&
                     database_usable(now) && !database_.strict;
@@ -291,7 +326,7 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
     // A status that comes late must not close a gateway that is open: the database itself answers.
     bool reopening = database_op_ && database_op_->op != DatabaseOp::kProtect;
     if (promoted || (was_open && !reopening))
-      return {GatewayMode::kLocal, held_, deadline_, kNoSite};
+      return {GatewayMode::kLocal, held_, deadline_, kNoSite, nodes_.primary()};
     return hold;
   }
   if (intent.writer == kNoSite) return refuse;
@@ -304,8 +339,17 @@ SetGateway AgentCore::wanted_gateway(Now now) const {
 void AgentCore::steer_gateway(Now now, AgentEffects& out) {
   SetGateway wanted = wanted_gateway(now);
   bool same = gateway_ && gateway_->mode == wanted.mode && gateway_->epoch == wanted.epoch &&
-              gateway_->site == wanted.site && gateway_->finish == wanted.finish;
+              gateway_->site == wanted.site && gateway_->node == wanted.node &&
+              gateway_->finish == wanted.finish;
   if (same && wanted.deadline == gateway_->deadline) return;
+  if (wanted.mode == GatewayMode::kLocal && memory_.nodes.unopened) {
+    nodes_.opened();
+    memory_.nodes = nodes_.memory();
+    if (LEEWARD_GUARD("open-durable", false))
+      persisted_ = memory_;
+    else
+      persist(out);
+  }
   if (same) {
     out.push_back(ExtendLease{wanted.epoch, wanted.deadline});
   } else {
@@ -327,7 +371,9 @@ bool AgentCore::open_elsewhere() const {
 }
 
 bool AgentCore::following() const {
-  return database_.source == memory_.intent.writer && !database_.diverged &&
+  std::optional<NodeId> source = nodes_.source_at(memory_.intent.writer, memory_.intent.epoch);
+  bool right_node = !source || database_.source_node == *source;
+  return database_.source == memory_.intent.writer && right_node && !database_.diverged &&
          (database_.replication == ReplicationState::kStreaming ||
           database_.replication == ReplicationState::kConnecting);
 }
@@ -340,28 +386,34 @@ std::optional<StartDatabase> AgentCore::wanted_database_op(Now now) const {
       return StartDatabase{DatabaseOp::kFence, held_, kNoSite, {}};
     return std::nullopt;
   }
+  if (lease && nodes_.switching()) {
+    if (gateway_drained_ && !nodes_.switch_fenced())
+      return StartDatabase{DatabaseOp::kFence, held_, kNoSite, {}};
+    return std::nullopt;
+  }
   if (lease) {
     bool alone = may_acknowledge_alone();
-    if (database_.read_only || database_.epoch != held_)
-      return StartDatabase{DatabaseOp::kPromote,
-                           held_,
-                           kNoSite,
-                           {},
-                           alone,
-                           database_.epoch != held_ ? intent.link : 0};
+    if (database_.read_only || database_.epoch != held_ || !nodes_.open_to(database_, held_)) {
+      StartDatabase promote{DatabaseOp::kPromote, held_, kNoSite, {}, alone};
+      if (database_.epoch != held_) promote.link = intent.link;
+      return promote;
+    }
     if (config_.lossless && database_.strict == alone)
-      return StartDatabase{DatabaseOp::kProtect, held_, kNoSite, {}, alone, 0};
+      return StartDatabase{DatabaseOp::kProtect, held_, kNoSite, {}, alone};
     return std::nullopt;
   }
   if (!LEEWARD_GUARD("fence-without-lease", database_.read_only))
     return StartDatabase{DatabaseOp::kFence, {}, kNoSite, {}};
-  if (open_elsewhere() && !following())
-    return StartDatabase{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
-  return std::nullopt;
+  std::optional<NodeId> source = nodes_.source_at(intent.writer, intent.epoch);
+  if (!open_elsewhere() || following() || !source) return std::nullopt;
+  StartDatabase follow{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
+  follow.source_node = *source;
+  return follow;
 }
 
 void AgentCore::steer_database(Now now, AgentEffects& out) {
-  if (memory_.intent.draining() && holds_lease(now) && !gateway_drained_ && !transactions_ended_ &&
+  bool draining = memory_.intent.draining() || nodes_.switching();
+  if (draining && holds_lease(now) && !gateway_drained_ && !transactions_ended_ &&
       now.boot - drain_started_ >= config_.drain_patience) {
     transactions_ended_ = true;
     out.push_back(EndTransactions{});
@@ -369,10 +421,22 @@ void AgentCore::steer_database(Now now, AgentEffects& out) {
   if (!memory_.intent.draining()) drained_plan_ = PlanId{};
   if (database_op_ || now.boot < next_database_op_ || !database_usable(now)) return;
   std::optional<StartDatabase> wanted = wanted_database_op(now);
-  if (wanted) start_database_op(*wanted, out);
+  if (!wanted) return;
+  if (wanted->op == DatabaseOp::kPromote && nodes_.pair()) {
+    bool fresh_epoch = memory_.nodes.epoch != held_;
+    if (fresh_epoch && !caught_up()) return;
+    if (!nodes_.begin(held_)) return;
+    memory_.nodes = nodes_.memory();
+    if (!(memory_ == persisted_)) persist(out);
+    wanted->term = memory_.nodes.term;
+    wanted->alone = !memory_.nodes.in_sync;
+    wanted->whole = wanted->term.value != 0 && database_.term != wanted->term;
+  }
+  start_database_op(*wanted, out);
 }
 
 void AgentCore::start_database_op(StartDatabase op, AgentEffects& out) {
+  op.node = nodes_.primary();
   op.request = RequestId{next_request_++};
   database_op_ = op;
   out.push_back(op);
@@ -393,16 +457,67 @@ Status AgentCore::on_rejoin_request(Now now, Rejoin how, AgentEffects& out) {
     return fail(Code::kConflict, "another operation on this site's database is running");
   if (!database_usable(now))
     return fail(Code::kUnavailable, "this site's database does not answer");
+  std::optional<NodeId> source = nodes_.source_at(intent.writer, intent.epoch);
+  if (!source)
+    return fail(Code::kUnavailable,
+                "it is not known yet which node of the other site is its primary");
   if (how == Rejoin::kRewind && following())
     return fail(Code::kRefused, "there is nothing to undo: this site follows the writer");
   StartDatabase op{DatabaseOp::kFollow, intent.epoch, intent.writer, {}};
+  op.source_node = *source;
   op.reseed = how == Rejoin::kReseed;
   start_database_op(op, out);
   return {};
 }
 
+NodeCore::Site AgentCore::node_site(Now now) const {
+  const Intent& intent = memory_.intent;
+  NodeCore::Site site;
+  site.writer = intent.writer == config_.self;
+  site.lease = site.writer && holds_lease(now) && intent.epoch == held_;
+  site.epoch = intent.epoch;
+  site.draining = intent.draining();
+  site.primary_busy = database_op_.has_value();
+  site.drained = gateway_drained_;
+  return site;
+}
+
+void AgentCore::steer_nodes(Now now, AgentEffects& out) {
+  NodeCore::Step step = nodes_.step(now, node_site(now));
+  if (step.moved) change_primary(now, out);
+  memory_.nodes = nodes_.memory();
+  if (!(memory_ == persisted_)) {
+    bool only_sync = !step.moved && persisted_.nodes.in_sync && !memory_.nodes.in_sync;
+    if (only_sync && LEEWARD_GUARD("sync-loss-durable", false))
+      persisted_ = memory_;
+    else
+      persist(out);
+  }
+  for (StartDatabase& op : step.ops) {
+    op.request = RequestId{next_request_++};
+    nodes_.started(op);
+    out.push_back(op);
+  }
+}
+
+// The other node is the database from now on. No client may reach the former one any more, and what
+// was seen of it, or is still being done to it, says nothing.
+void AgentCore::change_primary(Now now, AgentEffects& out) {
+  if (gateway_ && gateway_->epoch.value != 0) {
+    gateway_ = SetGateway{GatewayMode::kHold, {}, {}, kNoSite};
+    out.push_back(*gateway_);
+    gateway_drained_ = false;
+  }
+  database_op_.reset();
+  next_database_op_ = now.boot;
+  database_ = nodes_.status(nodes_.primary());
+  database_seen_ = nodes_.seen(nodes_.primary());
+  database_fresh_ = true;
+}
+
 void AgentCore::converge(Now now, AgentEffects& out) {
   expire(now);
+  if (nodes_.pair()) steer_nodes(now, out);
   if (!(memory_ == persisted_)) persist(out);
   steer_gateway(now, out);
   ask_for_lease(now, out);
@@ -436,6 +551,15 @@ AgentReport AgentCore::report(Now now) {
   bool settled = protection_looks_ >= 2 && database_fresh_ && !database_op_ &&
                  now.boot - looks_since_ >= config_.looks_settle;
   r.protection = settled ? memory_.protection.number : 0;
+  if (nodes_.pair()) {
+    for (NodeId node : {kFirstNode, kSecondNode}) {
+      const DatabaseStatus& s = nodes_.status(node);
+      r.nodes.push_back({s.reachable, node == nodes_.primary(), s.epoch, s.term, s.replication,
+                         std::max(s.applied, s.written)});
+    }
+    r.node_in_sync = nodes_.memory().in_sync;
+    r.node_moving = nodes_.moving(now);
+  }
   r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.look_fresh;
   if (r.database.heartbeat_age != kNever) r.database.heartbeat_age += now.boot - database_seen_;
   if (!r.database.reachable) {
@@ -448,6 +572,9 @@ AgentReport AgentCore::report(Now now) {
     r.problem = "db seen again only just now";
   } else if (database_.diverged) {
     r.problem = "diverged";
+  } else if (memory_.intent.writer != config_.self && database_.source == config_.self) {
+    // New rows may still come from the other node, and yet be old: they tell nothing of the writer.
+    r.problem = "follows the other node of its site, not yet the writer";
   } else if (memory_.intent.writer != config_.self &&
              database_.replication != ReplicationState::kStreaming &&
              database_.replication != ReplicationState::kConnecting) {

@@ -14,6 +14,10 @@
 //   no lease, another site open → database read-only, follows that site; gateway remote
 //   no lease, otherwise         → database read-only; gateway holds (a move is on) or refuses
 //
+// "Database" is the site's primary node, which NodeCore chooses (node_core.h). When it chooses
+// another one, the gateway closes first, then the choice is made durable, and the new node is
+// promoted like any database that is not open yet.
+//
 // It is level-triggered: each input recomputes the wanted state and emits what is missing, so a
 // lost effect or a restart only costs time. At most one lease request and one database operation
 // are in flight.
@@ -28,11 +32,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
 #include "base/error.h"
 #include "base/time.h"
+#include "control/node_core.h"
 #include "model/lease.h"
 #include "model/record.h"
 #include "model/status.h"
@@ -47,8 +53,6 @@ enum class LeaseOutcome : std::uint8_t {
   kUnreachable,  // no answer: the outcome is unknown
 };
 
-using RequestId = Strong<struct RequestTag, std::uint64_t>;
-
 // What an agent must remember across a crash. BootTime: the shell replaces promise_until by
 // "a whole takeover time from now" when the machine was rebooted in between.
 struct AgentMemory {
@@ -60,12 +64,14 @@ struct AgentMemory {
   Epoch active_epoch;
   Protection protection;  // last known
   BootTime promise_until{};
+  NodeMemory nodes;
   bool operator==(const AgentMemory&) const = default;
 };
 
 struct AgentConfig {
   SiteId self;
   std::vector<SiteId> peers;  // every other site that could be granted the lease
+  NodeConfig nodes;           // of `self`; its own field self is overwritten
   LeaseTimings lease;
   bool lossless = false;
   Duration request_timeout = 700ms;  // a lease or promise request unanswered this long is given up
@@ -103,27 +109,12 @@ struct SetGateway {
                 // epoch drops what is in flight, because nothing may be acknowledged any more
   BootTime deadline;    // of that epoch: nothing passes after it
   SiteId site;          // kRemote
+  NodeId node{};        // kLocal
   bool finish = false;  // kHold: work that runs at the other site may end there; it answers for it
 };
 struct ExtendLease {  // the gateway's epoch goes on until a later deadline
   Epoch epoch;
   BootTime deadline;
-};
-enum class DatabaseOp : std::uint8_t {
-  kFence,
-  kPromote,
-  kFollow,
-  kProtect,  // commits wait for a copy at the standby from now on, or no longer (`alone`)
-};
-struct StartDatabase {
-  DatabaseOp op;
-  Epoch epoch;  // kPromote: to write; kFollow: the source's
-  SiteId site;  // kFollow
-  RequestId request;
-  bool alone = true;  // kPromote and kProtect: commits are acknowledged without a copy elsewhere
-  std::uint64_t link =
-      0;                // kPromote: only with what was received on this link; 0: whatever there is
-  bool reseed = false;  // kFollow: copy everything afresh, whatever the data looks like
 };
 struct EndTransactions {};  // close sessions still inside a transaction (a drain took too long)
 
@@ -146,7 +137,12 @@ class AgentCore {
   void on_lease_reply(Now now, RequestId request, LeaseOutcome outcome, AgentEffects& out);
   void on_promise_request(Now now, SiteId from, Epoch epoch, RequestId request, AgentEffects& out);
   void on_promise_reply(Now now, SiteId from, RequestId request, bool granted, AgentEffects& out);
-  void on_database(Now now, const DatabaseStatus& status, AgentEffects& out);
+  void on_database(Now now, NodeId node, const DatabaseStatus& status, AgentEffects& out);
+  // A node of another site that has two, and is the writer.
+  void on_remote_node(Now now, SiteId site, NodeId node, const NodeCore::RemoteLook& look,
+                      AgentEffects& out);
+  // An operator asks for another primary node of this site. Empty when it has begun, else why not.
+  std::string switch_node(Now now, NodeId node, AgentEffects& out);
   // `position`: last transaction after a successful kFence.
   void on_database_done(Now now, RequestId request, bool ok, Position position, AgentEffects& out);
   // `drained`: in kHold, no command in flight and no transaction open.
@@ -164,6 +160,7 @@ class AgentCore {
   bool holds_lease(Now now) const { return held_.value != 0 && now.boot < deadline_; }
   BootTime deadline() const { return deadline_; }
   const AgentMemory& memory() const { return memory_; }
+  const NodeCore& nodes() const { return nodes_; }
   // True when this site's application tiers should run even if configured cold.
   bool should_serve() const { return memory_.intent.writer == config_.self; }
 
@@ -178,9 +175,13 @@ class AgentCore {
   void ask_for_lease(Now now, AgentEffects& out);
   void ask_for_promises(Now now, AgentEffects& out);
   void take_lease(Now now, Epoch epoch, AgentEffects& out);
+  void steer_nodes(Now now, AgentEffects& out);
+  void change_primary(Now now, AgentEffects& out);
+  NodeCore::Site node_site(Now now) const;
   void steer_gateway(Now now, AgentEffects& out);
   void steer_database(Now now, AgentEffects& out);
   bool database_usable(Now now) const;
+  bool caught_up() const;
   bool may_acquire(Now now) const;
   bool may_hold_by_promise() const;
   bool may_acknowledge_alone() const;
@@ -223,7 +224,8 @@ class AgentCore {
   std::vector<PeerPromise> promises_;
   BootTime next_promise_request_{};
 
-  // Database.
+  // Database: the primary node's.
+  NodeCore nodes_;
   DatabaseStatus database_;
   BootTime database_seen_{};
   BootTime looks_since_{};       // looks went on without interruption since then

@@ -174,6 +174,8 @@ void ControlCore::on_agent(Now now, const AgentReport& report, ControlEffects& o
   seen.lost = false;
   seen.when = now.boot;
   seen.report = report;
+  // A database that is out of reach is reported without its promotion.
+  seen.newest = std::max(seen.newest, Promotion{report.database.epoch, report.database.term});
   decide(now, out);
 }
 
@@ -194,6 +196,27 @@ void ControlCore::note_report_changes(const AgentReport& before, const AgentRepo
     note(NoteKind::kFenced, site, before.writing_epoch);
   if (before.database.epoch < after.database.epoch && after.database.epoch == after.lease_epoch)
     note(NoteKind::kPromoted, site, after.database.epoch);
+  auto primary = [](const AgentReport& r) {
+    std::size_t n = 0;
+    while (n < r.nodes.size() && !r.nodes[n].primary) ++n;
+    return n;
+  };
+  if (primary(before) != primary(after))
+    note(NoteKind::kNodeMoved, site, after.database.epoch, kNoSite, primary(after) + 1);
+  if (before.node_in_sync != after.node_in_sync && after.writing_epoch.value != 0)
+    note(after.node_in_sync ? NoteKind::kNodeInSync : NoteKind::kNodeAlone, site,
+         after.writing_epoch);
+  if (before.redis && after.redis && before.life == after.life) {
+    const RedisReport& was = *before.redis;
+    const RedisReport& is = *after.redis;
+    if (was.losses < is.losses)
+      note(NoteKind::kRedisLost, site, after.lease_epoch, kNoSite,
+           static_cast<std::int64_t>(is.lost_bytes - was.lost_bytes),
+           is.lost_exactly ? "" : "at least ");
+    if (was.primary != is.primary && after.writing_epoch.value != 0)
+      note(NoteKind::kRedisMoved, site, after.writing_epoch, kNoSite,
+           static_cast<std::int64_t>(is.primary));
+  }
   if (before.by_promise != after.by_promise && after.lease_epoch.value != 0)
     note(after.by_promise ? NoteKind::kPromiseOn : NoteKind::kPromiseOff, site, after.lease_epoch);
   if (!before.rejoining && after.rejoining) note(NoteKind::kRejoinStarted, site);
@@ -379,6 +402,12 @@ void ControlCore::data_reasons(Now now, SiteId to, std::vector<std::string>& why
   if (!r.problem.empty()) why.push_back("standby: " + r.problem);
   if (!LEEWARD_GUARD("standby-follows-epoch", r.database.epoch >= record_.active_epoch))
     why.push_back("the standby has not yet followed the current writer's epoch");
+  // What it still receives from the site's former node says nothing about the present one's writes.
+  const SeenAgent& writer = agents_[record_.intent.writer.value];
+  bool behind = writer.seen && writer.newest.epoch == r.database.epoch &&
+                r.database.term < writer.newest.term;
+  if (!LEEWARD_GUARD("standby-follows-term", !behind))
+    why.push_back("the standby has not yet followed the writer site's present primary node");
 }
 
 Readiness ControlCore::readiness(Now now, SiteId to) const {
@@ -481,6 +510,11 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
     return;
   }
   if (down_since_ == BootTime{}) down_since_ = now.boot;
+  // The site is about to go on with its other node, which loses nothing. Bounded by both clocks.
+  const SeenAgent& agent = agents_[writer.value];
+  if (fresh_agent(now, writer) && agent.report.node_moving &&
+      now.boot - down_since_ < config_.node_patience)
+    return;
   SiteId to = other_site(writer);
   // The estimate is a difference of two growing ages on two clocks: drift alone would shrink it
   // below the RPO in time, and a failover that was left to a person would start by itself.

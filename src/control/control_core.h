@@ -48,7 +48,8 @@ struct ControlConfig {
   Duration report_stale = 2500ms;         // an observation older than this counts as unknown
   Duration heartbeat_fresh = 1500ms;  // a heartbeat seen at the standby within this vetoes "down"
   Duration pause_limit = 1s;          // a longer gap between own steps: we were stopped
-  Duration proposal_after = 5s;       // "down" this long before a person is asked
+  Duration node_patience = 4s;   // a site that changes its primary node is waited for this long
+  Duration proposal_after = 5s;  // "down" this long before a person is asked
   Duration prepare_timeout = 15s;
   Duration transfer_timeout = 20s;
   Duration traffic_timeout = 5s;
@@ -89,6 +90,11 @@ enum class NoteKind : std::uint8_t {
   kAcknowledgedAlone,
   kSemiSyncFallen,
   kSemiSyncBack,
+  kNodeMoved,
+  kNodeInSync,
+  kNodeAlone,
+  kRedisLost,
+  kRedisMoved,
 };
 struct Note {
   NoteKind kind;
@@ -199,6 +205,7 @@ class ControlCore {
     bool lost = false;
     BootTime when{};
     AgentReport report;
+    Promotion newest;  // that its database was ever reported with
   };
   struct SeenVantage {
     ReportOrder order;

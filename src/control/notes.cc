@@ -42,6 +42,11 @@ constexpr std::array kRows{
     Row{NoteKind::kAcknowledgedAlone, "replication.alone"},
     Row{NoteKind::kSemiSyncFallen, "replication.fallen"},
     Row{NoteKind::kSemiSyncBack, "replication.in_sync"},
+    Row{NoteKind::kRedisLost, "redis.lost"},
+    Row{NoteKind::kRedisMoved, "redis.primary"},
+    Row{NoteKind::kNodeMoved, "node.primary"},
+    Row{NoteKind::kNodeInSync, "node.in_sync"},
+    Row{NoteKind::kNodeAlone, "node.alone"},
 };
 
 std::string sentence(const Note& n, std::string_view site, std::string_view other) {
@@ -76,6 +81,20 @@ std::string sentence(const Note& n, std::string_view site, std::string_view othe
       return fmt::format("the lease of {} has run out", site);
     case NoteKind::kFenced:
       return fmt::format("{} is fenced: its gateway is closed", site);
+    case NoteKind::kNodeMoved:
+      return fmt::format("database node {} of {} is the primary", n.number, site);
+    case NoteKind::kRedisLost:
+      return fmt::format(
+          "Redis had acknowledged {}{} bytes of writes that its present primary lacks, seen from "
+          "{}",
+          n.text, n.number, site);
+    case NoteKind::kRedisMoved:
+      return fmt::format("Redis node {} of {} is the primary", n.number, site);
+    case NoteKind::kNodeInSync:
+      return fmt::format("both database nodes of {} have every acknowledged write", site);
+    case NoteKind::kNodeAlone:
+      return fmt::format("{} writes on one database node: losing it now would be losing the site",
+                         site);
     case NoteKind::kPromoted:
       return fmt::format("database at {} promoted", site);
     case NoteKind::kWriterOpen:

@@ -67,12 +67,21 @@ struct Mariadb::Impl {
   // The connection for everything but status(); opened when there is none that works.
   Result<SqlConnection*> control(BootTime deadline) { return reopen(control_sql, deadline); }
   Result<SqlConnection*> reopen(std::optional<SqlConnection>& slot, BootTime deadline);
-  SiteId site_at(const Endpoint& endpoint) const;
+  std::pair<SiteId, NodeId> node_at(const Endpoint& endpoint) const;
   Result<DatabaseStatus> read_status(SqlConnection& sql, BootTime deadline);
   void note_heartbeat(DatabaseStatus& status, const std::string& row, double written_at);
   Status refuse_half_rejoined(SqlConnection& sql, BootTime deadline);
-  Status insert_epoch(SqlConnection& sql, Epoch epoch, bool complete, BootTime deadline);
+  Status insert_epoch(SqlConnection& sql, leeward::Promotion promotion, bool complete,
+                      BootTime deadline);
   Status open_for_writes(SqlConnection& sql, BootTime deadline);
+  // What commits here wait for: with two nodes, for as long as it takes, the other one.
+  ReplicationPolicy waiting_policy() const {
+    auto own = options.peers.find(options.site);
+    bool pair = own != options.peers.end() && own->second.size() > 1;
+    return pair ? internal::between_nodes(options.replication) : options.replication;
+  }
+  // Every server but this one.
+  std::vector<std::pair<SiteId, Endpoint>> others() const;
 
   const MariadbOptions options;
   std::optional<SqlConnection> control_sql;
@@ -108,10 +117,11 @@ Result<SqlConnection*> Mariadb::Impl::reopen(std::optional<SqlConnection>& slot,
   return &*slot;
 }
 
-SiteId Mariadb::Impl::site_at(const Endpoint& endpoint) const {
-  for (const auto& [site, address] : options.peers)
-    if (address == endpoint) return site;
-  return kNoSite;
+std::pair<SiteId, NodeId> Mariadb::Impl::node_at(const Endpoint& endpoint) const {
+  for (const auto& [site, nodes] : options.peers)
+    for (std::size_t n = 0; n < nodes.size(); ++n)
+      if (nodes[n] == endpoint) return {site, NodeId{static_cast<std::uint8_t>(n)}};
+  return {kNoSite, NodeId{}};
 }
 
 void Mariadb::Impl::note_heartbeat(DatabaseStatus& status, const std::string& row,
@@ -133,13 +143,23 @@ void Mariadb::Impl::note_heartbeat(DatabaseStatus& status, const std::string& ro
       std::chrono::duration<double>(std::max(0.0, wall - written_at)));
 }
 
+std::vector<std::pair<SiteId, Endpoint>> Mariadb::Impl::others() const {
+  std::vector<std::pair<SiteId, Endpoint>> all;
+  for (const auto& [site, nodes] : options.peers)
+    for (const Endpoint& node : nodes)
+      if (node != options.local) all.emplace_back(site, node);
+  return all;
+}
+
 Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime deadline) {
   DatabaseStatus status;
   auto rows = sql.query(
       "SELECT @@read_only AS read_only, @@gtid_binlog_pos AS b, @@gtid_slave_pos AS s,"
-      " (SELECT MAX(epoch) FROM leeward.epoch) AS epoch,"
-      " (SELECT COUNT(*) FROM leeward.rejoin) AS rejoin, h.row, h.at FROM (SELECT 1) one LEFT JOIN"
-      " (SELECT CONCAT(site, ' ', epoch, ' ', counter) AS row, UNIX_TIMESTAMP(ts) AS at"
+      " e.epoch, e.term, (SELECT COUNT(*) FROM leeward.rejoin) AS rejoin, h.row, h.at FROM (SELECT "
+      "1) one"
+      " LEFT JOIN"
+      " (SELECT epoch, term FROM leeward.epoch ORDER BY epoch DESC, term DESC LIMIT 1) e ON 1"
+      " LEFT JOIN (SELECT CONCAT(site, ' ', epoch, ' ', counter) AS row, UNIX_TIMESTAMP(ts) AS at"
       " FROM leeward.heartbeat ORDER BY epoch DESC, ts DESC LIMIT 1) h ON 1",
       deadline);
   bool member = rows.has_value();
@@ -160,6 +180,7 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
   status.applied = applied->position();
   status.received = status.applied;
   status.epoch.value = std::strtoull(rows->cell(0, "epoch").value_or("0").c_str(), nullptr, 10);
+  status.term.value = std::strtoull(rows->cell(0, "term").value_or("0").c_str(), nullptr, 10);
   status.incomplete = rows->cell(0, "rejoin").value_or("0") != "0" ||
                       std::filesystem::exists(options.state_dir + "/rejoin.json");
   status.diverged = diverged || status.incomplete;
@@ -174,14 +195,15 @@ Result<DatabaseStatus> Mariadb::Impl::read_status(SqlConnection& sql, BootTime d
     if (!link_error.empty()) options.logger.warn("replication", {{"error", link_error}});
   }
   if (link->configured) {
-    status.source = site_at(link->source);
+    std::tie(status.source, status.source_node) = node_at(link->source);
     status.received = std::max(status.applied, link->received.position());
     status.acknowledges = link->acknowledges;
+    status.keeps_received = link->kept;
     status.link = link_number;
   }
   // With the relay log synced, what was received is on disk; otherwise only what was applied.
   status.durable = status.acknowledges ? status.received : status.applied;
-  if (options.replication.mode != ReplicationMode::kAsync && !status.read_only) {
+  if (waiting_policy().mode != ReplicationMode::kAsync && !status.read_only) {
     auto wait = replication::read_commit_wait(sql, deadline);
     if (!wait) return fail(std::move(wait.error()));
     status.strict = wait->strict;
@@ -213,7 +235,7 @@ Status Mariadb::precheck() {
   BootTime deadline = BootClock::now() + impl_->options.control_timeout;
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
-  auto findings = replication::check_native_server(**sql, "", impl_->options.replication, deadline);
+  auto findings = replication::check_native_server(**sql, "", impl_->waiting_policy(), deadline);
   if (!findings) return fail(std::move(findings.error()));
   std::string wrong;
   std::string warnings;
@@ -228,8 +250,7 @@ Status Mariadb::precheck() {
   auto own_id = (*sql)->query("SELECT @@server_id", deadline);
   if (!own_id) return fail(std::move(own_id.error()));
   std::string server_id = own_id->scalar();
-  for (const auto& [site, endpoint] : impl_->options.peers) {
-    if (site == impl_->options.site) continue;
+  for (const auto& [site, endpoint] : impl_->others()) {
     auto peer = SqlConnection::open(impl_->admin_at(endpoint), BootClock::now() + 1s);
     if (!peer) continue;  // it is checked when it joins
     auto other = peer->query("SELECT @@server_id", BootClock::now() + 1s);
@@ -260,11 +281,9 @@ Status Mariadb::prepare() {
   std::string account = (*sql)->quote(impl_->options.replication_user) + "@'%'";
   const std::string statements[] = {
       "CREATE DATABASE IF NOT EXISTS leeward",
-      "CREATE TABLE IF NOT EXISTS leeward.epoch (epoch BIGINT UNSIGNED PRIMARY KEY, site "
-      "VARCHAR(64) "
-      "NOT NULL, promoted_gtid TEXT NOT NULL, granted_at TIMESTAMP(6) NOT NULL, complete BOOLEAN "
-      "NOT "
-      "NULL DEFAULT 0) ENGINE=InnoDB",
+      "CREATE TABLE IF NOT EXISTS leeward.epoch (epoch BIGINT UNSIGNED, term BIGINT UNSIGNED, "
+      "site VARCHAR(64) NOT NULL, promoted_gtid TEXT NOT NULL, granted_at TIMESTAMP(6) NOT NULL, "
+      "complete BOOLEAN NOT NULL DEFAULT 0, PRIMARY KEY (epoch, term)) ENGINE=InnoDB",
       "CREATE TABLE IF NOT EXISTS leeward.heartbeat (site VARCHAR(64) PRIMARY KEY, epoch BIGINT "
       "UNSIGNED "
       "NOT NULL, ts TIMESTAMP(6) NOT NULL, counter BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
@@ -352,17 +371,18 @@ static Result<std::string> server_deadline(SqlConnection& sql, BootTime deadline
   return sql.quote(rows->scalar());
 }
 
-Status Mariadb::Impl::insert_epoch(SqlConnection& sql, Epoch epoch, bool complete,
+Status Mariadb::Impl::insert_epoch(SqlConnection& sql, leeward::Promotion promotion, bool complete,
                                    BootTime deadline) {
   auto position = internal::read_position(sql, deadline);
   if (!position) return fail(std::move(position.error()));
   auto until = server_deadline(sql, deadline);
   if (!until) return fail(std::move(until.error()));
   auto rows = sql.query(
-      fmt::format("INSERT INTO leeward.epoch SELECT {}, {}, '{}', UTC_TIMESTAMP(6), {} FROM DUAL "
-                  "WHERE UTC_TIMESTAMP(6) < {}",
-                  epoch.value, sql.quote(options.site_name(options.site)), to_string(*position),
-                  complete ? 1 : 0, *until),
+      fmt::format(
+          "INSERT INTO leeward.epoch SELECT {}, {}, {}, '{}', UTC_TIMESTAMP(6), {} FROM DUAL "
+          "WHERE UTC_TIMESTAMP(6) < {}",
+          promotion.epoch.value, promotion.term.value, sql.quote(options.site_name(options.site)),
+          to_string(*position), complete ? 1 : 0, *until),
       deadline);
   if (!rows) return fail(std::move(rows.error()));
   if (rows->affected == 0) return fail(Code::kTimeout, "the epoch row came too late");
@@ -401,12 +421,12 @@ Status Mariadb::protect(bool alone) {
   BootTime deadline = BootClock::now() + (alone ? kRelaxLimit : impl_->options.control_timeout);
   auto sql = impl_->control(deadline);
   if (!sql) return fail(std::move(sql.error()));
-  auto set = replication::set_commit_wait(**sql, impl_->options.replication, alone, deadline);
+  auto set = replication::set_commit_wait(**sql, impl_->waiting_policy(), alone, deadline);
   if (!set) return fail(std::move(set.error()).wrap("protect"));
   return {};
 }
 
-Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion how) {
+Result<Position> Mariadb::promote(const Promotion& wanted, Duration apply_timeout) {
   BootTime deadline = BootClock::now() + impl_->options.control_timeout;
   auto connection = impl_->control(deadline);
   if (!connection) return fail(std::move(connection.error()));
@@ -414,21 +434,31 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion
   auto epochs = internal::read_epochs(sql, deadline);
   if (!epochs) return fail(std::move(epochs.error()));
   if (!*epochs) return fail(Code::kConflict, "promote: prepare() the first writer before");
-  Epoch newest = (*epochs)->empty() ? Epoch{} : (*epochs)->back().epoch;
-  if (newest > epoch)
-    return fail(Code::kRefused, "promote to epoch {}: the data is at epoch {} already", epoch.value,
-                newest.value);
+  leeward::Promotion promotion{wanted.epoch, wanted.term};
+  leeward::Promotion newest =
+      (*epochs)->empty() ? leeward::Promotion{} : (*epochs)->back().promotion();
+  if (newest > promotion)
+    return fail(Code::kRefused,
+                "promote to epoch {} term {}: the data is at epoch {} term {} already",
+                wanted.epoch.value, wanted.term.value, newest.epoch.value, newest.term.value);
   if (auto whole = impl_->refuse_half_rejoined(sql, deadline); !whole)
     return fail(std::move(whole.error()).wrap("promote"));
 
   auto link = replication::read_native_link(sql, deadline);
   if (!link) return fail(std::move(link.error()));
-  if (newest < epoch) {
+  if (newest < promotion) {
+    // On the connection that goes on to promote: a restart from here on would end it.
+    if (link->configured && wanted.whole && !link->kept)
+      return fail(
+          Code::kRefused,
+          "promote: MariaDB at {} was restarted and may have lost what it had received and not "
+          "applied",
+          to_string(impl_->options.local));
     // Nobody may write between the position that the epoch row records and the row itself.
     auto quiet =
         replication::make_read_only(sql, impl_->options.admin_user, impl_->status_id, deadline);
     if (!quiet) return fail(std::move(quiet.error()).wrap("promote"));
-    if (auto same = impl_->same_link(sql, how.link, deadline); !same)
+    if (auto same = impl_->same_link(sql, wanted.link, deadline); !same)
       return fail(std::move(same.error()).wrap("promote"));
     if (link->configured) {
       auto applied = replication::apply_received(sql, BootClock::now() + apply_timeout);
@@ -442,11 +472,11 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion
   // Before anything is written: a commit that may be acknowledged alone must not wait for a copy
   // that nobody makes.
   if (auto wait =
-          replication::set_commit_wait(sql, impl_->options.replication, how.alone, deadline);
+          replication::set_commit_wait(sql, impl_->waiting_policy(), wanted.alone, deadline);
       !wait)
     return fail(std::move(wait.error()).wrap("promote"));
-  if (newest < epoch)
-    if (auto inserted = impl_->insert_epoch(sql, epoch, how.link != 0, deadline); !inserted)
+  if (newest < promotion)
+    if (auto inserted = impl_->insert_epoch(sql, promotion, wanted.link != 0, deadline); !inserted)
       return fail(std::move(inserted.error()).wrap("promote"));
   if (auto opened = impl_->open_for_writes(sql, deadline); !opened)
     return fail(std::move(opened.error()).wrap("promote"));
@@ -456,23 +486,43 @@ Result<Position> Mariadb::promote(Epoch epoch, Duration apply_timeout, Promotion
   return position->position();
 }
 
-Result<FollowOutcome> Mariadb::follow(SiteId source, Epoch epoch, Ledger& ledger,
+Result<Mariadb::Remote> Mariadb::look_at(const SqlTarget& server, Duration timeout) {
+  BootTime deadline = BootClock::now() + timeout;
+  auto sql = SqlConnection::open(server, deadline);
+  if (!sql) return fail(std::move(sql.error()));
+  auto rows = sql->query(
+      "SELECT @@read_only AS read_only, epoch, term FROM leeward.epoch ORDER BY epoch DESC, "
+      "term DESC LIMIT 1",
+      deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  auto number = [&](std::string_view column) {
+    return std::strtoull(rows->cell(0, column).value_or("0").c_str(), nullptr, 10);
+  };
+  if (rows->rows.empty()) return Remote{};
+  return Remote{number("read_only") != 0, {Epoch{number("epoch")}, Term{number("term")}}};
+}
+
+Result<FollowOutcome> Mariadb::follow(SiteId source, NodeId node, Epoch epoch, Ledger& ledger,
                                       const FollowCallback& progress, bool reseed) {
-  auto address = impl_->options.peers.find(source);
-  if (address == impl_->options.peers.end() || source == impl_->options.site)
-    return fail(Code::kInvalid, "follow: site {} has no database to follow", source.value);
+  auto site = impl_->options.peers.find(source);
+  bool known = site != impl_->options.peers.end() && node.value < site->second.size();
+  if (!known || site->second[node.value] == impl_->options.local)
+    return fail(Code::kInvalid, "follow: site {} has no database node {} to follow", source.value,
+                node.value + 1);
+  const Endpoint& address = site->second[node.value];
   if (auto fenced = fence(); !fenced) return fail(std::move(fenced.error()));
   auto sql = impl_->control(BootClock::now() + impl_->options.control_timeout);
   if (!sql) return fail(std::move(sql.error()));
-  internal::Rejoin rejoin{impl_->options, address->second, epoch,          ledger,
-                          **sql,          progress,        impl_->diverged};
+  bool near = source == impl_->options.site;
+  internal::Rejoin rejoin{impl_->options, address, near,     epoch,
+                          ledger,         **sql,   progress, impl_->diverged};
   // Starting the link again mends what was passing. What stays is a standby that cannot apply the
   // writer's history, and only a fresh copy makes it one again.
   std::string reload_because;
   auto link =
       replication::read_native_link(**sql, BootClock::now() + impl_->options.control_timeout);
   if (!link) return fail(std::move(link.error()));
-  bool stuck = link->apply_failed && link->source == address->second;
+  bool stuck = link->apply_failed && link->source == address;
   impl_->apply_failures = stuck ? impl_->apply_failures + 1 : 0;
   if (impl_->apply_failures > kApplyFailuresMax)
     reload_because = "replication cannot apply: " + link->error;

@@ -10,7 +10,7 @@
 // The server stays one that an operator can inspect: plain GTID replication, and one schema,
 // `leeward`, with three small tables that replicate like any other (rejoin is written with
 // sql_log_bin=0):
-//   epoch      one row a promotion: epoch, site, the GTID position just before it
+//   epoch      one row a promotion: epoch and term, site, the GTID position just before it
 //   heartbeat  one row a site: epoch, wall time, counter
 //   rejoin     empty, except between the two halves of a rewind (see follow())
 // The same administrator account must exist on every site's server, reachable from the other sites:
@@ -23,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -30,20 +31,23 @@
 #include "model/ids.h"
 #include "model/platform.h"
 #include "model/status.h"
+#include "mysql/sql.h"
 
 namespace leeward::database {
 
 class Ledger;
 
 struct MariadbOptions {
-  Endpoint local;  // this site's server
+  Endpoint local;  // the server
+  NodeId node{};   // which of this site's it is
   std::string admin_user;
   std::string admin_password;
   std::string replication_user;
   std::string replication_password;
   SiteId site;
   std::function<std::string(SiteId)> site_name;
-  std::map<SiteId, Endpoint> peers;  // every site's server, as the other sites reach it
+  // Every site's servers in the order of their nodes, as the other sites reach them.
+  std::map<SiteId, std::vector<Endpoint>> peers;
   ReplicationPolicy replication;
   std::string state_dir;  // rejoin.json lives here; the caller creates the Ledger beside it
   Logger logger;
@@ -116,25 +120,29 @@ class Mariadb {
   // after control_timeout, when something is being rolled back for longer than that: call again.
   Result<Position> fence();
 
-  // Makes the server the writer of `epoch`: stops receiving, applies all that was received (at most
-  // `apply_timeout`, then kTimeout with the link stopped and nothing promoted), forgets the source,
-  // writes the epoch row and opens for writes. Idempotent; with the epoch row already there it only
-  // opens for writes. Returns the written position. kRefused: the data holds a higher epoch.
-  // kUnhealthy: replication cannot apply what it has. After a kTimeout the server does not open by
-  // itself later: the statements carry a deadline.
-  // kConflict with `how.link`: what was received on that link may be gone (DatabaseStatus::link).
   struct Promotion {
-    bool alone = true;       // lossless mode: commits are acknowledged without a copy elsewhere
-    std::uint64_t link = 0;  // 0: promote with whatever was received; otherwise see Intent::link
+    Epoch epoch;
+    Term term{};
+    bool alone = true;  // commits are acknowledged without a copy elsewhere, see protect()
+    std::uint64_t link =
+        0;               // 0: with whatever was received; otherwise see Intent::link, and kConflict
+                         // when what was received on it may be gone (DatabaseStatus::link)
+    bool whole = false;  // kRefused if it is a replica that may have lost what it had received
   };
-  Result<Position> promote(Epoch epoch, Duration apply_timeout, Promotion how);
+  // Makes the server the writer of that promotion: stops receiving, applies all that was received
+  // (at most `apply_timeout`, then kTimeout with the link stopped and nothing promoted), forgets
+  // the source, writes the epoch row and opens for writes. Idempotent; with the epoch row already
+  // there it only opens for writes. Returns the written position. kRefused: the data holds a later
+  // promotion. kUnhealthy: replication cannot apply what it has. After a kTimeout the server does
+  // not open by itself later: the statements carry a deadline.
+  Result<Position> promote(const Promotion& promotion, Duration apply_timeout);
   Result<Position> promote(Epoch epoch, Duration apply_timeout) {
-    return promote(epoch, apply_timeout, Promotion{});
+    return promote(Promotion{epoch}, apply_timeout);
   }
 
-  // Lossless mode: from now on commits wait for a copy at the standby, or no longer (`alone`).
-  // Idempotent. A server that is asked to wait no longer does not do so late: half a second at
-  // most.
+  // From now on commits wait for a copy (lossless mode: at the standby; with two nodes: on the
+  // other one), or no longer (`alone`). Idempotent. A server that is asked to wait no longer does
+  // not do so late: half a second at most.
   Status protect(bool alone);
 
   // Makes the server a standby of `source`, whose newest promotion is `epoch`. Idempotent; a no-op
@@ -160,7 +168,20 @@ class Mariadb {
   // With `reseed` the data is copied afresh even if it need not be; what is lost is kept all the
   // same.
   Result<FollowOutcome> follow(SiteId source, Epoch epoch, Ledger& ledger,
+                               const FollowCallback& progress = {}, bool reseed = false) {
+    return follow(source, kFirstNode, epoch, ledger, progress, reseed);
+  }
+  // The same of one node of a site. The source may be the other node of this site; then this server
+  // acknowledges what it receives.
+  Result<FollowOutcome> follow(SiteId source, NodeId node, Epoch epoch, Ledger& ledger,
                                const FollowCallback& progress = {}, bool reseed = false);
+
+  // What another server of the service says of itself, for choosing whom to follow.
+  struct Remote {
+    bool read_only = true;
+    leeward::Promotion promotion;
+  };
+  static Result<Remote> look_at(const mysql::SqlTarget& server, Duration timeout);
 
   // SHA1(SHA1(password)) by user name, for every account that logs in with mysql_native_password,
   // is not locked and has a password. Of accounts with the same name, the one for host '%' counts.

@@ -3,11 +3,16 @@
 #include <hiredis/hiredis.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <map>
 #include <vector>
 
 namespace leeward::database {
 namespace {
+
+constexpr const char* kMark = "leeward:promotion";
+constexpr std::uint64_t kFence = 1'000'000;  // replicas; a server cannot have that many
+constexpr const char* kConfirmMilliseconds = "500";
 
 timeval as_timeval(Duration d) {
   auto micros = std::chrono::duration_cast<std::chrono::microseconds>(d).count();
@@ -40,6 +45,18 @@ std::uint64_t number(const std::string& text) {
   return value;
 }
 
+// "epoch term"; anything else is no promotion of ours.
+Promotion parse_mark(std::string_view text) {
+  std::size_t blank = text.find(' ');
+  if (blank == std::string_view::npos) return {};
+  return {Epoch{number(std::string(text.substr(0, blank)))},
+          Term{number(std::string(text.substr(blank + 1)))}};
+}
+
+std::string mark(const Promotion& promotion) {
+  return fmt::format("{} {}", promotion.epoch.value, promotion.term.value);
+}
+
 }  // namespace
 
 struct Redis::Impl {
@@ -53,7 +70,8 @@ struct Redis::Impl {
     if (connection->err != 0) return failure();
     redisSetTimeout(connection.get(), as_timeval(options.timeout));
     if (options.password.empty()) return {};
-    auto answered = send({"AUTH", options.password});
+    auto answered = options.user.empty() ? send({"AUTH", options.password})
+                                         : send({"AUTH", options.user, options.password});
     if (!answered) connection.reset();  // the next call must not go on without having logged in
     if (!answered) return fail(std::move(answered.error()));
     return {};
@@ -64,6 +82,27 @@ struct Redis::Impl {
     bool late = connection->err == REDIS_ERR_IO && (errno == EAGAIN || errno == ETIMEDOUT);
     return fail(late ? Code::kTimeout : Code::kUnavailable, "Redis at {}: {}",
                 to_string(options.local), late ? "no answer in time" : connection->errstr);
+  }
+
+  static std::string text_of(const redisReply& reply) {
+    if (reply.type == REDIS_REPLY_INTEGER) return std::to_string(reply.integer);
+    if (reply.type == REDIS_REPLY_ARRAY)  // CONFIG GET: name, value
+      return reply.elements == 2 ? text_of(*reply.element[1]) : std::string();
+    return reply.str ? std::string(reply.str, reply.len) : std::string();
+  }
+
+  // A replica that was told not to serve stale data does not show the mark; then it is the one last
+  // seen in the same history.
+  Status read_mark(RedisStatus& status) {
+    auto text = command({"GET", kMark});
+    if (text) {
+      seen_history = status.history;
+      seen_promotion = parse_mark(*text);
+    } else if (text.error().message.find("MASTERDOWN") == std::string::npos) {
+      return fail(std::move(text.error()));
+    }
+    if (seen_history == status.history) status.promotion = seen_promotion;
+    return {};
   }
 
   // The text of the answer; empty for one without text.
@@ -79,7 +118,7 @@ struct Redis::Impl {
         connection.get(), static_cast<int>(words.size()), texts.data(), sizes.data()));
     if (!raw) return failure();
     const auto* reply = static_cast<redisReply*>(raw.get());
-    std::string text = reply->str ? std::string(reply->str, reply->len) : std::string();
+    std::string text = text_of(*reply);
     if (reply->type != REDIS_REPLY_ERROR) return text;
     bool account =
         text.starts_with("NOAUTH") || text.starts_with("WRONGPASS") || text.starts_with("ERR AUTH");
@@ -94,6 +133,8 @@ struct Redis::Impl {
 
   const RedisOptions options;
   Connection connection;
+  std::string seen_history;
+  Promotion seen_promotion;
 };
 
 Redis::Redis(RedisOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
@@ -114,6 +155,15 @@ Result<RedisStatus> Redis::status() {
     status.link_up =
         fields["master_link_status"] == "up" && fields["master_sync_in_progress"] == "0";
   }
+  status.history = fields["master_replid"];
+  status.history_before = fields["master_replid2"];
+  std::int64_t second = std::strtoll(fields["second_repl_offset"].c_str(), nullptr, 10);
+  // Redis names the first offset that is no longer of that history.
+  if (second > 0) status.parted_at = static_cast<std::uint64_t>(second) - 1;
+  auto wanted = impl_->command({"CONFIG", "GET", "min-replicas-to-write"});
+  if (!wanted) return fail(std::move(wanted.error()));
+  status.fenced = number(*wanted) >= kFence;
+  if (auto read = impl_->read_mark(status); !read) return fail(std::move(read.error()));
   return status;
 }
 
@@ -121,6 +171,9 @@ Status Redis::follow(const Endpoint& source) {
   auto now = status();
   if (!now) return fail(std::move(now.error()));
   if (!now->primary && now->source == source) return {};
+  if (!impl_->options.user.empty())
+    if (auto set = impl_->command({"CONFIG", "SET", "masteruser", impl_->options.user}); !set)
+      return fail(std::move(set.error()));
   if (!impl_->options.password.empty())
     if (auto set = impl_->command({"CONFIG", "SET", "masterauth", impl_->options.password}); !set)
       return fail(std::move(set.error()));
@@ -129,10 +182,37 @@ Status Redis::follow(const Endpoint& source) {
   return {};
 }
 
-Status Redis::promote() {
-  auto done = impl_->command({"REPLICAOF", "NO", "ONE"});
-  if (!done) return fail(std::move(done.error()));
+Status Redis::promote(Promotion promotion) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"CONFIG", "SET", "min-replicas-to-write", "0"},
+        std::vector<std::string>{"REPLICAOF", "NO", "ONE"},
+        std::vector<std::string>{"SET", kMark, mark(promotion)}})
+    if (auto done = impl_->command(words); !done) return fail(std::move(done.error()));
   return {};
+}
+
+Status Redis::fence(bool confirm) {
+  Status confirmed;
+  if (confirm) {
+    auto now = status();
+    if (!now) return fail(std::move(now.error()));
+    // WAIT is about what this connection wrote, so it writes; that comes after everything of the
+    // clients.
+    if (auto set = impl_->command({"SET", kMark, mark(now->promotion)}); !set)
+      return fail(std::move(set.error()));
+    auto copies = impl_->command({"WAIT", std::to_string(now->replicas), kConfirmMilliseconds});
+    if (!copies) return fail(std::move(copies.error()));
+    if (number(*copies) < now->replicas)
+      confirmed = fail(Code::kTimeout, "Redis at {}: {} of {} replicas have everything",
+                       to_string(impl_->options.local), *copies, now->replicas);
+  }
+  auto set = impl_->command({"CONFIG", "SET", "min-replicas-to-write", std::to_string(kFence)});
+  if (!set) return fail(std::move(set.error()));
+  return confirmed;
+}
+
+Result<std::string> Redis::run(const std::vector<std::string>& words) {
+  return impl_->command(words);
 }
 
 }  // namespace leeward::database

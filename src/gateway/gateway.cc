@@ -51,6 +51,10 @@ void Gateway::serve_local(Epoch epoch, BootTime deadline) {
   impl_->loop().run([&] { impl_->loop().serve_local(epoch, deadline); });
 }
 
+void Gateway::serve_local(Epoch epoch, BootTime deadline, const Endpoint& database) {
+  impl_->loop().run([&] { impl_->loop().serve_local(epoch, deadline, database); });
+}
+
 void Gateway::give_up_lease() {
   impl_->loop().run([&] { impl_->loop().give_up_lease(); });
 }

@@ -75,9 +75,9 @@ struct Options {
   std::string site_name;             // for the texts that clients read
   Endpoint listen;                   // applications; port 0 takes a free one
   Endpoint peer_listen;              // the other site's gateway; empty host: none
-  Endpoint local_database;
-  Duration hold_timeout = 8s;     // how long work may wait for a writer before it is refused
-  Duration connect_timeout = 1s;  // for one attempt to reach a database or gateway
+  Endpoint local_database;           // for a serve_local that names none
+  Duration hold_timeout = 8s;        // how long work may wait for a writer before it is refused
+  Duration connect_timeout = 1s;     // for one attempt to reach a database or gateway
   std::size_t connections_max = 4096;
   AccountLookup account_lookup;  // MariaDB only; empty: logged-in sessions cannot move
   Logger logger;
@@ -124,6 +124,9 @@ class Gateway {
   // every session and can only lengthen the lease, another epoch moves them to new connections.
   // After the deadline the gateway is in refuse mode (or still in hold), until told otherwise.
   void serve_local(Epoch epoch, BootTime deadline);
+  // The same to another server of this site: a change of server moves the sessions as another epoch
+  // does. Whoever calls it has seen to it that nothing of the former server may count any more.
+  void serve_local(Epoch epoch, BootTime deadline, const Endpoint& database);
 
   // The lease of serve_local ends now: nothing that touches the local database passes any more. In
   // hold, sessions that can wait go on waiting; all others are dropped.

@@ -18,4 +18,22 @@ using Epoch = Strong<struct EpochTag, std::uint64_t>;
 
 using PlanId = Strong<struct PlanTag, std::uint64_t>;
 
+// Index of a database server in its site's list; a site has one or two.
+using NodeId = Strong<struct NodeTag, std::uint8_t>;
+inline constexpr NodeId kFirstNode{0};
+inline constexpr NodeId kSecondNode{1};
+inline constexpr std::size_t kNodesMax = 2;
+constexpr NodeId other_node(NodeId node) { return node == kFirstNode ? kSecondNode : kFirstNode; }
+
+// Number of a promotion inside one epoch: 0 when the epoch begins, one more each time that another
+// node of the site becomes the primary. Only the holder of the epoch's lease counts it.
+using Term = Strong<struct TermTag, std::uint64_t>;
+
+// What a promotion writes into the data, and what orders all promotions of a service.
+struct Promotion {
+  Epoch epoch;
+  Term term;
+  auto operator<=>(const Promotion&) const = default;
+};
+
 }  // namespace leeward

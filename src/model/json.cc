@@ -104,6 +104,7 @@ void fields(Visitor& visit, T& status) {
   visit("reachable", status.reachable);
   visit("read_only", status.read_only);
   visit("epoch", status.epoch);
+  visit("term", status.term);
   visit("source", status.source);
   visit("replication", status.replication);
   visit("written", status.written);
@@ -133,6 +134,35 @@ void fields(Visitor& visit, T& report) {
   visit("detail", report.detail);
 }
 
+template <typename Visitor, Is<NodeReport> T>
+void fields(Visitor& visit, T& node) {
+  visit("reachable", node.reachable);
+  visit("primary", node.primary);
+  visit("epoch", node.epoch);
+  visit("term", node.term);
+  visit("replication", node.replication);
+  visit("applied", node.applied);
+}
+
+template <typename Visitor, Is<RedisNodeReport> T>
+void fields(Visitor& visit, T& node) {
+  visit("reachable", node.reachable);
+  visit("primary", node.primary);
+  visit("link_up", node.link_up);
+  visit("offset", node.offset);
+}
+
+template <typename Visitor, Is<RedisReport> T>
+void fields(Visitor& visit, T& report) {
+  visit("nodes", report.nodes);
+  visit("primary", report.primary);
+  visit("open", report.open);
+  visit("lag_bytes", report.lag_bytes);
+  visit("losses", report.losses);
+  visit("lost_bytes", report.lost_bytes);
+  visit("lost_exactly", report.lost_exactly);
+}
+
 template <typename Visitor, Is<AgentReport> T>
 void fields(Visitor& visit, T& report) {
   visit("site", report.site);
@@ -147,6 +177,10 @@ void fields(Visitor& visit, T& report) {
   visit("drained_position", report.drained_position);
   visit("rejoining", report.rejoining);
   visit("database", report.database);
+  visit("nodes", report.nodes);
+  visit("node_in_sync", report.node_in_sync);
+  visit("node_moving", report.node_moving);
+  visit("redis", report.redis);
   visit("tiers_ready", report.tiers_ready);
   visit("tiers_wanted", report.tiers_wanted);
   visit("protection", report.protection);

@@ -95,11 +95,16 @@ struct DatabaseNode {
   ProcessSpec process;  // started by `leeward up` when it has a command
 };
 
+struct SiteDatabase {
+  std::vector<DatabaseNode> nodes;  // one, or two that replace each other (control/node_core.h)
+  const Endpoint& address(NodeId node = kFirstNode) const { return nodes[node.value].address; }
+};
+
 struct Database {
   std::string name;
   Engine engine = Engine::kMariadb;
-  std::map<SiteId, DatabaseNode> sites;  // one node a site in this version
-  std::string admin_user;                // MariaDB: used by the agent
+  std::map<SiteId, SiteDatabase> sites;
+  std::string admin_user;  // MariaDB: used by the agent
   SecretRef admin_password;
   std::string replication_user;
   SecretRef replication_password;
@@ -108,6 +113,8 @@ struct Database {
   std::uint16_t peer_port =
       0;                      // port on the site's address where the other site's gateway connects
   bool loss_allowed = false;  // Redis: excluded from the RPO gate
+  std::string redis_user;     // Redis: ACL user of the agent and of replication; empty: "default"
+  SecretRef redis_password;   // Redis: none: the servers ask for no password
 };
 
 enum class RecordType { kA, kAaaa, kNs, kCname, kTxt, kMx, kSrv, kCaa };

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,11 @@ inline constexpr Duration kNever = Duration::max();
 struct DatabaseStatus {
   bool reachable = false;  // answered a query in time; all else is stale or default when false
   bool read_only = true;
+  bool refused = false;     // not reachable because nothing listens there: the process is gone
   Epoch epoch;              // highest epoch that a promotion wrote into the data itself
+  Term term;                // of the last promotion in that epoch
   SiteId source = kNoSite;  // site it replicates from, running or not
+  NodeId source_node;       // of that site's nodes
   ReplicationState replication = ReplicationState::kNone;
   Position written;   // last transaction in its own history, replicated ones included
   Position received;  // last one received from the source, applied or not
@@ -43,6 +47,9 @@ struct DatabaseStatus {
   Position applied;   // last one applied from the source
   bool diverged = false;    // has transactions that the writer's history lacks
   bool incomplete = false;  // a copy or an undo was begun and not finished: no history at all
+  bool keeps_received =
+      false;  // as a replica: acknowledges, and has not restarted since it began to. What
+              // it received and had not applied yet would be gone after a restart
   Duration heartbeat_age = kNever;  // since a *new* heartbeat row was last seen here (own clock)
   WallTime heartbeat_written{};  // time in the newest heartbeat row, by the writer's clock; 0: none
   Duration lag = kNever;         // wall time now − time in the last applied heartbeat row
@@ -76,6 +83,34 @@ enum class GatewayMode : std::uint8_t {
 };
 std::string_view name(GatewayMode m);
 
+// One database server of a site with two.
+struct NodeReport {
+  bool reachable = false;
+  bool primary = false;  // the one that the site's agent has chosen
+  Epoch epoch;
+  Term term;
+  ReplicationState replication = ReplicationState::kNone;
+  Position applied;
+};
+
+// The Redis servers of a site.
+struct RedisNodeReport {
+  bool reachable = false;
+  bool primary = false;  // accepts writes
+  bool link_up = false;  // it replicates, and the first copy is complete
+  std::uint64_t offset = 0;
+};
+struct RedisReport {
+  std::vector<RedisNodeReport> nodes;
+  std::uint64_t primary = 1;  // number of the node that the site's agent has chosen
+  bool open = false;          // it is promoted, and clients are led to it
+  std::optional<std::uint64_t>
+      lag_bytes;             // of the writer's stream, not received here; none: not known
+  std::uint64_t losses = 0;  // times that acknowledged writes were lost, since the agent started
+  std::uint64_t lost_bytes = 0;  // of the replication stream, in all
+  bool lost_exactly = false;     // of the last loss; else it was at least so much
+};
+
 // What a site's agent tells control, every report interval and at every change.
 struct AgentReport {
   SiteId site;
@@ -91,7 +126,12 @@ struct AgentReport {
                               // the database is read_only; 0: not drained
   Position drained_position;  // last transaction then
   bool rejoining = false;     // working on becoming a standby (flashback or reseed)
-  DatabaseStatus database;
+  DatabaseStatus database;    // of the site's primary node
+  std::vector<NodeReport> nodes;     // by NodeId; empty with one node
+  bool node_in_sync = false;         // the other node has every acknowledged write
+  std::optional<RedisReport> redis;  // none: the platform has no Redis
+  bool node_moving =
+      false;  // the primary node is dead or being replaced, and the other one can take over
   std::uint16_t tiers_ready = 0;  // application instances ready
   std::uint16_t tiers_wanted = 0;
   std::uint64_t protection = 0;   // number of the newest Protection that this agent keeps to

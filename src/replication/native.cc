@@ -116,11 +116,15 @@ Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline
   if (!received) return fail(std::move(received.error()));
   link.received = std::move(*received);
   auto acknowledging = sql.query(
-      "SELECT variable_value = 'ON' AND @@global.sync_relay_log = 1 FROM "
+      "SELECT variable_value = 'ON' AND @@global.sync_relay_log = 1 AS now, (SELECT COUNT(*) FROM "
+      "information_schema.system_variables WHERE variable_name = 'RPL_SEMI_SYNC_SLAVE_ENABLED' AND "
+      "global_value = 'ON' AND global_value_origin = 'SQL') AS kept FROM "
       "information_schema.global_status WHERE variable_name = 'RPL_SEMI_SYNC_SLAVE_STATUS'",
       deadline);
   if (!acknowledging) return fail(std::move(acknowledging.error()));
-  link.acknowledges = acknowledging->scalar() == "1" && link.state == ReplicationState::kStreaming;
+  link.acknowledges =
+      acknowledging->cell(0, "now") == "1" && link.state == ReplicationState::kStreaming;
+  link.kept = acknowledging->cell(0, "kept") == "1";
   return link;
 }
 
@@ -148,7 +152,11 @@ Status connect_native(mysql::SqlConnection& sql, const NativeSource& source,
           "SET GLOBAL slave_net_timeout = 2",
           fmt::format("SET GLOBAL slave_parallel_threads = {}", workers),
           "SET GLOBAL slave_parallel_mode = 'optimistic'",
+          "SET GLOBAL rpl_semi_sync_master_enabled = 0",
           fmt::format("SET GLOBAL rpl_semi_sync_slave_enabled = {}", acknowledge ? 1 : 0),
+          // To stop, an acknowledging thread first connects to its source to end its session there;
+          // a source that hangs would cost a promotion 2 s more.
+          "SET GLOBAL rpl_semi_sync_slave_kill_conn_timeout = 1",
           fmt::format("SET GLOBAL sync_relay_log = {}", acknowledge ? "1" : "DEFAULT"),
           "SET GLOBAL gtid_slave_pos = " + sql.quote(to_string(position)),
           fmt::format(

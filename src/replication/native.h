@@ -30,6 +30,9 @@ struct NativeLink {
   bool applying = false;
   mysql::GtidPosition received;
   bool acknowledges = false;  // the source waits for this standby, whose relay log is on disk first
+  bool kept =
+      false;  // set up to acknowledge, and the server has not restarted since: nothing that was
+              // received was dropped. True through pauses of the link, unlike `acknowledges`
   bool apply_failed = false;
   bool denied = false;  // the source does not take the user or the password
   std::string error;    // of either thread, empty when fine
@@ -47,8 +50,9 @@ mysql::TlsOptions admin_tls(const ReplicationPolicy& policy);
 
 // Forgets whatever the server followed and follows `source` from `position` on: GTID mode, TLS when
 // the policy names a certificate authority, parallel applying, acknowledging unless the mode is
-// async. A dead link is noticed within 2 s and retried every second. Received changes that were not
-// applied are dropped.
+// async; its own commits wait for nobody. Acknowledging is set by statement: that the server's
+// setting stems from one is the mark of NativeLink::kept. A dead link is noticed within 2 s and
+// retried every second. Received changes that were not applied are dropped.
 Status connect_native(mysql::SqlConnection& sql, const NativeSource& source,
                       const ReplicationPolicy& policy, const mysql::GtidPosition& position,
                       BootTime deadline);

@@ -22,11 +22,12 @@ void Checker::violate(std::string what) {
   outcome_.violation = std::move(what);
 }
 
-void Checker::on_acknowledged(std::uint64_t id, Epoch epoch, int site) {
-  acked_[id] = Acked{state_.time, epoch, site};
-  if (newest_open_ > epoch)
-    violate(fmt::format("I1: epoch {} acknowledged a write after epoch {} was open", epoch.value,
-                        newest_open_.value));
+void Checker::on_acknowledged(std::uint64_t id, Promotion at, int site) {
+  acked_[id] = Acked{state_.time, at.epoch, site};
+  if (newest_open_ > at)
+    violate(fmt::format("I1: epoch {} term {} acknowledged a write after epoch {} term {} was open",
+                        at.epoch.value, at.term.value, newest_open_.epoch.value,
+                        newest_open_.term.value));
 }
 
 // The lease is exclusive, with its grace: when a site begins to hold it, whatever another site
@@ -70,15 +71,18 @@ void Checker::on_lease_saved(const LeaseValue& after) {
 void Checker::watch() {
   constexpr TrueTime kOperation = 5 * kSecond;  // noticed, the operation before it, and itself
   for (int s = 0; s < state_.sites; ++s) {
-    const Database& db = state_.databases[s];
     const Agent& a = state_.agents[s];
-    bool amiss = db.answers() && !db.read_only && a.core && a.paused_until <= state_.time &&
-                 !a.core->holds_lease(state_.now(s));
-    if (!amiss) {
-      open_without_lease_since_[s] = state_.time;
-    } else if (state_.time - open_without_lease_since_[s] >
-               state_.platform.lease.grace.count() + kOperation) {
-      violate(fmt::format("I2: database {} accepts writes though its site has no lease", s));
+    for (int n = 0; n < state_.site_nodes[s]; ++n) {
+      const Database& db = state_.databases[s][n];
+      bool right = a.core && a.core->holds_lease(state_.now(s)) && n == state_.primary(s);
+      bool amiss =
+          db.answers() && !db.read_only && a.core && a.paused_until <= state_.time && !right;
+      TrueTime& since = open_without_right_since_[s][n];
+      if (!amiss) {
+        since = state_.time;
+      } else if (state_.time - since > state_.platform.lease.grace.count() + kOperation) {
+        violate(fmt::format("I2: database {} accepts writes though its site has no lease", s));
+      }
     }
   }
 }
@@ -87,28 +91,38 @@ void Checker::on_report_arrived(int site, const AgentReport& report) {
   if (report.writing_epoch.value != 0) last_writer_report_[site] = state_.time;
 }
 
-// I2, and I3's promise for planned moves: nothing acknowledged is missing where the writer opens.
+// I2, and I3's promise for moves that lose nothing: those that are planned, and those between the
+// nodes of one site. There nothing acknowledged is missing where the writer opens.
 void Checker::on_writer_open(int site, Epoch epoch) {
-  if (epoch < newest_open_)
-    violate(
-        fmt::format("I2: a gateway opened at epoch {} after {}", epoch.value, newest_open_.value));
-  if (epoch == newest_open_) return;
-  newest_open_ = epoch;
-  if (state_.databases[site].epoch != epoch)
+  const Gateway& gateway = state_.agents[site].gateway;
+  const Database& db = state_.databases[site][gateway.node];
+  Promotion opened{epoch, gateway.term};
+  if (opened < newest_open_)
+    violate(fmt::format("I2: a gateway opened at epoch {} term {} after {} term {}", epoch.value,
+                        opened.term.value, newest_open_.epoch.value, newest_open_.term.value));
+  if (opened == newest_open_) return;
+  bool same_site = opened.epoch == newest_open_.epoch;
+  newest_open_ = opened;
+  if (db.epoch != epoch)
     violate(fmt::format("I2: a gateway opened at epoch {} to a database of epoch {}", epoch.value,
-                        state_.databases[site].epoch.value));
+                        db.epoch.value));
+  check_opened_data(site, same_site);
+}
+
+void Checker::check_opened_data(int site, bool same_site) {
   const auto& plan = state_.store.record.plan;
   bool planned = plan && !plan->ended() &&
                  (plan->kind == PlanKind::kSwitchover || plan->kind == PlanKind::kFailback);
   const Intent& intent = state_.store.record.intent;
-  bool complete = intent.epoch == epoch && intent.complete;
+  bool complete = intent.epoch == newest_open_.epoch && intent.complete;
   if (complete) ++outcome_.lossless_failovers;
   std::set<std::uint64_t> there;
-  for (const Commit& c : state_.databases[site].log) there.insert(c.id);
+  for (const Commit& c : state_.served(site).log) there.insert(c.id);
   for (const auto& [id, acked] : acked_) {
     if (there.count(id) || known_lost_.count(id)) continue;
     if (complete)
       violate(fmt::format("I3: a failover under protection lost acknowledged write {}", id));
+    if (same_site) violate(fmt::format("I3: a local failover lost acknowledged write {}", id));
     if (planned) violate(fmt::format("I3: a planned move lost acknowledged write {}", id));
     known_lost_.insert(id);
   }
@@ -145,7 +159,7 @@ void Checker::check_automatic_failover(const ServiceRecord& before, const Plan& 
             state_.time - state_.vantages[v].last_down[from] < 6 * kSecond;
   if (down < state_.platform.probes.quorum)
     violate("I9: a failover without a quorum of vantage points that saw the site down");
-  const Database& target = state_.databases[to];
+  const Database& target = state_.database(to);
   if (target.epoch < before.active_epoch)
     violate(fmt::format("I2: a failover to site {}, which has not followed epoch {}", to,
                         before.active_epoch.value));
@@ -161,7 +175,7 @@ void Checker::check_automatic_failover(const ServiceRecord& before, const Plan& 
       if (acked.at >= horizon - state_.platform.failover.rpo.count() || known_lost_.count(id))
         continue;
       if (acked.epoch == before.intent.epoch && acked.site == from &&
-          !holds(state_.databases[to], id)) {
+          !holds(state_.database(to), id)) {
         violate(fmt::format(
             "I4: an automatic failover would lose write {}, {:.1f} s older than the RPO allows", id,
             static_cast<double>(horizon - acked.at) / 1e9));
@@ -181,15 +195,31 @@ int Checker::the_writer() const {
   return writer;
 }
 
+// The other node of a site follows the first, and the standby's first the writer's.
+std::string Checker::unsettled_nodes(int s, int writer) const {
+  int primary = state_.primary(s);
+  if (s != writer && state_.database(s).source_node != state_.primary(writer))
+    return fmt::format("I10: site {} follows a node that is not the primary", s);
+  if (state_.site_nodes[s] < 2) return {};
+  const Database& other = state_.databases[s][1 - primary];
+  if (!other.read_only) return "I5: a node that is not the primary accepts writes";
+  if (other.replication != ReplicationState::kStreaming || other.source != s ||
+      other.source_node != primary)
+    return fmt::format("I10: the other node of site {} did not become a replica again", s);
+  if (s == writer && !state_.agents[s].core->nodes().memory().in_sync)
+    return fmt::format("I10: the nodes of site {} did not become in sync again", s);
+  return {};
+}
+
 std::string Checker::unsettled() const {
   const ServiceRecord& r = state_.store.record;
   int writer = the_writer();
   if (writer == kTwoWriters) return "I1: two sites are open for writes";
-  if (writer < 0 || !state_.databases[writer].answers())
-    return "I10: no writer, and no reason stated";
+  if (writer < 0 || !state_.served(writer).answers()) return "I10: no writer, and no reason stated";
   for (int s = 0; s < state_.sites; ++s) {
-    const Database& db = state_.databases[s];
+    const Database& db = state_.database(s);
     if (state_.lost[s]) continue;
+    if (std::string why = unsettled_nodes(s, writer); !why.empty()) return why;
     if (state_.dns_active[s] != SiteId{static_cast<std::uint8_t>(writer)} ||
         state_.dns_epoch[s] != r.active_epoch)
       return "I5: a DNS server does not name the writer after the faults ended";
@@ -215,9 +245,12 @@ void Checker::at_end() {
   // I3: on the survivor, in the ledger, or still untouched on a site that has not rejoined.
   std::set<std::uint64_t> kept = state_.ledger;
   for (int s = 0; s < state_.sites; ++s) {
-    bool untouched = state_.databases[s].replication != ReplicationState::kStreaming;
-    if (s != writer && !untouched) continue;
-    for (const Commit& c : state_.databases[s].log) kept.insert(kept.end(), c.id);
+    for (int n = 0; n < state_.site_nodes[s]; ++n) {
+      const Database& db = state_.databases[s][n];
+      bool untouched = db.replication != ReplicationState::kStreaming;
+      if (s != writer && !untouched) continue;
+      for (const Commit& c : db.log) kept.insert(kept.end(), c.id);
+    }
   }
   for (const auto& [id, acked] : acked_)
     if (kept.count(id) == 0)

@@ -22,7 +22,7 @@ class Checker {
   std::size_t acknowledged() const { return acked_.size(); }
 
   // A client at `site` got its commit confirmed under the gateway's epoch.
-  void on_acknowledged(std::uint64_t id, Epoch epoch, int site);
+  void on_acknowledged(std::uint64_t id, Promotion at, int site);
   void on_writer_open(int site, Epoch epoch);
   // After each step of a living agent's core.
   void on_agent_step(int site);
@@ -47,6 +47,8 @@ class Checker {
     int site;
   };
 
+  void check_opened_data(int site, bool same_site);
+  std::string unsettled_nodes(int site, int writer) const;
   void check_automatic_failover(const ServiceRecord& before, const Plan& plan);
   void violate(std::string what);
 
@@ -55,7 +57,7 @@ class Checker {
   Say say_;
   std::map<std::uint64_t, Acked> acked_;
   std::set<std::uint64_t> known_lost_;
-  Epoch newest_open_;
+  Promotion newest_open_;
   std::vector<TrueTime> automatic_failovers_;
   std::map<int, TrueTime> last_writer_report_;
   struct Followed {
@@ -64,7 +66,7 @@ class Checker {
   };
   std::array<Followed, 3> followed_{};
   std::array<Epoch, 3> held_{};
-  std::array<TrueTime, 3> open_without_lease_since_{};
+  std::array<std::array<TrueTime, kNodesMax>, 3> open_without_right_since_{};
 };
 
 }  // namespace leeward::sim

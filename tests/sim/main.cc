@@ -112,6 +112,11 @@ constexpr const char* kGuards[] = {
     "writer-waits-first",
     "copies-caught-up",
     "alone-by-record-only",
+    "replica-in-sync",
+    "sync-loss-durable",
+    "return-before-open",
+    "open-durable",
+    "standby-follows-term",
 };
 
 int main(int argc, char** argv) {

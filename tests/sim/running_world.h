@@ -56,6 +56,9 @@ enum class Kind : std::uint8_t {
   kCopied,
   kLinkHeals,
   kWatch,
+  kRemoteLook,
+  kSwitchNode,
+  kPairHeals,
 };
 
 struct Event {
@@ -85,17 +88,9 @@ enum class Fault : std::uint8_t {
   kOverload,  // too slow for probes, but commits go on
   kSiteDies,
   kSiteIsLost,  // and does not come back
+  kOtherNodeCrash,
+  kPairCut,
   kCount,
-};
-
-// What a database operation is to do; in an event's body.
-struct Operation {
-  Epoch epoch;
-  int source = -1;
-  bool alone = true;
-  std::uint64_t link = 0;
-  bool reseed = false;
-  TrueTime until = 0;  // kProtect: later it does nothing
 };
 
 // Whom a fault hits, found when it happens.
@@ -146,6 +141,7 @@ class World {
   explicit World(const Options& options)
       : options_(options),
         random_(options.seed),
+        pair_random_(options.seed ^ 0x5bd1e995u),
         checker_(state_, outcome_, [this](const std::string& line) { say(line); }) {}
   Outcome run();
 
@@ -170,16 +166,23 @@ class World {
   void crash_control();
   void restart_control();
 
-  DatabaseStatus database_status(int site);
-  void begin_copy(int site, const Operation& how, std::uint64_t request, std::uint32_t life);
+  DatabaseStatus database_status(int site, int node);
+  void look_at_databases(int site);
+  void look_at_remote(int site);
+  void begin_copy(int site, const control::StartDatabase& op, std::uint32_t life);
   void copied(const Event& e);
-  void execute(int site, control::DatabaseOp op, const Operation& how, std::uint64_t request,
-               std::uint32_t life);
+  void execute(int site, const control::StartDatabase& op, std::uint32_t life, TrueTime until);
+  bool promote(Database& db, const control::StartDatabase& op);
   void done(int site, std::uint64_t request, std::uint32_t life, bool ok, Position position);
-  bool follow(int site, int source, Epoch epoch);
-  void replicate(int site);
-  void receive_and_apply(int site, bool reachable);
+  bool follow(int site, const control::StartDatabase& op);
+  void replicate(int site, int node);
+  void receive(int site, Database& db, Database& up);
+  void apply_relay(Database& db);
   void await_copy(Event& e);
+  void end_waiting(int site, Database& db, bool answered);
+  void stop_database(int site, int node);
+  void restart_database(int site, int node);
+  void plan_pairs();
 
   bool service_answers(int site) const;
   void probe(int vantage);
@@ -205,6 +208,7 @@ class World {
 
   Options options_;
   Random random_;
+  Random pair_random_;  // of sites with two nodes, so that worlds without any stay as they were
   Outcome outcome_;
   State state_;
   Checker checker_;

@@ -20,8 +20,16 @@ inline constexpr TrueTime kSecond = 1'000 * kMs;
 struct Commit {
   std::uint64_t id;  // 0: an epoch row
   Epoch epoch;
+  Term term{};
   bool complete = false;  // an epoch row: everything acknowledged before is before it
   bool operator==(const Commit&) const = default;
+};
+
+// A commit whose client waits until the replica has acknowledged it.
+struct Waiting {
+  std::uint64_t id;
+  std::uint32_t life;
+  std::uint64_t generation;
 };
 
 struct Database {
@@ -29,13 +37,17 @@ struct Database {
   bool frozen = false;
   bool read_only = true;
   std::vector<Commit> log;
-  std::vector<Commit> relay;  // received and not yet applied; gone with the server
-  std::uint32_t link = 1;     // grows when `relay` may have been dropped
-  std::uint32_t life = 1;     // of the server
-  bool incomplete = false;    // its data was dropped, and is copied from another site
-  bool strict = false;        // a commit waits until the standby has it
+  bool incomplete = false;  // its data was dropped, and is copied from another site
   Epoch epoch;
+  Term term;
   int source = -1;
+  int source_node = 0;
+  std::vector<Commit> relay;    // received and not applied yet; gone with the server
+  std::uint32_t link = 1;       // grows when `relay` may have been dropped
+  std::uint32_t life = 1;       // of the server
+  bool keeps_received = false;  // as a replica: acknowledges, and has not restarted since
+  bool strict = false;          // as a primary: a commit waits for a copy elsewhere
+  std::vector<Waiting> waiting;
   ReplicationState replication = ReplicationState::kNone;
   std::uint64_t heartbeat = 0;    // newest heartbeat row
   TrueTime heartbeat_came = 0;    // when that row arrived here
@@ -49,6 +61,8 @@ struct Gateway {
   GatewayMode mode = GatewayMode::kRefuse;
   Epoch epoch;
   BootTime deadline{};
+  int node = 0;  // in local mode, and in a hold while draining
+  Term term;     // of that node when it was opened to
   int remote = -1;
   std::uint32_t generation = 0;  // grows whenever clients are dropped
   int in_flight = 0;
@@ -60,11 +74,14 @@ struct Agent {
   TrueTime paused_until = 0;
   control::AgentMemory durable;
   Gateway gateway;
-  std::uint64_t heartbeat_seen = 0;
-  BootTime heartbeat_seen_at{};
-  BootTime heartbeat_look{};
-  bool heartbeat_known = false;
-  bool heartbeat_looked = false;
+  struct Heartbeats {  // as looked at on one node
+    std::uint64_t seen = 0;
+    BootTime seen_at{};
+    BootTime look{};
+    bool known = false;
+    bool looked = false;
+  };
+  std::array<Heartbeats, kNodesMax> heartbeats;
   TrueTime next_tick = -1;
 };
 
@@ -105,8 +122,10 @@ struct State {
   Store store;
   ControlNode control;
   std::array<Agent, 3> agents;
-  std::array<Database, 3> databases;
-  std::array<bool, 3> lost{};  // sites that do not come back
+  std::array<int, 3> site_nodes{1, 1, 1};  // database nodes of each site
+  std::array<std::array<Database, kNodesMax>, 3> databases;
+  std::array<bool, 3> pair_cut{};  // the two nodes of the site do not reach each other
+  std::array<bool, 3> lost{};      // sites that do not come back
   std::array<Vantage, 4> vantages;
   std::array<Epoch, 3> dns_epoch{};
   std::array<SiteId, 3> dns_active{};
@@ -115,6 +134,16 @@ struct State {
   std::set<std::uint64_t> ledger;  // transactions that a rejoining site wrote down before dropping
 
   bool linked(int from, int to) const { return !blocked[from][to]; }
+
+  // The node that the site's agent has chosen; while the agent is dead, the one that it will find.
+  int primary(int site) const {
+    const Agent& a = agents[site];
+    return a.core ? a.core->nodes().primary().value : a.durable.nodes.primary.value;
+  }
+  Database& database(int site) { return databases[site][primary(site)]; }
+  const Database& database(int site) const { return databases[site][primary(site)]; }
+  Database& served(int site) { return databases[site][agents[site].gateway.node]; }
+  const Database& served(int site) const { return databases[site][agents[site].gateway.node]; }
 
   Now now(int node) const {
     const NodeClock& c = clocks[node];

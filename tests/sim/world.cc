@@ -8,7 +8,6 @@ namespace leeward::sim {
 
 using control::AgentEffects;
 using control::ControlEffects;
-using control::DatabaseOp;
 using control::LeaseOp;
 using control::LeaseOutcome;
 using control::RequestId;
@@ -62,6 +61,7 @@ void World::set_up() {
   crash_after_promise_ = random_.chance(0.5) ? 0 : 0.2;
   faults_end_ = random_.between(story == Story::kNone ? 8 : 18, 24) * kSecond;
   end_ = faults_end_ + 45 * kSecond;
+  plan_pairs();
   for (int s = 0; s < state_.sites; ++s) {
     restart_agent(s);
     schedule(random_.between(0, 200) * kMs, Kind::kDatabaseStatus, s);
@@ -287,14 +287,27 @@ void World::handle(Event& e) {
     case Kind::kDatabaseStatus:
       if (e.a == 0) schedule(state_.time + 300 * kMs, Kind::kDatabaseStatus, n);
       if (!alive) return;
-      agent->core->on_database(state_.now(n), database_status(n), effects);
-      agent_effects(n, effects);
+      look_at_databases(n);
       if (agent->core) maybe_drained(n);
       wake_agent(n);
       return;
+    case Kind::kRemoteLook:
+      schedule(state_.time + 400 * kMs, Kind::kRemoteLook, n);
+      if (alive && agent->paused_until <= state_.time) look_at_remote(n);
+      return;
+    case Kind::kSwitchNode:
+      if (!alive || agent->paused_until > state_.time) return;
+      (void)agent->core->switch_node(state_.now(n), other_node(agent->core->nodes().primary()),
+                                     effects);
+      agent_effects(n, effects);
+      wake_agent(n);
+      return;
+    case Kind::kPairHeals:
+      state_.pair_cut[n] = false;
+      return;
     case Kind::kDatabaseOp:
-      execute(n, static_cast<DatabaseOp>(e.a), *static_cast<const Operation*>(e.body.get()), e.c,
-              e.life);
+      execute(n, *static_cast<const control::StartDatabase*>(e.body.get()), e.life,
+              static_cast<TrueTime>(e.a));
       return;
     case Kind::kDatabaseDone:
       if (!alive) return;
@@ -305,14 +318,20 @@ void World::handle(Event& e) {
       wake_agent(n);
       return;
     case Kind::kReplicate:
-      replicate(n);
-      schedule(state_.time + random_.between(20, 120) * kMs, Kind::kReplicate, n);
+      replicate(n, static_cast<int>(e.a));
+      schedule(state_.time + random_.between(20, 120) * kMs, Kind::kReplicate, n, 0, e.a);
       return;
     case Kind::kHeartbeat:
       schedule(state_.time + 250 * kMs, Kind::kHeartbeat, n);
       if (alive && agent->gateway.mode == GatewayMode::kLocal && state_.gateway_passes(n) &&
-          state_.databases[n].answers() && !state_.databases[n].read_only)
-        ++state_.databases[n].heartbeat;
+          state_.served(n).answers() && !state_.served(n).read_only) {
+        std::uint64_t& beat = state_.served(n).heartbeat;
+        ++beat;
+        // The row carries the time. It matters when another node goes on with older rows; where
+        // there is none, counting keeps recorded worlds as they are.
+        if (state_.site_nodes[n] > 1)
+          beat = std::max(beat, static_cast<std::uint64_t>(state_.time / (250 * kMs)));
+      }
       return;
     case Kind::kClientWrite:
     case Kind::kPeerWrite:
@@ -351,19 +370,10 @@ void World::handle(Event& e) {
       if (e.life == state_.control.life) restart_control();
       return;
     case Kind::kRestartDatabase:
-      // heal() may have restarted it before the end of its fault.
-      if (state_.lost[n] || state_.databases[n].up) return;
-      state_.databases[n].up = true;
-      ++state_.databases[n].life;
-      ++state_.databases[n].link;
-      state_.databases[n].relay.clear();
-      state_.databases[n].strict = false;
-      state_.databases[n].read_only = true;  // as configured: a database always starts fenced
-      if (state_.databases[n].source >= 0)
-        state_.databases[n].replication = ReplicationState::kBroken;
+      if (!state_.lost[n]) restart_database(n, static_cast<int>(e.a));
       return;
     case Kind::kThawDatabase:
-      state_.databases[n].frozen = false;
+      state_.databases[n][e.a].frozen = false;
       say(fmt::format("database {} thaws", n));
       return;
     case Kind::kFault:

@@ -18,7 +18,7 @@ bool World::service_answers(int site) const {
     if (!state_.agents[at].core || state_.agents[at].paused_until > state_.time) return false;
   }
   return state_.agents[at].gateway.mode == GatewayMode::kLocal && state_.gateway_passes(at) &&
-         state_.databases[at].answers() && state_.databases[at].overloaded_until <= state_.time;
+         state_.served(at).answers() && state_.served(at).overloaded_until <= state_.time;
 }
 
 void World::probe(int vantage) {
@@ -65,22 +65,24 @@ void World::client_write(Event& e) {
   if (a.gateway.mode != GatewayMode::kLocal || !state_.gateway_passes(site)) return;
   ++a.gateway.in_flight;
   schedule(state_.time + random_.between(1, random_.chance(0.1) ? 1500 : 20) * kMs, Kind::kCommit,
-           site, a.life, next_transaction_++, a.gateway.generation);
+           site, a.life, next_transaction_++, a.gateway.generation,
+           static_cast<std::uint64_t>(a.gateway.node));
 }
 
 void World::commit(Event& e) {
   int site = e.node;
   Agent& a = state_.agents[site];
-  Database& db = state_.databases[site];
+  Database& db = state_.databases[site][e.c];
   bool client_there = a.life == e.life && a.gateway.generation == e.b;
   // Without its client the database rolls back; a commit already under way may still happen.
   if (db.answers() && !db.read_only && (client_there || random_.chance(0.3))) {
-    db.log.push_back({e.a, db.epoch});
-    if (client_there && db.strict)
+    db.log.push_back({e.a, db.epoch, db.term});
+    if (client_there && db.strict && state_.lossless)
       schedule(state_.time + kMs, Kind::kAwaitCopy, site, e.life, e.a, e.b, db.life);
+    else if (client_there && db.strict)
+      db.waiting.push_back({e.a, e.life, e.b});
     else if (client_there)
-      schedule(state_.time + random_.between(10, 500) * 1000, Kind::kAck, site, e.life, e.a, e.b,
-               db.epoch.value);
+      schedule(state_.time + random_.between(10, 500) * 1000, Kind::kAck, site, e.life, e.a, e.b);
   } else if (client_there && a.gateway.in_flight > 0) {
     --a.gateway.in_flight;
   }
@@ -101,16 +103,15 @@ void World::acknowledge(Event& e) {
           ? random_.between(0, state_.local_delay(site, state_.platform.lease.grace) - 2)
           : 0;
   schedule(state_.time + preempted, Kind::kAckWritten, site, e.life, e.a, e.b,
-           a.gateway.epoch.value);
+           a.gateway.epoch.value | a.gateway.term.value << 32);
 }
 
 void World::acknowledged(const Event& e) {
   Agent& a = state_.agents[e.node];
   if (a.life != e.life || a.gateway.generation != e.b) return;
   if (a.gateway.in_flight > 0) --a.gateway.in_flight;
-  Epoch epoch{e.c};
   mix(e.a);
-  checker_.on_acknowledged(e.a, epoch, e.node);
+  checker_.on_acknowledged(e.a, {Epoch{e.c & 0xffffffff}, Term{e.c >> 32}}, e.node);
 }
 
 }  // namespace leeward::sim

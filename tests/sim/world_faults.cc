@@ -13,7 +13,7 @@ constexpr const char* kFaultNames[] = {
     "one-way cut",   "cut",          "site cut off",     "control cut off", "links heal",
     "agent crash",   "agent blinks", "database crash",   "database freeze", "control crash",
     "control pause", "agent pause",  "slow replication", "wall clock jump", "overload",
-    "site dies",     "site is lost"};
+    "site dies",     "site is lost", "other node crash", "nodes cut apart"};
 static_assert(std::size(kFaultNames) == static_cast<std::size_t>(Fault::kCount));
 
 }  // namespace
@@ -56,6 +56,8 @@ void World::cut(int from, int to, TrueTime lasts) {
 // `lasts` 0: a length by chance, and a cut link until the links heal.
 void World::inflict(Fault fault, int a, int b, TrueTime lasts) {
   if (quiet_) return;
+  bool of_pair = fault == Fault::kOtherNodeCrash || fault == Fault::kPairCut;
+  if (of_pair && state_.site_nodes[a] < 2) return;
   say(fmt::format("fault: {} (nodes {} {})", kFaultNames[static_cast<int>(fault)], a, b));
   auto length = [&](std::int64_t low, std::int64_t high) {
     return state_.time + (lasts > 0 ? lasts : random_.between(low, high) * kMs);
@@ -83,11 +85,17 @@ void World::inflict(Fault fault, int a, int b, TrueTime lasts) {
     case Fault::kAgentBlinks:
       return crash_agent(a, random_.between(20, 300) * kMs);
     case Fault::kDatabaseCrash:
-      state_.databases[a].up = false;
-      return schedule(length(500, 8000), Kind::kRestartDatabase, a);
+      stop_database(a, state_.primary(a));
+      return schedule(length(500, 8000), Kind::kRestartDatabase, a, 0, state_.primary(a));
     case Fault::kDatabaseFreeze:
-      state_.databases[a].frozen = true;
-      return schedule(length(500, 15000), Kind::kThawDatabase, a);
+      state_.database(a).frozen = true;
+      return schedule(length(500, 15000), Kind::kThawDatabase, a, 0, state_.primary(a));
+    case Fault::kOtherNodeCrash:
+      stop_database(a, 1 - state_.primary(a));
+      return schedule(length(500, 8000), Kind::kRestartDatabase, a, 0, 1 - state_.primary(a));
+    case Fault::kPairCut:
+      state_.pair_cut[a] = true;
+      return schedule(length(500, 8000), Kind::kPairHeals, a);
     case Fault::kControlCrash:
       return crash_control();
     case Fault::kControlPause:
@@ -97,22 +105,25 @@ void World::inflict(Fault fault, int a, int b, TrueTime lasts) {
       state_.agents[a].paused_until = length(100, 8000);
       return;
     case Fault::kSlowReplication:
-      state_.databases[a].stalled_until = length(500, 9000);
+      state_.database(a).stalled_until = length(500, 9000);
       return;
     case Fault::kWallJump:
       state_.clocks[a].wall_jump += random_.between(-100, 100) * kSecond;
       return;
     case Fault::kOverload:
-      state_.databases[a].overloaded_until = length(1000, 12000);
+      state_.database(a).overloaded_until = length(1000, 12000);
       return;
     case Fault::kSiteDies:
       crash_agent(a);
-      state_.databases[a].up = false;
-      return schedule(length(4000, 20000), Kind::kRestartDatabase, a);
+      for (int n = 0; n < state_.site_nodes[a]; ++n) {
+        stop_database(a, n);
+        schedule(length(4000, 20000), Kind::kRestartDatabase, a, 0, n);
+      }
+      return;
     case Fault::kSiteIsLost:
       state_.lost[a] = true;
       crash_agent(a);
-      state_.databases[a].up = false;
+      for (int n = 0; n < state_.site_nodes[a]; ++n) stop_database(a, n);
       return;
     case Fault::kCount:
       return;
@@ -219,6 +230,35 @@ void World::tell(Story story) {
   }
 }
 
+// Sites with two database nodes, and what befalls them. All chance is drawn from pair_random_.
+void World::plan_pairs() {
+  Random& r = pair_random_;
+  if (!r.chance(0.35) || state_.lossless) return;  // a configuration with both is refused
+  int with_pairs = r.chance(0.5) ? state_.sites : 1;
+  for (int s = 0; s < with_pairs; ++s) {
+    state_.site_nodes[s] = kNodesMax;
+    schedule(r.between(0, 200) * kMs, Kind::kReplicate, s, 0, 1);
+  }
+  for (int s = 0; s < state_.sites; ++s) schedule(r.between(0, 400) * kMs, Kind::kRemoteLook, s);
+  auto at = [&] { return r.between(4 * kSecond, faults_end_); };
+  constexpr Fault kOfNodes[] = {Fault::kDatabaseCrash, Fault::kDatabaseFreeze,
+                                Fault::kOtherNodeCrash, Fault::kPairCut, Fault::kAgentBlinks};
+  auto faults = static_cast<int>(r.between(1, 6));
+  for (int i = 0; i < faults; ++i)
+    fault_at(at(), kOfNodes[r.between(0, 4)], r.chance(0.8) ? Role::kWriter : Role::kStandby,
+             Role::kAnyNode, r.chance(0.3) ? 0 : r.between(300, 9000) * kMs);
+  if (r.chance(
+          0.4)) {  // both nodes in turn, the second in the middle of the move away from the first
+    TrueTime t = at();
+    fault_at(t, Fault::kDatabaseCrash, Role::kWriter, Role::kAnyNode, r.between(300, 6000) * kMs);
+    fault_at(t + r.between(0, 2500) * kMs,
+             r.chance(0.5) ? Fault::kOtherNodeCrash : Fault::kSiteDies, Role::kWriter,
+             Role::kAnyNode, r.between(300, 6000) * kMs);
+  }
+  if (r.chance(0.3))
+    for (int i = 0; i < 4; ++i) schedule(at(), Kind::kSwitchNode, r.chance(0.8) ? 0 : 1);
+}
+
 // ---------------------------------------------------------------------------- the end, the
 // operator
 
@@ -229,10 +269,13 @@ void World::heal() {
   for (auto& row : state_.blocked) row.fill(false);
   loss_ = duplicate_ = slow_ = late_ = 0;
   for (int s = 0; s < state_.sites; ++s) {
-    Database& db = state_.databases[s];
-    db.stalled_until = db.overloaded_until = 0;
-    db.frozen = false;
-    if (!db.up && !state_.lost[s]) schedule(state_.time + kMs, Kind::kRestartDatabase, s);
+    state_.pair_cut[s] = false;
+    for (int n = 0; n < state_.site_nodes[s]; ++n) {
+      Database& db = state_.databases[s][n];
+      db.stalled_until = db.overloaded_until = 0;
+      db.frozen = false;
+      if (!db.up && !state_.lost[s]) schedule(state_.time + kMs, Kind::kRestartDatabase, s, 0, n);
+    }
   }
 }
 

@@ -19,11 +19,15 @@ void World::restart_agent(int site) {
     if (s != site) config.peers.push_back(SiteId{static_cast<std::uint8_t>(s)});
   config.lease = state_.platform.lease;
   config.lossless = state_.lossless;
+  config.nodes.nodes = static_cast<std::uint8_t>(state_.site_nodes[site]);
+  for (int s = 0; s < state_.sites; ++s)
+    config.nodes.site_nodes[SiteId{static_cast<std::uint8_t>(s)}] =
+        static_cast<std::uint8_t>(state_.site_nodes[s]);
   a.core.emplace(std::move(config));
   std::uint32_t generation = a.gateway.generation + 1;
   a.gateway = Gateway{};
   a.gateway.generation = generation;
-  a.heartbeat_known = a.heartbeat_looked = false;
+  for (Agent::Heartbeats& h : a.heartbeats) h.known = h.looked = false;
   AgentEffects effects;
   a.core->start(state_.now(site), a.durable, effects);
   agent_effects(site, effects);
@@ -81,15 +85,9 @@ void World::agent_effects(int site, AgentEffects& effects) {
       TrueTime takes = start->op == DatabaseOp::kFollow ? random_.between(100, 900) * kMs
                                                         : random_.between(1, 150) * kMs;
       if (!quiet_ && random_.chance(0.03)) takes += random_.between(100, 1500) * kMs;
-      auto how = std::make_shared<Operation>();
-      how->epoch = start->epoch;
-      how->source = start->site == kNoSite ? -1 : start->site.value;
-      how->alone = start->alone;
-      how->link = start->link;
-      how->reseed = start->reseed;
-      how->until = state_.time + kSecond / 2;
       schedule(state_.time + takes, Kind::kDatabaseOp, site, a.life,
-               static_cast<std::uint64_t>(start->op), 0, start->request.value, std::move(how));
+               static_cast<std::uint64_t>(state_.time + kSecond / 2), 0, 0,
+               std::make_shared<control::StartDatabase>(*start));
     } else if (std::get_if<control::EndTransactions>(&effect)) {
       ++a.gateway.generation;
       a.gateway.in_flight = 0;
@@ -110,6 +108,10 @@ void World::set_gateway(int site, const control::SetGateway& g) {
   gateway.mode = g.mode;
   gateway.epoch = g.epoch;
   gateway.deadline = g.deadline;
+  if (g.mode == GatewayMode::kLocal) {
+    gateway.node = g.node.value;
+    gateway.term = state_.databases[site][g.node.value].term;
+  }
   if (g.mode == GatewayMode::kLocal) checker_.on_writer_open(site, g.epoch);
   gateway.remote = g.mode == GatewayMode::kRemote ? g.site.value : -1;
   schedule(state_.time + 5 * kMs, Kind::kDatabaseStatus, site, state_.agents[site].life, 1);

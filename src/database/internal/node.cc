@@ -29,7 +29,9 @@ Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime de
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline) {
   auto rows = sql.query(
-      "SELECT epoch, site, promoted_gtid, complete FROM leeward.epoch ORDER BY epoch", deadline);
+      "SELECT epoch, site, promoted_gtid, term, complete FROM leeward.epoch "
+      "ORDER BY epoch, term",
+      deadline);
   if (!rows) {
     if (sql.last_error() == ER_NO_SUCH_TABLE || sql.last_error() == ER_BAD_DB_ERROR)
       return std::nullopt;
@@ -40,7 +42,7 @@ Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& s
     auto promoted = mysql::parse_gtid_position(row[2].value_or(""));
     if (!promoted) return fail(std::move(promoted.error()));
     epochs.push_back({Epoch{number_or_zero<std::uint64_t>(row[0])}, row[1].value_or(""), *promoted,
-                      row[3] == "1"});
+                      Term{number_or_zero<std::uint64_t>(row[3])}, row[4] == "1"});
   }
   return epochs;
 }
@@ -61,6 +63,11 @@ Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline) {
   if (!state) return fail(std::move(state.error()));
   history.state = std::move(*state);
   return history;
+}
+
+ReplicationPolicy between_nodes(ReplicationPolicy of_sites) {
+  of_sites.mode = ReplicationMode::kLossless;
+  return of_sites;
 }
 
 }  // namespace leeward::database::internal

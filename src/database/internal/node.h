@@ -6,6 +6,7 @@
 #include <string>
 
 #include "database/internal/rejoin_core.h"
+#include "model/platform.h"
 #include "model/status.h"
 #include "mysql/gtid.h"
 #include "mysql/sql.h"
@@ -20,5 +21,8 @@ Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime de
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline);
 Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline);
+
+// Between the two nodes of a site a commit waits for its copy for as long as it takes.
+ReplicationPolicy between_nodes(ReplicationPolicy of_sites);
 
 }  // namespace leeward::database::internal

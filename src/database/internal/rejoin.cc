@@ -323,7 +323,10 @@ Status Rejoin::finish_interrupted_rewind() {
 Status Rejoin::connect() {
   auto link = replication::read_native_link(sql_, soon());
   if (!link) return fail(std::move(link.error()));
-  bool right = link->configured && link->source == source_ && !link->denied;
+  // A restarted node has lost the mark, and with it the right to take over, until it is connected
+  // anew.
+  bool right = link->configured && link->source == source_ && !link->denied &&
+               (!near_ || link->kept);
   if (right && outcome_.kind == FollowOutcome::Kind::kStreaming &&
       link->state != ReplicationState::kBroken && link->state != ReplicationState::kNone)
     return {};
@@ -336,7 +339,7 @@ Status Rejoin::connect() {
   if (!position) return fail(std::move(position.error()));
   return replication::connect_native(
       sql_, {source_, options_.replication_user, options_.replication_password},
-      options_.replication, *position, soon());
+      near_ ? between_nodes(options_.replication) : options_.replication, *position, soon());
 }
 
 }  // namespace leeward::database::internal

@@ -32,10 +32,12 @@ struct Lost {
 class Rejoin {
  public:
   // References must outlive run(). `sql` is the local server's control connection, already fenced.
-  Rejoin(const MariadbOptions& options, Endpoint source, Epoch epoch, Ledger& ledger,
+  // `near`: the source is the other node of this site, which may wait for this server.
+  Rejoin(const MariadbOptions& options, Endpoint source, bool near, Epoch epoch, Ledger& ledger,
          mysql::SqlConnection& sql, const FollowCallback& progress, std::atomic<bool>& diverged)
       : options_(options),
         source_(std::move(source)),
+        near_(near),
         epoch_(epoch),
         ledger_(ledger),
         sql_(sql),
@@ -79,6 +81,7 @@ class Rejoin {
 
   const MariadbOptions& options_;
   const Endpoint source_;
+  const bool near_;
   const Epoch epoch_;
   Ledger& ledger_;
   mysql::SqlConnection& sql_;

@@ -5,17 +5,17 @@
 namespace leeward::database::internal {
 namespace {
 
-// Newest epoch in both lists; 0 when they share none.
-Epoch last_common(const std::vector<EpochRow>& a, const std::vector<EpochRow>& b) {
+// Newest promotion in both lists; epoch 0 when they share none.
+Promotion last_common(const std::vector<EpochRow>& a, const std::vector<EpochRow>& b) {
   for (auto row = a.rbegin(); row != a.rend(); ++row)
     for (const EpochRow& other : b)
-      if (other.epoch == row->epoch) return row->epoch;
-  return Epoch{};
+      if (other.promotion() == row->promotion()) return row->promotion();
+  return Promotion{};
 }
 
-const EpochRow* first_above(const std::vector<EpochRow>& epochs, Epoch epoch) {
+const EpochRow* first_above(const std::vector<EpochRow>& epochs, Promotion promotion) {
   auto found = std::find_if(epochs.begin(), epochs.end(),
-                            [&](const EpochRow& row) { return row.epoch > epoch; });
+                            [&](const EpochRow& row) { return row.promotion() > promotion; });
   return found == epochs.end() ? nullptr : &*found;
 }
 
@@ -36,12 +36,17 @@ Result<Parting> compare(const History& own, const History& source, Epoch expecte
   if (own.epoch() > expected)
     return fail(Code::kRefused, "this server is at epoch {}, above the source's {}",
                 own.epoch().value, expected.value);
+  if (own.promotion() > source.promotion())
+    return fail(Code::kRefused,
+                "this server knows a later promotion of epoch {} than the source: that node is the "
+                "site's primary no more",
+                expected.value);
   if (!own.member) return Parting{Parting::Kind::kFresh, {}, false};
 
-  Epoch common = last_common(own.epochs, source.epochs);
+  Promotion common = last_common(own.epochs, source.epochs);
   const EpochRow* left = first_above(source.epochs, common);
   if (!left) {
-    // Same newest epoch on both sides. The source is its writer, so nothing may stem from this
+    // Same newest promotion on both sides. The source is its writer, so nothing may stem from this
     // server.
     const EpochRow& current = source.epochs.back();
     if (own_sequence(own) > current.promoted.position().value)

@@ -1,11 +1,12 @@
 // Where do two histories part? Pure: compares what two servers say of themselves.
 //
-// Every promotion writes a row (epoch, position just before it) into the data, so a server's rows
-// are the list of writers in its history. Take the newest epoch that both know, c. Up to and
-// including the writes of c's writer the histories are prefixes of one and the same stream (one
-// writer per epoch). The source left that stream at the first promotion above c that it knows; this
-// server left it at the first one above c that *it* knows, or is still on it. The shared part ends
-// at the lesser of the two positions, and all that this server has beyond is lost to the source.
+// Every promotion writes a row (epoch and term, position just before it) into the data, so a
+// server's rows are the list of writers in its history. Take the newest promotion that both know,
+// c. Up to and including the writes of c's writer the histories are prefixes of one and the same
+// stream (one writer per promotion). The source left that stream at the first promotion above c
+// that it knows; this server left it at the first one above c that *it* knows, or is still on it.
+// The shared part ends at the lesser of the two positions, and all that this server has beyond is
+// lost to the source.
 #pragma once
 
 #include <optional>
@@ -21,7 +22,9 @@ struct EpochRow {
   Epoch epoch;
   std::string site;
   mysql::GtidPosition promoted;  // the position just before this promotion
+  Term term{};                   // counts the promotions of one site's nodes inside the epoch
   bool complete = false;         // everything acknowledged before is at or before `promoted`
+  Promotion promotion() const { return {epoch, term}; }
 };
 
 struct History {
@@ -31,7 +34,8 @@ struct History {
   std::vector<mysql::Gtid> state;  // last own-log transaction of every server
   std::uint32_t server = 0;        // its server_id
 
-  Epoch epoch() const { return epochs.empty() ? Epoch{} : epochs.back().epoch; }
+  Epoch epoch() const { return promotion().epoch; }
+  Promotion promotion() const { return epochs.empty() ? Promotion{} : epochs.back().promotion(); }
 };
 
 struct Parting {

@@ -258,17 +258,18 @@ void Loop::give_up_lease() {
   fence();
 }
 
-void Loop::serve_local(Epoch epoch, BootTime deadline) {
-  const bool same = target_local_ && gate_.extend(epoch, deadline);
+void Loop::serve_local(Epoch epoch, BootTime deadline, const Endpoint& database) {
+  const bool same = target_local_ && database == target_endpoint_ && gate_.extend(epoch, deadline);
   if (!same) {
     if (gate_.is_open()) gate_.close();
     gate_.open(epoch, deadline);
   }
   target_local_ = true;
   if (!same) ++target_;
-  retarget(GatewayMode::kLocal, options_.local_database);
-  options_.logger.info("gateway serves the local database",
-                       {{"gateway", options_.name}, {"epoch", epoch.value}});
+  retarget(GatewayMode::kLocal, database);
+  options_.logger.info(
+      "gateway serves the local database",
+      {{"gateway", options_.name}, {"epoch", epoch.value}, {"server", to_string(database)}});
   arm_lease_timer();
 }
 

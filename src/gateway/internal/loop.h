@@ -95,7 +95,10 @@ class Loop {
   void refuse(std::string reason);
   void hold();
   void give_up_lease();
-  void serve_local(Epoch epoch, BootTime deadline);
+  void serve_local(Epoch epoch, BootTime deadline) {
+    serve_local(epoch, deadline, options_.local_database);
+  }
+  void serve_local(Epoch epoch, BootTime deadline, const Endpoint& database);
   void serve_remote(const Endpoint& peer);
   bool drained() const;
   void end_transactions(std::string_view reason);

@@ -43,6 +43,49 @@ const std::string kOrdersSites = "      gcp: { address: \"10.77.1.1:3306\" }\n";
 const std::string kWww = "failover: { gcp: 10.77.1.1, aws: 10.77.2.1 }";
 
 INSTANTIATE_TEST_SUITE_P(
+    Nodes, Rule,
+    ::testing::Values(
+        Change{kOrdersSites,
+               "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }, { address: "
+               "\"10.77.1.2:3306\" }] }\n",
+               ""},
+        Change{kOrdersSites, "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }] }\n", ""},
+        Change{kOrdersSites, "      gcp: {}\n", "'address' is missing"},
+        Change{kOrdersSites, "      gcp: { nodes: [] }\n", "0 nodes; a site has one or two"},
+        Change{kOrdersSites,
+               "      gcp: { address: \"10.77.1.1:3306\", nodes: [{ address: \"10.77.1.2:3306\" }] "
+               "}\n",
+               "give either address and run"},
+        Change{kOrdersSites,
+               "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }, { address: "
+               "\"10.77.1.1:3306\" }] }\n",
+               "port clash"}));
+
+// One acknowledgement of any replica lets a commit go on: it would be the other node's or the other
+// site's.
+TEST(Nodes, CannotBeCombinedWithCommitsThatWaitForTheOtherSite) {
+  for (const char* mode : {"lossless", "semi_sync"}) {
+    std::string text = starting_file("shop");
+    auto replace = [&](const std::string& from, const std::string& to) {
+      auto at = text.find(from);
+      ASSERT_NE(at, std::string::npos);
+      text.replace(at, from.size(), to);
+    };
+    replace(kOrdersSites,
+            "      gcp: { nodes: [{ address: \"10.77.1.1:3306\" }, { address: \"10.77.1.2:3306\" "
+            "}] }\n");
+    replace("replication: { user: replica,",
+            std::string("replication: { mode: ") + mode + ", user: replica,");
+    Loaded loaded = load_text(text, "leeward.yaml", "/");
+    EXPECT_FALSE(loaded.platform);
+    ASSERT_EQ(loaded.problems.size(), 1u);
+    EXPECT_THAT(to_string(loaded.problems[0]), HasSubstr("two nodes cannot be combined"));
+    EXPECT_THAT(to_string(loaded.problems[0]),
+                ::testing::ContainsRegex("leeward.yaml:[0-9]+:[0-9]+"));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
     Values, Rule,
     ::testing::Values(
         Change{"version: 1", "version: 2", "version: '2' is out of range"},

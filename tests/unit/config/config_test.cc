@@ -38,7 +38,7 @@ TEST(Config, TheStartingFileIsAPlatform) {
   ASSERT_EQ(p.databases.size(), 2u);
   EXPECT_EQ(p.databases[0].admin_user, "leeward");
   EXPECT_EQ(p.databases[0].peer_port, 3308);
-  EXPECT_EQ(to_string(p.databases[0].sites.at(SiteId{1}).address), "10.77.2.1:3306");
+  EXPECT_EQ(to_string(p.databases[0].sites.at(SiteId{1}).address()), "10.77.2.1:3306");
   EXPECT_TRUE(p.databases[1].loss_allowed);
   ASSERT_EQ(p.tiers.size(), 2u);
   EXPECT_EQ(p.tiers[0].name, "app");

@@ -58,7 +58,7 @@ class LeaseHolder : public ::testing::Test {
     s.reachable = true;
     s.read_only = read_only;
     s.epoch = Epoch{epoch};
-    core_->on_database(now(), s, take());
+    core_->on_database(now(), kFirstNode, s, take());
   }
   // Named as writer at epoch 1, granted `answer_after` later, promoted and open.
   void open(Duration answer_after = 0ms) {
@@ -246,7 +246,7 @@ TEST_F(LeaseHolder, AReportAfterAPauseDoesNotOfferTheStandby) {
     s.source = kPeer;
     s.replication = ReplicationState::kStreaming;
     s.heartbeat_age = heartbeat_age;
-    core_->on_database(now(), s, take());
+    core_->on_database(now(), kFirstNode, s, take());
   };
   for (int i = 0; i < 8; ++i) {
     look(100ms);
@@ -282,7 +282,7 @@ class Standby : public LeaseHolder {
     s.source = kPeer;
     s.replication = seen.replication;
     s.diverged = seen.diverged;
-    core_->on_database(now(), s, take());
+    core_->on_database(now(), kFirstNode, s, take());
   }
   Status ask(Rejoin how) { return core_->on_rejoin_request(now(), how, take()); }
 };

@@ -21,7 +21,7 @@ TEST(Mariadb, PrecheckNamesEveryWrongSettingAndItsCure) {
   options.admin_password = MariadbServer::kPassword;
   options.site = SiteId{0};
   options.site_name = [](SiteId) { return "aws"; };
-  options.peers = {{SiteId{0}, server.endpoint()}, {SiteId{1}, twin.endpoint()}};
+  options.peers = {{SiteId{0}, {server.endpoint()}}, {SiteId{1}, {twin.endpoint()}}};
   options.control_timeout = 20s;
   auto fit = Mariadb(options).precheck();
   ASSERT_FALSE(fit);

@@ -28,7 +28,7 @@ class Pair : public ::testing::Test {
     options.replication_password = "repl-\\Pa55'";
     options.site = site;
     options.site_name = [](SiteId id) { return id == kGcp ? "gcp" : "aws"; };
-    options.peers = {{kGcp, gcp_server.endpoint()}, {kAws, aws_server.endpoint()}};
+    options.peers = {{kGcp, {gcp_server.endpoint()}}, {kAws, {aws_server.endpoint()}}};
     options.state_dir = directory.path() + (site == kGcp ? "/gcp" : "/aws");
     options.status_timeout = 3s;  // the machine may be busy
     options.control_timeout = 30s;

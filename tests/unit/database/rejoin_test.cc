@@ -380,7 +380,7 @@ TEST_F(Rejoin, OldEpochsAndForeignDataAreRefused) {
   options.admin_password = MariadbServer::kPassword;
   options.site = SiteId{2};
   options.site_name = [](SiteId) { return "other"; };
-  options.peers = {{kAws, aws_server.endpoint()}};
+  options.peers = {{kAws, {aws_server.endpoint()}}};
   options.state_dir = directory.path() + "/other";
   auto refused = Mariadb(options).follow(kAws, Epoch{2}, book);
   ASSERT_FALSE(refused);

@@ -41,7 +41,7 @@ class Encrypted : public ::testing::Test {
     o.replication_password = password;
     o.site = site;
     o.site_name = [](SiteId id) { return id == kGcp ? "gcp" : "aws"; };
-    o.peers = {{kGcp, gcp.endpoint()}, {kAws, aws.endpoint()}};
+    o.peers = {{kGcp, {gcp.endpoint()}}, {kAws, {aws.endpoint()}}};
     o.replication.tls.ca = authority.certificate();
     o.state_dir = directory.path() + (site == kGcp ? "/gcp" : "/aws");
     o.status_timeout = 3s;

@@ -59,6 +59,7 @@ DatabaseStatus database() {
   d.reachable = true;
   d.read_only = false;
   d.epoch = Epoch{9};
+  d.term = Term{17};
   d.source = kAws;
   d.replication = ReplicationState::kStreaming;
   d.written = Position{10};
@@ -91,6 +92,9 @@ AgentReport report() {
   a.drained_position = Position{99};
   a.rejoining = true;
   a.database = database();
+  a.nodes = {{true, true, Epoch{8}, Term{2}, ReplicationState::kStreaming, Position{5}}, {}};
+  a.node_in_sync = a.node_moving = true;
+  a.redis = RedisReport{{{true, true, true, 18}, {}}, 2, true, 19, 20, 21, true};
   a.tiers_ready = 2;
   a.tiers_wanted = 65535;
   a.ledger_open = 4'000'000'000;
