@@ -325,8 +325,8 @@ Status Rejoin::connect() {
   if (!link) return fail(std::move(link.error()));
   // A restarted node has lost the mark, and with it the right to take over, until it is connected
   // anew.
-  bool right = link->configured && link->source == source_ && !link->denied &&
-               (!near_ || link->kept);
+  bool right =
+      link->configured && link->source == source_ && !link->denied && (!near_ || link->kept);
   if (right && outcome_.kind == FollowOutcome::Kind::kStreaming &&
       link->state != ReplicationState::kBroken && link->state != ReplicationState::kNone)
     return {};
