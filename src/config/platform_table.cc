@@ -421,6 +421,10 @@ Table<FailoverPolicy> failover_table() {
              "An estimated loss above it stops an automatic failover and asks a person.");
   t.duration("block_window", &FailoverPolicy::block_window, {0s, 7 * 24h},
              "After an automatic failover no second one for this long.");
+  t.duration(
+      "startup_timeout", &FailoverPolicy::startup_timeout, {0s, 1h},
+      "What a site that has just become the writer is given to be seen up for the first time. "
+      "Until then no automatic failover leaves it.");
   t.duration("drain_timeout", &FailoverPolicy::drain_timeout, {100ms, 10min},
              "Planned move: time for transactions in flight; after it the move is undone.");
   t.duration("catch_up_timeout", &FailoverPolicy::catch_up_timeout, {100ms, 1h},

@@ -176,6 +176,7 @@ void AgentCore::on_database(Now now, NodeId node, const DatabaseStatus& status, 
   if (interrupted) looks_since_ = now.boot;
   database_ = status;
   database_seen_ = now.boot;
+  heartbeat_delay_.on_look(now.boot, status);
   database_fresh_ = true;
   ++protection_looks_;
   converge(now, out);
@@ -560,6 +561,7 @@ AgentReport AgentCore::report(Now now) {
     r.node_in_sync = nodes_.memory().in_sync;
     r.node_moving = nodes_.moving(now);
   }
+  r.heartbeat_late = heartbeat_delay_.late();
   r.database.reachable = database_.reachable && now.boot - database_seen_ < config_.look_fresh;
   if (r.database.heartbeat_age != kNever) r.database.heartbeat_age += now.boot - database_seen_;
   if (!r.database.reachable) {

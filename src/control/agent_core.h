@@ -38,6 +38,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "control/heartbeat_delay.h"
 #include "control/node_core.h"
 #include "model/lease.h"
 #include "model/record.h"
@@ -227,6 +228,7 @@ class AgentCore {
   // Database: the primary node's.
   NodeCore nodes_;
   DatabaseStatus database_;
+  HeartbeatDelay heartbeat_delay_;
   BootTime database_seen_{};
   BootTime looks_since_{};       // looks went on without interruption since then
   int protection_looks_ = 0;     // completed since the protection was learned

@@ -34,6 +34,9 @@ ControlCore::ControlCore(ControlConfig config) : config_(std::move(config)) {}
 void ControlCore::load(Now now, const ServiceRecord& record, const LeaseValue& lease,
                        std::uint64_t lease_version, ControlEffects& out) {
   if (!loaded_) step_since_ = blocked_since_ = now.boot;
+  bool moved =
+      record.intent.epoch != record_.intent.epoch || record.active_epoch != record_.active_epoch;
+  if (!loaded_ || moved) writer_since_ = now.boot;
   if (!loaded_ || !(lease == lease_)) {
     lease_changed_ = now.boot;
     expiry_noted_ = false;
@@ -60,6 +63,9 @@ void ControlCore::on_record_saved(Now now, bool ok, std::uint64_t version, Contr
                         record_.plan->step != saving_->plan->step;
     if (step_changed) step_since_ = now.boot;
     if (saving_->blocked && !record_.blocked) blocked_since_ = now.boot;
+    bool moved = saving_->intent.epoch != record_.intent.epoch ||
+                 saving_->active_epoch != record_.active_epoch;
+    if (moved) writer_since_ = now.boot;
     record_ = std::move(*saving_);
     record_.version = version;
   }
@@ -375,15 +381,18 @@ Duration ControlCore::rows_behind(SiteId to) const {
   return std::max<Duration>(0ns, behind - std::max<Duration>(0ns, writer.when - standby.when));
 }
 
-// How much of the writer's time would be missing at `to`: how long ago the newest heartbeat arrived
-// there, less how long ago the writer was last heard to be writing. Both ages are on this clock and
-// the agents' own, so that skew between the sites' clocks does not enter.
+// How much of the writer's time would be missing at `to`: how long ago the newest heartbeat there
+// was written, less how long ago the writer was last heard to be writing. All ages are on this
+// clock and the agents' own, so that skew between the sites' clocks does not enter.
 Duration ControlCore::estimated_loss(Now now, SiteId to, bool& known) const {
   known = false;
   if (!agents_[to.value].seen) return kNever;
   const DatabaseStatus& db = agents_[to.value].report.database;
   if (db.heartbeat_age == kNever) return kNever;
-  Duration heartbeat = db.heartbeat_age + (now.boot - agents_[to.value].when);
+  Duration late = LEEWARD_GUARD("late-rows-are-old", false)
+                      ? Duration{}
+                      : agents_[to.value].report.heartbeat_late;
+  Duration heartbeat = db.heartbeat_age + late + (now.boot - agents_[to.value].when);
   const SeenAgent& writer = agents_[record_.intent.writer.value];
   known = true;
   if (!writer.seen || writer.report.writing_epoch != record_.intent.epoch) return heartbeat;
@@ -436,6 +445,10 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
             ? fmt::format("about {:.1f} s of writes would be lost, more than the RPO of {}",
                           seconds(r.estimated_loss), format_duration(config_.failover.rpo))
             : "how much would be lost is unknown: no heartbeat was seen on the standby");
+  if (!LEEWARD_GUARD("up-since-opening", !starting(now)))
+    r.why_not.push_back(
+        fmt::format("the writer is new and was not seen up yet, for which it has {}",
+                    format_duration(config_.failover.startup_timeout)));
   if (record_.paused) r.why_not.push_back("maintenance is on");
   if (!LEEWARD_GUARD("block-window", !record_.blocked))
     r.why_not.push_back(fmt::format("an automatic failover happened within the last {}",
@@ -486,6 +499,13 @@ void ControlCore::decide_bootstrap(Now now, ControlEffects& out) {
   r.active = writer;
   start_plan(now, r, PlanKind::kBootstrap, writer, PlanStep::kTransfer, "first start", true);
   save(std::move(r), out);
+}
+
+// A site that has just become the writer may be down by votes from before it opened, while its
+// tiers start. It is not left for that.
+bool ControlCore::starting(Now now) const {
+  return record_.up_epoch != record_.intent.epoch &&
+         now.boot - writer_since_ < config_.failover.startup_timeout;
 }
 
 void ControlCore::decide_failover(Now now, ControlEffects& out) {
@@ -542,10 +562,17 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
   }
 }
 
-// No plan runs: whoever holds the intent and is open is where traffic goes.
+// No plan runs: whoever holds the intent and is open is where traffic goes. That it was seen up
+// there is written down once.
 void ControlCore::follow_writer(Now now, ControlEffects& out) {
   SiteId writer = record_.intent.writer;
-  if (record_.active_epoch == record_.intent.epoch || !fresh_agent(now, writer)) return;
+  if (record_.active_epoch == record_.intent.epoch) {
+    if (record_.up_epoch == record_.intent.epoch || verdict(now, writer) != Health::kUp) return;
+    ServiceRecord r = next_record();
+    r.up_epoch = record_.intent.epoch;
+    return save(std::move(r), out);
+  }
+  if (!fresh_agent(now, writer)) return;
   if (agents_[writer.value].report.writing_epoch != record_.intent.epoch) return;
   ServiceRecord r = next_record();
   r.active = writer;

@@ -216,6 +216,7 @@ class ControlCore {
 
   bool fresh_agent(Now now, SiteId site) const;
   bool heartbeat_fresh(Now now, SiteId writer) const;
+  bool starting(Now now) const;
   Epoch next_epoch() const;
   Duration rows_behind(SiteId to) const;
   Duration estimated_loss(Now now, SiteId to, bool& known) const;
@@ -275,6 +276,7 @@ class ControlCore {
   std::array<std::uint64_t, kSitesMax> alone_at_fall_{};
   BootTime step_since_{};          // this process saw the plan enter its step
   BootTime blocked_since_{};       // this process first saw `blocked`
+  BootTime writer_since_{};        // this process first saw the intent, and then that it is open
   BootTime down_since_{};          // the writer, by this process; zero: it is not
   BootTime standby_lost_since_{};  // of the protection, by this process; zero: it is there
   struct Confirming {              // what the standby must have received before protection is on

@@ -74,6 +74,7 @@ void fields(Visitor& visit, T& record) {
   visit("intent", record.intent);
   visit("active", record.active);
   visit("active_epoch", record.active_epoch);
+  visit("up_epoch", record.up_epoch);
   visit("protection", record.protection);
   visit("plan", record.plan);
   visit("last_plan", record.last_plan);
@@ -177,6 +178,7 @@ void fields(Visitor& visit, T& report) {
   visit("drained_position", report.drained_position);
   visit("rejoining", report.rejoining);
   visit("database", report.database);
+  visit("heartbeat_late_ms", report.heartbeat_late);
   visit("nodes", report.nodes);
   visit("node_in_sync", report.node_in_sync);
   visit("node_moving", report.node_moving);

@@ -152,8 +152,10 @@ enum class FailoverMode { kAutomatic, kApprove, kManual };
 
 struct FailoverPolicy {
   FailoverMode mode = FailoverMode::kAutomatic;
-  Duration rpo = 1s;              // an estimated loss above it stops an automatic promotion (I4)
-  Duration block_window = 30min;  // at most one automatic failover in it (I7)
+  Duration rpo = 1s;               // an estimated loss above it stops an automatic promotion (I4)
+  Duration block_window = 30min;   // at most one automatic failover in it (I7)
+  Duration startup_timeout = 30s;  // a new writer is not left for being down before it was seen up,
+                                   // for this long
   Duration drain_timeout =
       5s;  // planned: for transactions in flight, then the switchover is undone
   Duration catch_up_timeout = 10s;

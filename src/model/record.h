@@ -98,6 +98,7 @@ struct ServiceRecord {
   Intent intent;
   SiteId active = kNoSite;  // the site that DNS and clients are sent to
   Epoch active_epoch;
+  Epoch up_epoch;  // the newest at which a quorum saw the writer's site up after it had opened
   Protection protection;     // lossless mode only; otherwise off
   std::optional<Plan> plan;  // the running or the last one
   PlanId last_plan;

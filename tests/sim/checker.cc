@@ -103,6 +103,7 @@ void Checker::on_writer_open(int site, Epoch epoch) {
   if (opened == newest_open_) return;
   bool same_site = opened.epoch == newest_open_.epoch;
   newest_open_ = opened;
+  if (!same_site) opened_at_ = state_.time;
   if (db.epoch != epoch)
     violate(fmt::format("I2: a gateway opened at epoch {} to a database of epoch {}", epoch.value,
                         db.epoch.value));
@@ -159,6 +160,16 @@ void Checker::check_automatic_failover(const ServiceRecord& before, const Plan& 
             state_.time - state_.vantages[v].last_down[from] < 6 * kSecond;
   if (down < state_.platform.probes.quorum)
     violate("I9: a failover without a quorum of vantage points that saw the site down");
+  // An opinion formed longer before the writer opened than any report counts says nothing of it.
+  constexpr TrueTime kOpinion = 3 * kSecond;
+  bool judged = false;
+  for (int v = 0; v < state_.nodes; ++v)
+    judged |= state_.vantages[v].last_down[from] != 0 &&
+              state_.vantages[v].down_since[from] > opened_at_ - kOpinion;
+  bool opened_now =
+      newest_open_.epoch == before.intent.epoch && state_.time - opened_at_ < kOpinion;
+  if (opened_now && !judged)
+    violate("I9: a failover away from a writer for what was seen before it opened");
   const Database& target = state_.database(to);
   if (target.epoch < before.active_epoch)
     violate(fmt::format("I2: a failover to site {}, which has not followed epoch {}", to,

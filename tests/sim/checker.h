@@ -58,6 +58,7 @@ class Checker {
   std::map<std::uint64_t, Acked> acked_;
   std::set<std::uint64_t> known_lost_;
   Promotion newest_open_;
+  TrueTime opened_at_ = 0;  // when a site first opened at the epoch of newest_open_
   std::vector<TrueTime> automatic_failovers_;
   std::map<int, TrueTime> last_writer_report_;
   struct Followed {

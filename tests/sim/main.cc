@@ -117,6 +117,8 @@ constexpr const char* kGuards[] = {
     "return-before-open",
     "open-durable",
     "standby-follows-term",
+    "late-rows-are-old",
+    "up-since-opening",
 };
 
 int main(int argc, char** argv) {

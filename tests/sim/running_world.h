@@ -109,6 +109,7 @@ enum class Story : std::uint8_t {
   kYoungEpoch,
   kLateAnswer,
   kStaysDead,
+  kLateRows,
   kCount,
 };
 

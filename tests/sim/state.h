@@ -32,6 +32,12 @@ struct Waiting {
   std::uint64_t generation;
 };
 
+// A heartbeat row of the writer's, which came after so many commits of its log.
+struct Beat {
+  std::size_t after;
+  std::uint64_t row;
+};
+
 struct Database {
   bool up = true;
   bool frozen = false;
@@ -50,9 +56,11 @@ struct Database {
   std::vector<Waiting> waiting;
   ReplicationState replication = ReplicationState::kNone;
   std::uint64_t heartbeat = 0;    // newest heartbeat row
+  std::vector<Beat> beats;        // those that it wrote itself
   TrueTime heartbeat_came = 0;    // when that row arrived here
   TrueTime steady_since = 0;      // since then heartbeats came without a gap of half a second
   TrueTime stalled_until = 0;     // replication is slow
+  TrueTime thin_until = 0;        // its link delivers one commit at a time: what comes is old
   TrueTime overloaded_until = 0;  // commits, but answers no probe in time
   bool answers() const { return up && !frozen; }
 };
@@ -90,6 +98,7 @@ struct Vantage {
   std::array<int, kSitesMax> successes{};
   std::array<Health, kSitesMax> health{};
   std::array<TrueTime, kSitesMax> last_down{};
+  std::array<TrueTime, kSitesMax> down_since{};  // when `health` last became kDown
 };
 
 struct ControlNode {

@@ -44,6 +44,7 @@ void World::set_up() {
   Random apart(options_.seed ^ 0x2105512u);
   state_.lossless = state_.sites == 2 && apart.chance(0.35);
   control_config_.lossless = state_.lossless;
+  control_config_.failover.startup_timeout = Duration(apart.between(4, 10) * kSecond);
   if (apart.chance(0.7)) control_config_.degrade_after = Duration(apart.between(1500, 6000) * kMs);
   for (int i = 0; i < state_.nodes; ++i) {
     double drift = lease.clock_drift;
@@ -325,12 +326,10 @@ void World::handle(Event& e) {
       schedule(state_.time + 250 * kMs, Kind::kHeartbeat, n);
       if (alive && agent->gateway.mode == GatewayMode::kLocal && state_.gateway_passes(n) &&
           state_.served(n).answers() && !state_.served(n).read_only) {
-        std::uint64_t& beat = state_.served(n).heartbeat;
-        ++beat;
-        // The row carries the time. It matters when another node goes on with older rows; where
-        // there is none, counting keeps recorded worlds as they are.
-        if (state_.site_nodes[n] > 1)
-          beat = std::max(beat, static_cast<std::uint64_t>(state_.time / (250 * kMs)));
+        Database& db = state_.served(n);
+        db.heartbeat = std::max(db.heartbeat + 1,  // the row carries the time
+                                static_cast<std::uint64_t>(state_.time / (250 * kMs)));
+        db.beats.push_back({db.log.size(), db.heartbeat});
       }
       return;
     case Kind::kClientWrite:

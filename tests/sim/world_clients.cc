@@ -28,12 +28,14 @@ void World::probe(int vantage) {
   if (!process) {
     Vantage fresh;  // the prober died with its process; what it saw before stays true
     fresh.last_down = state_.vantages[vantage].last_down;
+    fresh.down_since = state_.vantages[vantage].down_since;
     state_.vantages[vantage] = fresh;
     return;
   }
   Vantage& v = state_.vantages[vantage];
   auto report = std::make_shared<VantageReport>();
   report->vantage = SiteId{static_cast<std::uint8_t>(vantage)};
+  report->sequence = static_cast<std::uint64_t>(state_.time);
   for (int s = 0; s < state_.sites; ++s) {
     bool ok = state_.linked(vantage, s) && state_.linked(s, vantage) && service_answers(s) &&
               (quiet_ || !random_.chance(0.01));
@@ -42,7 +44,11 @@ void World::probe(int vantage) {
       if (++v.successes[s] >= state_.platform.probes.rise) v.health[s] = Health::kUp;
     } else {
       v.successes[s] = 0;
-      if (++v.failures[s] >= state_.platform.probes.fall) v.health[s] = Health::kDown;
+      bool falls = ++v.failures[s] >= state_.platform.probes.fall && v.health[s] != Health::kDown;
+      if (falls) {
+        v.health[s] = Health::kDown;
+        v.down_since[s] = state_.time;
+      }
     }
     if (v.health[s] == Health::kDown) v.last_down[s] = state_.time;
     report->health[s] = v.health[s];

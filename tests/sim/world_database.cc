@@ -260,8 +260,14 @@ void World::replicate(int site, int node) {
   }
   receive(site, db, up);
   bool behind = state_.lossless && !db.relay.empty();  // the row is among what waits
-  if (behind || db.heartbeat == up.heartbeat) return;
-  db.heartbeat = up.heartbeat;
+  std::uint64_t row = up.heartbeat;
+  if (state_.time < db.thin_until) {
+    row = db.heartbeat;
+    for (const Beat& b : up.beats)
+      if (b.after <= db.log.size() + db.relay.size()) row = std::max(row, b.row);
+  }
+  if (behind || db.heartbeat == row) return;
+  db.heartbeat = row;
   if (state_.time - db.heartbeat_came > kSecond / 2) db.steady_since = state_.time;
   db.heartbeat_came = state_.time;
 }
@@ -271,11 +277,13 @@ void World::replicate(int site, int node) {
 void World::receive(int site, Database& db, Database& up) {
   bool near = db.source == site;
   bool later = near || state_.lossless;
-  for (std::size_t i = db.log.size() + db.relay.size(); i < up.log.size(); ++i) {
+  std::size_t have = db.log.size() + db.relay.size();
+  std::size_t end = state_.time < db.thin_until ? std::min(have + 1, up.log.size()) : up.log.size();
+  for (std::size_t i = have; i < end; ++i) {
     (later ? db.relay : db.log).push_back(up.log[i]);
     if (!later) note_promotion(db, up.log[i]);
   }
-  if (!near || !db.keeps_received || !up.strict) return;
+  if (!near || !db.keeps_received || !up.strict || end != up.log.size()) return;
   end_waiting(site, up, true);
 }
 

@@ -106,6 +106,9 @@ void World::inflict(Fault fault, int a, int b, TrueTime lasts) {
       return;
     case Fault::kSlowReplication:
       state_.database(a).stalled_until = length(500, 9000);
+      if (random_.chance(0.4))
+        state_.database(a).thin_until =
+            state_.database(a).stalled_until + random_.between(1000, 9000) * kMs;
       return;
     case Fault::kWallJump:
       state_.clocks[a].wall_jump += random_.between(-100, 100) * kSecond;
@@ -194,6 +197,11 @@ void World::tell(Story story) {
       fault_at(after(2500, 7000), random_.chance(0.5) ? Fault::kSiteDies : Fault::kSiteCutOff,
                Role::kWriter, Role::kAnyNode, length(6000, 12000));
       return;
+    case Story::kLateRows:  // the writer dies while the standby still receives what is long past
+      fault_at(t, Fault::kSlowReplication, Role::kStandby, Role::kAnyNode, length(4000, 8000));
+      fault_at(after(6000, 11000), Fault::kDatabaseCrash, Role::kWriter, Role::kAnyNode,
+               length(6000, 12000));
+      return;
     case Story::kControlStops:  // it wakes to a queue of reports, after whatever happened meanwhile
       fault_at(t, Fault::kDatabaseFreeze, Role::kWriter, Role::kAnyNode, length(2500, 5000));
       fault_at(after(500, 3500), Fault::kControlPause, Role::kAnySite, Role::kAnyNode,
@@ -272,7 +280,7 @@ void World::heal() {
     state_.pair_cut[s] = false;
     for (int n = 0; n < state_.site_nodes[s]; ++n) {
       Database& db = state_.databases[s][n];
-      db.stalled_until = db.overloaded_until = 0;
+      db.stalled_until = db.thin_until = db.overloaded_until = 0;
       db.frozen = false;
       if (!db.up && !state_.lost[s]) schedule(state_.time + kMs, Kind::kRestartDatabase, s, 0, n);
     }
