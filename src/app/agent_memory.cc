@@ -9,6 +9,35 @@ namespace leeward::app {
 
 using Json = nlohmann::json;
 
+namespace {
+
+Json encode_heartbeats(const Platform& platform, const control::HeartbeatMemory& memory) {
+  if (memory.least == kNever || memory.source == kNoSite) return nullptr;
+  return {{"source", platform.site(memory.source).name},
+          {"node", memory.node.value},
+          {"epoch", memory.epoch.value},
+          {"least_ns", memory.least.count()}};
+}
+
+std::optional<control::HeartbeatMemory> decode_heartbeats(const Platform& platform,
+                                                          const Json& json) {
+  auto unsigned_at = [&](const char* key) {
+    return json.contains(key) && json[key].is_number_unsigned();
+  };
+  bool whole = json.contains("source") && json["source"].is_string() && unsigned_at("node") &&
+               unsigned_at("epoch") && json.contains("least_ns") &&
+               json["least_ns"].is_number_integer();
+  if (!whole) return std::nullopt;
+  auto site = platform.find_site(json["source"].get<std::string>());
+  auto node = json["node"].get<std::uint64_t>();
+  if (!site || node >= kNodesMax) return std::nullopt;
+  return control::HeartbeatMemory{*site, NodeId{static_cast<std::uint8_t>(node)},
+                                  Epoch{json["epoch"].get<std::uint64_t>()},
+                                  Duration(json["least_ns"].get<std::int64_t>())};
+}
+
+}  // namespace
+
 Result<control::AgentMemory> load_memory(const Platform& platform, const std::string& path,
                                          Now now) {
   auto text = read_file(path, 1u << 16);
@@ -55,8 +84,14 @@ Result<control::AgentMemory> load_memory(const Platform& platform, const std::st
     memory.nodes.in_sync = nodes.contains("in_sync") && nodes["in_sync"] == true;
     memory.nodes.unopened = nodes.contains("unopened") && nodes["unopened"] == true;
   }
-  std::uint64_t promise = json["promise_until_ns"].get<std::uint64_t>();
   bool same_boot = json["boot_id"] == boot_id() && !boot_id().empty();
+  const Json& heartbeats = json["heartbeats"];  // absent: none was known
+  if (heartbeats.is_object() && same_boot) {
+    auto kept = decode_heartbeats(platform, heartbeats);
+    if (!kept) return corrupt("'heartbeats' lacks a site, a node, an epoch or a delay");
+    memory.heartbeats = *kept;
+  }
+  std::uint64_t promise = json["promise_until_ns"].get<std::uint64_t>();
   if (promise != 0)
     memory.promise_until =
         same_boot ? BootTime(Duration(promise)) : now.boot + platform.lease.takeover;
@@ -79,6 +114,7 @@ Status save_memory(const Platform& platform, const std::string& path,
               {"primary", memory.nodes.primary.value},
               {"in_sync", memory.nodes.in_sync},
               {"unopened", memory.nodes.unopened}}},
+            {"heartbeats", encode_heartbeats(platform, memory.heartbeats)},
             {"promise_until_ns",
              static_cast<std::uint64_t>(memory.promise_until.time_since_epoch().count())}};
   return write_file_durably(path, json.dump(1) + "\n");

@@ -24,15 +24,26 @@ Result<const Database*> choose(const Platform& platform, const std::string& name
   return chosen;
 }
 
+// The node that the site's agent has chosen, of two; the first where it does not report.
+NodeId primary_node(const Json& status, const std::string& site) {
+  const Json none = Json::array();
+  Json::json_pointer path = Json::json_pointer("/sites") / site / "agent" / "nodes";
+  const Json& nodes = status.contains(path) ? status.at(path) : none;
+  for (std::size_t n = 0; nodes.is_array() && n < nodes.size(); ++n)
+    if (nodes[n].value("primary", false)) return NodeId{static_cast<std::uint8_t>(n)};
+  return kFirstNode;
+}
+
 Result<mysql::SqlTarget> account_at(const Platform& platform, const Database& database,
-                                    const std::string& site) {
+                                    const std::string& site, NodeId primary) {
   auto id = platform.find_site(site);
   auto node = id ? database.sites.find(*id) : database.sites.end();
   if (node == database.sites.end())
     return fail(Code::kInvalid, "database {} has no node on site '{}'", database.name, site);
   auto password = config::resolve_secret(database.admin_password, platform.directory);
   if (!password) return fail(std::move(password.error()).wrap("admin_password"));
-  return mysql::SqlTarget{node->second.address, database.admin_user, std::move(*password),
+  if (primary.value >= node->second.nodes.size()) primary = kFirstNode;
+  return mysql::SqlTarget{node->second.address(primary), database.admin_user, std::move(*password),
                           replication::admin_tls(database.replication)};
 }
 
@@ -68,9 +79,9 @@ int db_verify(const Globals& globals, const DbVerifyOptions& options, Io& io) {
   if (!database) return report(io, database.error());
   auto standby = standby_of(*platform, **database, writer, options.site);
   if (!standby) return report(io, standby.error());
-  auto source = account_at(*platform, **database, writer);
+  auto source = account_at(*platform, **database, writer, primary_node(*status, writer));
   if (!source) return report(io, source.error());
-  auto target = account_at(*platform, **database, *standby);
+  auto target = account_at(*platform, **database, *standby, primary_node(*status, *standby));
   if (!target) return report(io, target.error());
   if (options.repair)
     if (auto sure = confirm(

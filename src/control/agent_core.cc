@@ -23,6 +23,7 @@ AgentCore::AgentCore(AgentConfig config)
 void AgentCore::start(Now now, const AgentMemory& memory, AgentEffects& out) {
   memory_ = persisted_ = memory;
   nodes_.start(now, memory.nodes);
+  heartbeat_delay_.start(now, memory.heartbeats);
   // Greater than before even where the memory was lost: wall clocks differ by less than a
   // reinstallation.
   auto wall = static_cast<std::uint64_t>(now.wall.time_since_epoch().count());
@@ -176,7 +177,7 @@ void AgentCore::on_database(Now now, NodeId node, const DatabaseStatus& status, 
   if (interrupted) looks_since_ = now.boot;
   database_ = status;
   database_seen_ = now.boot;
-  heartbeat_delay_.on_look(now.boot, status);
+  if (heartbeat_delay_.on_look(now.boot, status)) memory_.heartbeats = heartbeat_delay_.memory();
   database_fresh_ = true;
   ++protection_looks_;
   converge(now, out);

@@ -66,6 +66,7 @@ struct AgentMemory {
   Protection protection;  // last known
   BootTime promise_until{};
   NodeMemory nodes;
+  HeartbeatMemory heartbeats;
   bool operator==(const AgentMemory&) const = default;
 };
 

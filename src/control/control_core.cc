@@ -182,6 +182,8 @@ void ControlCore::on_agent(Now now, const AgentReport& report, ControlEffects& o
   seen.report = report;
   // A database that is out of reach is reported without its promotion.
   seen.newest = std::max(seen.newest, Promotion{report.database.epoch, report.database.term});
+  if (report.writing_epoch.value != 0 && report.database.reachable)
+    seen.wrote = {report.writing_epoch, report.database.heartbeat_written, now.boot};
   decide(now, out);
 }
 
@@ -372,13 +374,14 @@ Epoch ControlCore::next_epoch() const {
 // link may deliver rows steadily and yet be minutes behind. Both times are from the writer's own
 // clock.
 Duration ControlCore::rows_behind(SiteId to) const {
-  const SeenAgent& writer = agents_[record_.intent.writer.value];
   const SeenAgent& standby = agents_[to.value];
+  const SeenAgent::Wrote& wrote = agents_[record_.intent.writer.value].wrote;
   WallTime there = standby.report.database.heartbeat_written;
-  if (!writer.seen || !standby.seen || there == WallTime{}) return Duration{0};
-  Duration behind = writer.report.database.heartbeat_written - there;
+  bool comparable = wrote.epoch == record_.intent.epoch && standby.seen && there != WallTime{};
+  if (!comparable) return Duration{0};
   // The writer's report may simply be the younger one.
-  return std::max<Duration>(0ns, behind - std::max<Duration>(0ns, writer.when - standby.when));
+  return std::max<Duration>(0ns,
+                            wrote.row - there - std::max<Duration>(0ns, wrote.when - standby.when));
 }
 
 // How much of the writer's time would be missing at `to`: how long ago the newest heartbeat there
@@ -392,10 +395,12 @@ Duration ControlCore::estimated_loss(Now now, SiteId to, bool& known) const {
   Duration late = LEEWARD_GUARD("late-rows-are-old", false)
                       ? Duration{}
                       : agents_[to.value].report.heartbeat_late;
+  if (late == kNever) return kNever;
   Duration heartbeat = db.heartbeat_age + late + (now.boot - agents_[to.value].when);
   const SeenAgent& writer = agents_[record_.intent.writer.value];
   known = true;
-  if (!writer.seen || writer.report.writing_epoch != record_.intent.epoch) return heartbeat;
+  if (!writer.seen || writer.report.writing_epoch != record_.intent.epoch)
+    return std::max(heartbeat, rows_behind(to));
   return std::max({loss_floor_, heartbeat - (now.boot - writer.when), rows_behind(to)});
 }
 
@@ -444,7 +449,7 @@ Readiness ControlCore::readiness(Now now, SiteId to) const {
         r.loss_known
             ? fmt::format("about {:.1f} s of writes would be lost, more than the RPO of {}",
                           seconds(r.estimated_loss), format_duration(config_.failover.rpo))
-            : "how much would be lost is unknown: no heartbeat was seen on the standby");
+            : "how much would be lost is unknown: too few heartbeats were seen on the standby");
   if (!LEEWARD_GUARD("up-since-opening", !starting(now)))
     r.why_not.push_back(
         fmt::format("the writer is new and was not seen up yet, for which it has {}",

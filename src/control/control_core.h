@@ -206,6 +206,12 @@ class ControlCore {
     BootTime when{};
     AgentReport report;
     Promotion newest;  // that its database was ever reported with
+    struct Wrote {     // the last report as the writer; what it says stays true
+      Epoch epoch;
+      WallTime row;  // its newest heartbeat
+      BootTime when{};
+    };
+    Wrote wrote;
   };
   struct SeenVantage {
     ReportOrder order;

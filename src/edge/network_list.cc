@@ -129,7 +129,6 @@ class NetworkListParser {
   Result<Span> read_span(std::string_view network) const {
     std::size_t middle = network.find(countries_ ? ',' : '-');
     if (middle == std::string_view::npos) return read_network(unquote(network));
-    Span span;
     auto first = read_address(unquote(network.substr(0, middle)));
     if (!first) return fail(std::move(first.error()));
     std::string_view last_text = unquote(network.substr(middle + 1));

@@ -128,7 +128,8 @@ struct AgentReport {
   bool rejoining = false;     // working on becoming a standby (flashback or reseed)
   DatabaseStatus database;    // of the site's primary node
   Duration heartbeat_late{};  // how much later the newest heartbeat row came, after it was written,
-                              // than the promptest row of late: a backlog that arrives now is old
+                              // than the promptest row of late: a backlog that arrives now is old.
+                              // kNever: not known
   std::vector<NodeReport> nodes;     // by NodeId; empty with one node
   bool node_in_sync = false;         // the other node has every acknowledged write
   std::optional<RedisReport> redis;  // none: the platform has no Redis

@@ -88,6 +88,7 @@ class SqlConnection {
   const std::string& peer() const { return peer_; }
 
  private:
+  friend class BulkStatement;
   friend class RowStream;
   struct Close {
     void operator()(st_mysql* handle) const;

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <span>
 
+#include "mysql/bulk.h"
+
 namespace leeward::replication::internal {
 namespace {
 
@@ -128,6 +130,12 @@ std::string replace_head(const CarriedTable& table) { return head_of("REPLACE", 
 Result<Copied> ChunkCopier::copy(const CarriedTable& table, const KeyRange& range,
                                  BootTime deadline, const OnCopied& on_copied) {
   std::string select = select_of(table, range, source_);
+  if (may_bulk_) {
+    auto copied = bulk(table, select, deadline, on_copied);
+    if (!copied) return fail(std::move(copied.error()));
+    if (*copied) return **copied;
+    may_bulk_ = false;
+  }
   if (may_load_) {
     auto copied = load(table, select, deadline, on_copied);
     unsigned refused = target_.last_error();
@@ -135,6 +143,46 @@ Result<Copied> ChunkCopier::copy(const CarriedTable& table, const KeyRange& rang
     may_load_ = false;
   }
   return insert(table, select, deadline, on_copied);
+}
+
+Result<std::optional<Copied>> ChunkCopier::bulk(const CarriedTable& table,
+                                                const std::string& select, BootTime deadline,
+                                                const OnCopied& on_copied) {
+  auto carried = table.carried();
+  std::vector<std::string> values;
+  for (std::size_t i : carried)
+    values.push_back(write_expression(table.columns[i], "?").value_or("?"));
+  auto statement = mysql::BulkStatement::prepare(
+      target_, fmt::format("{}({})", insert_head(table), fmt::join(values, ",")), carried.size());
+  if (!statement) return fail(std::move(statement.error()).wrap(table.target_name()));
+  if (!*statement) return std::nullopt;
+  mysql::BulkStatement& rows_in = **statement;
+  auto rows = source_.stream(select, deadline);
+  if (!rows) return fail(std::move(rows.error()).wrap(table.label()));
+  Copied total;
+  auto flush = [&]() -> Status {
+    Copied fresh{rows_in.rows(), rows_in.bytes()};
+    if (fresh.rows == 0) return {};
+    auto stored = rows_in.execute();
+    if (!stored)
+      return fail(std::move(stored.error()).wrap("inserting into " + table.target_name()));
+    if (*stored != fresh.rows)
+      return fail(Code::kConflict, "{}: {} of {} rows were there already or did not fit",
+                  table.target_name(), fresh.rows - *stored, fresh.rows);
+    total.rows += fresh.rows;
+    total.bytes += fresh.bytes;
+    return on_copied(fresh);
+  };
+  for (;;) {
+    auto row = rows->next();
+    if (!row) return fail(std::move(row.error()).wrap(table.label()));
+    if (!*row) break;
+    rows_in.add(**row);
+    if (rows_in.bytes() < kBatchBytes) continue;
+    if (auto sent = flush(); !sent) return fail(std::move(sent.error()));
+  }
+  if (auto sent = flush(); !sent) return fail(std::move(sent.error()));
+  return std::optional(total);
 }
 
 Result<Copied> ChunkCopier::load(const CarriedTable& table, const std::string& select,

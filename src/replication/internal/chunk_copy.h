@@ -46,6 +46,8 @@ class ChunkCopier {
                       const OnCopied& on_copied);
 
  private:
+  Result<std::optional<Copied>> bulk(const CarriedTable& table, const std::string& select,
+                                     BootTime deadline, const OnCopied& on_copied);
   Result<Copied> load(const CarriedTable& table, const std::string& select, BootTime deadline,
                       const OnCopied& on_copied);
   Result<Copied> insert(const CarriedTable& table, const std::string& select, BootTime deadline,
@@ -53,6 +55,7 @@ class ChunkCopier {
 
   mysql::SqlConnection& source_;
   mysql::SqlConnection& target_;
+  bool may_bulk_ = getenv("NOBULK") == nullptr;
   bool may_load_ = true;  // until the target says no
 };
 
