@@ -26,7 +26,7 @@ for n in 1 2; do
   mariadbd --no-defaults --user="$(id -un)" --datadir="$lab/$n" --socket="$lab/s$n" --port="$port" \
     --bind-address=127.0.0.1 --server-id="$n" --log-bin=binlog --binlog-format=ROW --binlog-row-metadata=FULL \
     --gtid-strict-mode=1 --skip-name-resolve --sync-binlog=1 --innodb-flush-log-at-trx-commit=1 \
-    --innodb-buffer-pool-size=1G --innodb-log-file-size=512M --local-infile=1 --log-error="$lab/log$n" &
+    --innodb-buffer-pool-size=1G --innodb-log-file-size=512M --log-error="$lab/log$n" &
   pids+=($!)
 done
 sql() { mariadb --no-defaults -u root -S "$lab/s$1" "${@:2}"; }

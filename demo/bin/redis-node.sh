@@ -14,6 +14,7 @@ fi
 address=$1 port=$2 data=$3
 binary=$(readlink -f "$(command -v redis-server || command -v redis-check-rdb)")
 mkdir -p "$data"
+# Without a title of its own the process keeps its environment readable, by which the demo finds it.
 exec -a redis-server "$binary" --bind "$address" --port "$port" --dir "$data" --daemonize no \
   --protected-mode no --save "" --appendonly no --repl-timeout 5 --repl-ping-replica-period 1 \
-  --repl-diskless-sync-delay 0 --logfile ""
+  --repl-diskless-sync-delay 0 --set-proc-title no --logfile ""

@@ -138,7 +138,8 @@ class Platform:
     def signal_node(self, site, port, number, program="mariadbd"):
         """Signals the database server of a site that listens on `port`."""
         pids = [pid for pid in processes.server(self.layout.run_id, site, program)
-                if any(part.endswith((f"={port}", f":{port}")) for part in processes.command_line(pid))]
+                if any(part == str(port) or part.endswith(f"={port}")
+                       for part in processes.command_line(pid))]
         self._signal(pids, f"{program} on port {port}", site, number)
 
     @staticmethod

@@ -17,6 +17,7 @@ ControlConfig control_config(const Platform& platform) {
   c.failover = platform.failover;
   c.report_stale = std::max<Duration>(2500ms, 2 * platform.probes.interval);
   c.heartbeat_fresh = std::max<Duration>(1500ms, 4 * platform.heartbeat);
+  c.reopen_patience = (platform.probes.rise + 1) * platform.probes.interval;
   c.prepare_timeout = platform.failover.catch_up_timeout;
   if (const Database* database = platform.find_database(Engine::kMariadb)) {
     const ReplicationPolicy& replication = database->replication;
@@ -180,6 +181,12 @@ void ControlCore::on_agent(Now now, const AgentReport& report, ControlEffects& o
   seen.lost = false;
   seen.when = now.boot;
   seen.report = report;
+  bool was_open = seen.opened != BootTime{} && seen.open_epoch == report.writing_epoch;
+  if (report.writing_epoch.value == 0)
+    seen.opened = BootTime{};
+  else if (!was_open)
+    seen.opened = now.boot;
+  seen.open_epoch = report.writing_epoch;
   // A database that is out of reach is reported without its promotion.
   seen.newest = std::max(seen.newest, Promotion{report.database.epoch, report.database.term});
   if (report.writing_epoch.value != 0 && report.database.reachable)
@@ -241,6 +248,7 @@ void ControlCore::note_semi_sync(const AgentReport& before, const AgentReport& a
   const DatabaseStatus& was = before.database;
   const DatabaseStatus& is = after.database;
   if (after.writing_epoch.value == 0 || !was.reachable || !is.reachable) return;
+  if (was.term != is.term || was.epoch != is.epoch) return;  // another server counts for itself
   std::uint64_t& since = alone_at_fall_[after.site.value];
   auto count = [](std::uint64_t from, std::uint64_t to) {  // a restarted server counts from 0
     return static_cast<std::int64_t>(to < from ? to : to - from);
@@ -416,10 +424,17 @@ void ControlCore::data_reasons(Now now, SiteId to, std::vector<std::string>& why
   if (!r.problem.empty()) why.push_back("standby: " + r.problem);
   if (!LEEWARD_GUARD("standby-follows-epoch", r.database.epoch >= record_.active_epoch))
     why.push_back("the standby has not yet followed the current writer's epoch");
-  // What it still receives from the site's former node says nothing about the present one's writes.
+}
+
+// Why a planned move to `to` would not be sure to lose nothing. What the standby still receives
+// from the former node of the writer's site counts as many transactions as the present one's, and
+// they are others. A failover goes by the age of what it has (estimated_loss).
+void ControlCore::planned_reasons(Now now, SiteId to, std::vector<std::string>& why) const {
+  data_reasons(now, to, why);
+  if (!why.empty()) return;
   const SeenAgent& writer = agents_[record_.intent.writer.value];
-  bool behind = writer.seen && writer.newest.epoch == r.database.epoch &&
-                r.database.term < writer.newest.term;
+  const DatabaseStatus& db = agents_[to.value].report.database;
+  bool behind = writer.seen && writer.newest.epoch == db.epoch && db.term < writer.newest.term;
   if (!LEEWARD_GUARD("standby-follows-term", !behind))
     why.push_back("the standby has not yet followed the writer site's present primary node");
 }
@@ -535,10 +550,13 @@ void ControlCore::decide_failover(Now now, ControlEffects& out) {
     return;
   }
   if (down_since_ == BootTime{}) down_since_ = now.boot;
-  // The site is about to go on with its other node, which loses nothing. Bounded by both clocks.
+  // The site is about to go on with its other node, which loses nothing, or has just done so, and
+  // was not probed since. Bounded by both clocks.
   const SeenAgent& agent = agents_[writer.value];
-  if (fresh_agent(now, writer) && agent.report.node_moving &&
-      now.boot - down_since_ < config_.node_patience)
+  bool reopened = agent.opened != BootTime{} && now.boot - agent.opened < config_.reopen_patience;
+  Duration patience = config_.node_patience + (reopened ? config_.reopen_patience : 0ms);
+  if (fresh_agent(now, writer) && (agent.report.node_moving || reopened) &&
+      now.boot - down_since_ < patience)
     return;
   SiteId to = other_site(writer);
   // The estimate is a difference of two growing ages on two clocks: drift alone would shrink it
@@ -623,7 +641,7 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
   switch (plan.step) {
     case PlanStep::kPrepare: {
       std::vector<std::string> why;
-      data_reasons(now, plan.to, why);
+      planned_reasons(now, plan.to, why);
       if (why.empty() &&
           agents_[plan.to.value].report.database.replication != ReplicationState::kStreaming)
         why.push_back("replication is not streaming");

@@ -48,8 +48,9 @@ struct ControlConfig {
   Duration report_stale = 2500ms;         // an observation older than this counts as unknown
   Duration heartbeat_fresh = 1500ms;  // a heartbeat seen at the standby within this vetoes "down"
   Duration pause_limit = 1s;          // a longer gap between own steps: we were stopped
-  Duration node_patience = 4s;   // a site that changes its primary node is waited for this long
-  Duration proposal_after = 5s;  // "down" this long before a person is asked
+  Duration node_patience = 4s;    // a site that changes its primary node is waited for this long
+  Duration reopen_patience = 3s;  // after it opened again: until probes can have seen that
+  Duration proposal_after = 5s;   // "down" this long before a person is asked
   Duration prepare_timeout = 15s;
   Duration transfer_timeout = 20s;
   Duration traffic_timeout = 5s;
@@ -205,6 +206,8 @@ class ControlCore {
     bool lost = false;
     BootTime when{};
     AgentReport report;
+    BootTime opened{};  // first reported open for writes, after it was not; zero: it is not
+    Epoch open_epoch;
     Promotion newest;  // that its database was ever reported with
     struct Wrote {     // the last report as the writer; what it says stays true
       Epoch epoch;
@@ -227,6 +230,7 @@ class ControlCore {
   Duration rows_behind(SiteId to) const;
   Duration estimated_loss(Now now, SiteId to, bool& known) const;
   void data_reasons(Now now, SiteId to, std::vector<std::string>& why) const;
+  void planned_reasons(Now now, SiteId to, std::vector<std::string>& why) const;
 
   void decide(Now now, ControlEffects& out);
   void decide_bootstrap(Now now, ControlEffects& out);

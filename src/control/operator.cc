@@ -63,10 +63,11 @@ void ControlCore::operator_move(Now now, const OperatorRequest& q, ControlEffect
                       q.kind == OperatorRequest::Kind::kFailover && q.accept_loss;
   if (to == writer && !never_opened)
     return refuse(q, out, Code::kRefused, "the target site is the writer already");
+  bool planned = q.kind != OperatorRequest::Kind::kFailover;
   std::vector<std::string> why;
-  data_reasons(now, to, why);
+  planned ? planned_reasons(now, to, why) : data_reasons(now, to, why);
   ServiceRecord r = next_record();
-  if (q.kind != OperatorRequest::Kind::kFailover) {
+  if (planned) {
     if (!why.empty()) return refuse(q, out, Code::kRefused, why.front());
     start_plan(now, r, failback ? PlanKind::kFailback : PlanKind::kSwitchover, to,
                PlanStep::kPrepare, q.reason, false);

@@ -17,20 +17,22 @@ void BulkStatement::Close::operator()(st_mysql_stmt* statement) const {
   mysql_stmt_close(statement);
 }
 
-Result<std::optional<BulkStatement>> BulkStatement::prepare(SqlConnection& sql,
-                                                            std::string_view text,
-                                                            std::size_t columns) {
+Result<BulkStatement> BulkStatement::prepare(SqlConnection& sql, std::string_view text,
+                                             std::size_t columns) {
   if (!sql.usable())
     return fail(Code::kUnavailable, "MariaDB at {}: the connection was lost", sql.peer());
   unsigned long extended = 0;
   mariadb_get_infov(sql.native(), MARIADB_CONNECTION_EXTENDED_SERVER_CAPABILITIES, &extended);
-  if ((extended & (MARIADB_CLIENT_STMT_BULK_OPERATIONS >> 32)) == 0) return std::nullopt;
+  if ((extended & (MARIADB_CLIENT_STMT_BULK_OPERATIONS >> 32)) == 0)
+    return fail(Code::kRefused,
+                "MariaDB at {}: the server has no bulk execution, which MariaDB has since 10.2.7",
+                sql.peer());
   std::unique_ptr<st_mysql_stmt, Close> statement(mysql_stmt_init(sql.native()));
   if (!statement) return fail(Code::kInternal, "out of memory");
   if (mysql_stmt_prepare(statement.get(), text.data(), text.size()) != 0)
     return fail(sql.failure(BootClock::now()));
   LEEWARD_CHECK(mysql_stmt_param_count(statement.get()) == columns);
-  return std::optional(BulkStatement(sql, std::move(statement), columns));
+  return BulkStatement(sql, std::move(statement), columns);
 }
 
 void BulkStatement::add(const RowView& row) {

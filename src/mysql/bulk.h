@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,13 +21,12 @@ namespace leeward::mysql {
 
 class BulkStatement {
  public:
-  // `sql` has `columns` parameters. nullopt: the server (MySQL) has no bulk execution.
-  static Result<std::optional<BulkStatement>> prepare(SqlConnection& sql,
-                                                      std::string_view statement,
-                                                      std::size_t columns);
+  // `statement` has `columns` parameters. kRefused: the server (MySQL) has no bulk execution.
+  static Result<BulkStatement> prepare(SqlConnection& sql, std::string_view statement,
+                                       std::size_t columns);
 
-  // Copies the row's cells. Each goes as bytes without a character set, as LOAD DATA's file does
-  // with CHARACTER SET binary.
+  // Copies the row's cells. Each goes as bytes without a character set, and into a text column as
+  // it is.
   void add(const RowView& row);
   std::size_t rows() const { return rows_; }
   std::size_t bytes() const { return bytes_.size(); }
@@ -50,7 +48,7 @@ class BulkStatement {
   std::size_t columns_;
   std::size_t rows_ = 0;
   std::string bytes_;
-  // Row by row; kNull in place of a length.
+  // Row by row, with the greatest number for NULL.
   std::vector<unsigned long> lengths_;
   // Column by column, as libmariadb takes them.
   std::vector<char*> cells_;

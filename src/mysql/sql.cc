@@ -117,8 +117,6 @@ Result<SqlConnection> SqlConnection::open(const SqlTarget& target, BootTime dead
   mysql_options(handle.get(), MYSQL_OPT_READ_TIMEOUT, &stall);
   mysql_options(handle.get(), MYSQL_OPT_WRITE_TIMEOUT, &stall);
   set_tls(handle.get(), target.tls);
-  unsigned local_infile = target.local_infile ? 1 : 0;
-  mysql_options(handle.get(), MYSQL_OPT_LOCAL_INFILE, &local_infile);
   mysql_options(handle.get(), MYSQL_SET_CHARSET_NAME, "utf8mb4");
   // A lock that somebody else holds must not keep our request alive for the server's default of a
   // day.
@@ -203,48 +201,6 @@ Result<std::optional<RowView>> RowStream::next() {
   result_.reset();
   if (mysql_errno(sql_->handle_.get()) != 0) return fail(sql_->failure(BootClock::now()));
   return std::nullopt;
-}
-
-namespace {
-
-// What libmariadb's callbacks for a local file need. The error text goes back through it too.
-struct LocalFile {
-  const SqlConnection::FillBuffer& read;
-  std::optional<Error> error;
-};
-
-int begin_local_file(void** state, const char*, void* file) {
-  *state = file;
-  return 0;
-}
-int read_local_file(void* state, char* buffer, unsigned size) {
-  auto* file = static_cast<LocalFile*>(state);
-  auto bytes = file->read(std::span(buffer, size));
-  if (bytes) return static_cast<int>(*bytes);
-  file->error = std::move(bytes.error());
-  return -1;
-}
-void end_local_file(void*) {}
-int local_file_error(void*, char* text, unsigned size) {
-  if (size > 0) text[0] = '\0';
-  return CR_UNKNOWN_ERROR;
-}
-
-}  // namespace
-
-Result<std::uint64_t> SqlConnection::load(std::string_view sql, const FillBuffer& read) {
-  if (!handle_) return fail(Code::kUnavailable, "MariaDB at {}: the connection was lost", peer_);
-  last_error_ = 0;
-  LocalFile file{read, {}};
-  mysql_set_local_infile_handler(handle_.get(), begin_local_file, read_local_file, end_local_file,
-                                 local_file_error, &file);
-  int failed = mysql_real_query(handle_.get(), sql.data(), sql.size());
-  if (file.error) {
-    handle_.reset();
-    return fail(std::move(*file.error));
-  }
-  if (failed != 0) return fail(failure(BootClock::now()));
-  return mysql_affected_rows(handle_.get());
 }
 
 std::string SqlConnection::quote(std::string_view text) const {

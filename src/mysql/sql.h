@@ -42,8 +42,7 @@ struct SqlTarget {
   Endpoint endpoint;
   std::string user;
   std::string password;
-  TlsOptions tls{};           // kVerifyCa checks the name as well
-  bool local_infile = false;  // allow load()
+  TlsOptions tls{};  // kVerifyCa checks the name as well
   // Longest silence in the middle of an answer, or while the server takes what is sent.
   Duration stall_max = 30s;
 };
@@ -71,13 +70,6 @@ class SqlConnection {
   // for the first; afterwards only silence ends it (SqlTarget::stall_max). The connection must
   // outlive the stream and cannot be used for anything else until then.
   Result<RowStream> stream(std::string_view sql, BootTime deadline);
-
-  // Runs a LOAD DATA LOCAL INFILE whose file is what `read` fills into the buffer; 0 bytes end it.
-  // An error of `read` ends the statement and is returned; then the connection is broken, because
-  // the server would take what it has got for the whole file. Returns the rows stored.
-  // REQUIRES: SqlTarget::local_infile.
-  using FillBuffer = std::function<Result<std::size_t>(std::span<char> buffer)>;
-  Result<std::uint64_t> load(std::string_view sql, const FillBuffer& read);
 
   // The server's number of the last failure of query(), 0 after success (mysqld_error.h).
   unsigned last_error() const { return last_error_; }

@@ -12,10 +12,6 @@ namespace {
 
 using mysql::quote_name;
 
-// Errors of a server that does not take local files (mysqld_error.h): not allowed, not loaded.
-constexpr unsigned kNotAllowedCommand = 1148;
-constexpr unsigned kLocalInfileOff = 4166;
-
 std::string name_at_source(const TableColumn& column) { return quote_name(column.name); }
 
 std::string select_of(const CarriedTable& table, const KeyRange& range,
@@ -36,47 +32,6 @@ std::string select_of(const CarriedTable& table, const KeyRange& range,
     for (std::size_t i : table.primary_key) key.push_back(quote_name(table.columns[i].name));
     sql += fmt::format(" ORDER BY {}", fmt::join(key, ","));
   }
-  return sql;
-}
-
-// A field of LOAD DATA's default format: only these bytes mean something in it.
-void append_field(std::string& out, std::string_view bytes) {
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    char c = bytes[i];
-    if (c != '\\' && c != '\t' && c != '\n' && c != '\0') continue;
-    out.append(bytes, begin, i - begin);
-    begin = i + 1;
-    out += '\\';
-    out += c == '\\' ? '\\' : c == '\t' ? 't' : c == '\n' ? 'n' : '0';
-  }
-  out.append(bytes, begin, std::string_view::npos);
-}
-
-void append_row(std::string& out, const mysql::RowView& row) {
-  for (std::size_t i = 0; i < row.cells.size(); ++i) {
-    if (i > 0) out += '\t';
-    if (row.cells[i] == nullptr)
-      out += "\\N";
-    else
-      append_field(out, row[i]);
-  }
-  out += '\n';
-}
-
-std::string load_statement(const CarriedTable& table) {
-  std::vector<std::string> fields, assignments;
-  for (std::size_t i : table.carried()) {
-    std::string name = quote_name(table.columns[i].target);
-    std::string variable = fmt::format("@leeward_{}", i);
-    auto expression = write_expression(table.columns[i], variable);
-    fields.push_back(expression ? variable : name);
-    if (expression) assignments.push_back(name + "=" + *expression);
-  }
-  std::string sql =
-      fmt::format("LOAD DATA LOCAL INFILE 'rows' INTO TABLE {} CHARACTER SET binary ({})",
-                  table.target_name(), fmt::join(fields, ","));
-  if (!assignments.empty()) sql += fmt::format(" SET {}", fmt::join(assignments, ","));
   return sql;
 }
 
@@ -129,25 +84,6 @@ std::string replace_head(const CarriedTable& table) { return head_of("REPLACE", 
 
 Result<Copied> ChunkCopier::copy(const CarriedTable& table, const KeyRange& range,
                                  BootTime deadline, const OnCopied& on_copied) {
-  std::string select = select_of(table, range, source_);
-  if (may_bulk_) {
-    auto copied = bulk(table, select, deadline, on_copied);
-    if (!copied) return fail(std::move(copied.error()));
-    if (*copied) return **copied;
-    may_bulk_ = false;
-  }
-  if (may_load_) {
-    auto copied = load(table, select, deadline, on_copied);
-    unsigned refused = target_.last_error();
-    if (copied || (refused != kNotAllowedCommand && refused != kLocalInfileOff)) return copied;
-    may_load_ = false;
-  }
-  return insert(table, select, deadline, on_copied);
-}
-
-Result<std::optional<Copied>> ChunkCopier::bulk(const CarriedTable& table,
-                                                const std::string& select, BootTime deadline,
-                                                const OnCopied& on_copied) {
   auto carried = table.carried();
   std::vector<std::string> values;
   for (std::size_t i : carried)
@@ -155,15 +91,13 @@ Result<std::optional<Copied>> ChunkCopier::bulk(const CarriedTable& table,
   auto statement = mysql::BulkStatement::prepare(
       target_, fmt::format("{}({})", insert_head(table), fmt::join(values, ",")), carried.size());
   if (!statement) return fail(std::move(statement.error()).wrap(table.target_name()));
-  if (!*statement) return std::nullopt;
-  mysql::BulkStatement& rows_in = **statement;
-  auto rows = source_.stream(select, deadline);
+  auto rows = source_.stream(select_of(table, range, source_), deadline);
   if (!rows) return fail(std::move(rows.error()).wrap(table.label()));
   Copied total;
   auto flush = [&]() -> Status {
-    Copied fresh{rows_in.rows(), rows_in.bytes()};
+    Copied fresh{statement->rows(), statement->bytes()};
     if (fresh.rows == 0) return {};
-    auto stored = rows_in.execute();
+    auto stored = statement->execute();
     if (!stored)
       return fail(std::move(stored.error()).wrap("inserting into " + table.target_name()));
     if (*stored != fresh.rows)
@@ -177,88 +111,8 @@ Result<std::optional<Copied>> ChunkCopier::bulk(const CarriedTable& table,
     auto row = rows->next();
     if (!row) return fail(std::move(row.error()).wrap(table.label()));
     if (!*row) break;
-    rows_in.add(**row);
-    if (rows_in.bytes() < kBatchBytes) continue;
-    if (auto sent = flush(); !sent) return fail(std::move(sent.error()));
-  }
-  if (auto sent = flush(); !sent) return fail(std::move(sent.error()));
-  return std::optional(total);
-}
-
-Result<Copied> ChunkCopier::load(const CarriedTable& table, const std::string& select,
-                                 BootTime deadline, const OnCopied& on_copied) {
-  std::optional<mysql::RowStream> rows;
-  Copied total, fresh;
-  std::string pending;
-  std::size_t sent = 0;
-  bool ended = false;
-  auto fill = [&](std::span<char> buffer) -> Result<std::size_t> {
-    if (!rows) {  // only now, so that a target that refuses costs no query
-      auto stream = source_.stream(select, deadline);
-      if (!stream) return fail(std::move(stream.error()).wrap(table.label()));
-      rows.emplace(std::move(*stream));
-    }
-    if (sent == pending.size()) {
-      pending.clear();
-      sent = 0;
-    }
-    while (!ended && pending.size() - sent < buffer.size()) {
-      auto row = rows->next();
-      if (!row) return fail(std::move(row.error()).wrap(table.label()));
-      if (!*row) {
-        ended = true;
-        break;
-      }
-      append_row(pending, **row);
-      ++fresh.rows;
-    }
-    std::size_t bytes = std::min(buffer.size(), pending.size() - sent);
-    std::memcpy(buffer.data(), pending.data() + sent, bytes);
-    sent += bytes;
-    fresh.bytes += bytes;
-    if (fresh.bytes >= kBatchBytes || (bytes == 0 && fresh.rows > 0)) {
-      total.rows += fresh.rows;
-      total.bytes += fresh.bytes;
-      if (auto go_on = on_copied(std::exchange(fresh, {})); !go_on)
-        return fail(std::move(go_on.error()));
-    }
-    return bytes;
-  };
-  auto stored = target_.load(load_statement(table), fill);
-  if (!stored) return fail(std::move(stored.error()).wrap("loading " + table.target_name()));
-  if (*stored != total.rows)
-    return fail(Code::kConflict, "{}: {} of {} rows were there already or did not fit",
-                table.target_name(), total.rows - *stored, total.rows);
-  return total;
-}
-
-Result<Copied> ChunkCopier::insert(const CarriedTable& table, const std::string& select,
-                                   BootTime deadline, const OnCopied& on_copied) {
-  auto carried = table.carried();
-  const std::string head = insert_head(table);
-  auto rows = source_.stream(select, deadline);
-  if (!rows) return fail(std::move(rows.error()).wrap(table.label()));
-  Copied total, fresh;
-  std::string statement;
-  auto flush = [&]() -> Status {
-    if (fresh.rows == 0) return {};
-    if (auto done = target_.execute(statement, deadline); !done)
-      return fail(std::move(done.error()).wrap("inserting into " + table.target_name()));
-    total.rows += fresh.rows;
-    total.bytes += fresh.bytes;
-    statement.clear();
-    return on_copied(std::exchange(fresh, {}));
-  };
-  for (;;) {
-    auto row = rows->next();
-    if (!row) return fail(std::move(row.error()).wrap(table.label()));
-    if (!*row) break;
-    statement += fresh.rows == 0 ? head : ",";
-    std::size_t before = statement.size();
-    append_tuple(statement, table, carried, **row);
-    ++fresh.rows;
-    fresh.bytes += statement.size() - before;
-    if (statement.size() < kBatchBytes) continue;
+    statement->add(**row);
+    if (statement->bytes() < kBatchBytes) continue;
     if (auto sent = flush(); !sent) return fail(std::move(sent.error()));
   }
   if (auto sent = flush(); !sent) return fail(std::move(sent.error()));

@@ -50,7 +50,7 @@ Result<ServerFacts> read_server(mysql::SqlConnection& sql, BootTime deadline) {
   auto variables = sql.query(
       "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin','binlog_format','binlog_row_image',"
       "'binlog_row_metadata','binlog_expire_logs_seconds','server_id','gtid_domain_id','read_only',"
-      "'local_infile','max_allowed_packet','lower_case_table_names')",
+      "'max_allowed_packet','lower_case_table_names')",
       deadline);
   if (!variables) return fail(std::move(variables.error()));
   for (const auto& row : variables->rows)

@@ -247,10 +247,6 @@ class Judge {
         !parse_grants(server.grants).global("READ_ONLY ADMIN"))
       error("read_only", "the target is read_only, and the account may not write then", "target",
             fmt::format("GRANT READ_ONLY ADMIN ON *.* TO {};", server.account));
-    if (variable(server, "local_infile") != "ON")
-      add(Severity::kInfo, "local_infile",
-          "local_infile is OFF, so the first copy uses INSERT, which is slower", "target",
-          "SET GLOBAL local_infile=1;");
     std::uint64_t ours = number(server, "max_allowed_packet");
     std::uint64_t theirs = number(facts_.source, "max_allowed_packet");
     if (ours < theirs)

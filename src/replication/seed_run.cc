@@ -25,7 +25,6 @@ void add_to(Copied& sum, const Copied& more) {
 
 Result<mysql::SqlConnection> SeedRun::open(const mysql::SqlTarget& target) const {
   mysql::SqlTarget patient = target;
-  patient.local_infile = true;
   patient.stall_max = std::chrono::minutes(10);
   return mysql::SqlConnection::open(patient, soon());
 }

@@ -56,7 +56,7 @@ class Server:
             [*DIES_WITH_US, "mariadbd", "--no-defaults", f"--user={os.environ.get('USER', 'root')}",
              f"--datadir={directory}/data", f"--socket={directory}/s", f"--port={self.port}",
              "--bind-address=127.0.0.1", f"--server-id={server_id}", "--log-bin=binlog",
-             "--binlog-format=ROW", "--binlog-row-metadata=FULL", "--local-infile=1",
+             "--binlog-format=ROW", "--binlog-row-metadata=FULL",
              "--skip-name-resolve", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M",
              f"--log-error={directory}/log"])
         eventually("the server answers", self.answers)

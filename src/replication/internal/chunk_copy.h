@@ -1,6 +1,6 @@
 // Copies one range of a table's rows from a snapshot at the source into one transaction at the
-// target: a SELECT read as it arrives, written as the file of a LOAD DATA LOCAL, or as multi-row
-// INSERT where the target does not permit that. Memory: one row and a buffer of kBatchBytes.
+// target: a SELECT read as it arrives, written by an INSERT that is executed in bulk. Memory: one
+// row and a batch of kBatchBytes.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,7 @@ using OnCopied = std::function<Status(const Copied& more)>;
 
 class ChunkCopier {
  public:
-  // Both connections are prepared (prepare_reader, prepare_writer); the target's was opened with
-  // local_infile.
+  // Both connections are prepared (prepare_reader, prepare_writer).
   ChunkCopier(mysql::SqlConnection& source, mysql::SqlConnection& target)
       : source_(source), target_(target) {}
 
@@ -46,17 +45,8 @@ class ChunkCopier {
                       const OnCopied& on_copied);
 
  private:
-  Result<std::optional<Copied>> bulk(const CarriedTable& table, const std::string& select,
-                                     BootTime deadline, const OnCopied& on_copied);
-  Result<Copied> load(const CarriedTable& table, const std::string& select, BootTime deadline,
-                      const OnCopied& on_copied);
-  Result<Copied> insert(const CarriedTable& table, const std::string& select, BootTime deadline,
-                        const OnCopied& on_copied);
-
   mysql::SqlConnection& source_;
   mysql::SqlConnection& target_;
-  bool may_bulk_ = getenv("NOBULK") == nullptr;
-  bool may_load_ = true;  // until the target says no
 };
 
 // The key of the row `rows` places behind `lower` (nullopt: there are not so many), which is the

@@ -24,7 +24,6 @@ ServerFacts good_server(const std::string& id) {
                       {"server_id", id},
                       {"gtid_domain_id", "0"},
                       {"read_only", "OFF"},
-                      {"local_infile", "ON"},
                       {"max_allowed_packet", "16777216"}};
   return server;
 }
