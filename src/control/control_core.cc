@@ -181,14 +181,13 @@ void ControlCore::on_agent(Now now, const AgentReport& report, ControlEffects& o
   seen.lost = false;
   seen.when = now.boot;
   seen.report = report;
-  bool was_open = seen.opened != BootTime{} && seen.open_epoch == report.writing_epoch;
-  if (report.writing_epoch.value == 0)
-    seen.opened = BootTime{};
-  else if (!was_open)
-    seen.opened = now.boot;
-  seen.open_epoch = report.writing_epoch;
   // A database that is out of reach is reported without its promotion.
   seen.newest = std::max(seen.newest, Promotion{report.database.epoch, report.database.term});
+  if (report.writing_epoch.value == 0)
+    seen.opened = BootTime{};
+  else if (seen.opened == BootTime{} || seen.opened_as != seen.newest)
+    seen.opened = now.boot;
+  seen.opened_as = seen.newest;
   if (report.writing_epoch.value != 0 && report.database.reachable)
     seen.wrote = {report.writing_epoch, report.database.heartbeat_written, now.boot};
   decide(now, out);

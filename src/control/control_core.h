@@ -207,7 +207,7 @@ class ControlCore {
     BootTime when{};
     AgentReport report;
     BootTime opened{};  // first reported open for writes, after it was not; zero: it is not
-    Epoch open_epoch;
+    Promotion opened_as;
     Promotion newest;  // that its database was ever reported with
     struct Wrote {     // the last report as the writer; what it says stays true
       Epoch epoch;
