@@ -216,6 +216,86 @@ TEST_F(Deciding, RpoGateLeavesAProposal) {
   EXPECT_EQ(store_.intent.writer, kStandby);
 }
 
+TEST_F(Deciding, RowsThatCameLateAreOld) {
+  standby_.heartbeat_late = 5s;
+  observe(healthy(), 3s);
+  observe(dead(), 10s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  ASSERT_TRUE(store_.proposal);
+  EXPECT_THAT(store_.proposal->why_not_automatic, HasSubstr("more than the RPO"));
+}
+
+TEST_F(Deciding, HowLateRowsCameMustBeKnown) {
+  standby_.heartbeat_late = kNever;
+  observe(healthy(), 3s);
+  observe(dead(), 10s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  ASSERT_TRUE(store_.proposal);
+  EXPECT_THAT(store_.proposal->why_not_automatic, HasSubstr("unknown"));
+}
+
+// What the writer wrote last is remembered when its own database does not answer any more.
+TEST_F(Deciding, AStandbyThatLacksRowsOfTheWritersLastReportIsBehind) {
+  writer_.database.heartbeat_written = WallTime(90s);
+  standby_.database.heartbeat_written = WallTime(80s);
+  observe(healthy(), 3s);
+  writer_.writing_epoch = Epoch{};
+  writer_.database = DatabaseStatus{};
+  Seen seen = dead();
+  seen.writer_reports = true;
+  seen.heartbeat_age = 1500ms;
+  seen.heartbeat_grows = 0ms;
+  observe(seen, 10s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  EXPECT_TRUE(store_.proposal);
+}
+
+TEST_F(Deciding, ANewWriterIsNotLeftForVotesFromBeforeItOpened) {
+  config_.failover.startup_timeout = 6s;
+  restart();
+  Seen starting = dead();
+  starting.writer_reports = true;
+  starting.heartbeat_age = 1500ms;  // no heartbeat came yet, and little would be lost
+  starting.heartbeat_grows = 0ms;
+  observe(starting, 5s);
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  observe(healthy(), 1s);
+  EXPECT_EQ(store_.up_epoch, Epoch{1});
+  restart();  // it is written down
+  observe(healthy(), 1s);
+  observe(starting, 2s);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+}
+
+TEST_F(Deciding, ANewWriterThatNeverComesUpIsLeftInTheEnd) {
+  config_.failover.startup_timeout = 6s;
+  restart();
+  Seen starting = dead();
+  starting.writer_reports = true;
+  starting.heartbeat_age = 1500ms;
+  starting.heartbeat_grows = 0ms;
+  observe(starting, 8s);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+}
+
+TEST_F(Deciding, ASiteThatHasJustChangedItsNodeIsProbedOnceMore) {
+  observe(healthy(), 3s);
+  Seen moving = dead();
+  moving.writer_reports = true;
+  moving.heartbeat_age = 1500ms;
+  moving.heartbeat_grows = 0ms;
+  writer_.node_moving = true;
+  writer_.writing_epoch = Epoch{};
+  observe(moving, 1500ms);
+  writer_.node_moving = false;
+  writer_.writing_epoch = Epoch{1};
+  writer_.database.term = Term{2};
+  observe(moving, 2s);  // the votes are old ones still
+  EXPECT_EQ(store_.intent.writer, kWriter);
+  observe(moving, config_.reopen_patience);
+  EXPECT_EQ(store_.intent.writer, kStandby);
+}
+
 TEST_F(Deciding, AProposalGoesAwayWhenTheWriterIsBack) {
   observe(healthy(), 3s);
   Seen lagging = dead();

@@ -45,6 +45,7 @@ ServiceRecord record() {
   r.intent = Intent{kAws, Epoch{UINT64_MAX}, PlanId{4}, Position{77}, true, UINT64_MAX};
   r.active = kGcp;
   r.active_epoch = Epoch{6};
+  r.up_epoch = Epoch{5};
   r.protection = Protection{ProtectionState::kArming, 9, Epoch{6}, kAws, 11};
   r.plan = plan();
   r.last_plan = PlanId{5};
@@ -92,6 +93,7 @@ AgentReport report() {
   a.drained_position = Position{99};
   a.rejoining = true;
   a.database = database();
+  a.heartbeat_late = 15ms;
   a.nodes = {{true, true, Epoch{8}, Term{2}, ReplicationState::kStreaming, Position{5}}, {}};
   a.node_in_sync = a.node_moving = true;
   a.redis = RedisReport{{{true, true, true, 18}, {}}, 2, true, 19, 20, 21, true};
