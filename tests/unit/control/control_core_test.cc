@@ -262,7 +262,7 @@ TEST_F(Deciding, ANewWriterIsNotLeftForVotesFromBeforeItOpened) {
   observe(healthy(), 1s);
   EXPECT_EQ(store_.up_epoch, Epoch{1});
   restart();  // it is written down
-  observe(healthy(), 1s);
+  observe(healthy(), config_.reopen_patience);
   observe(starting, 2s);
   EXPECT_EQ(store_.intent.writer, kStandby);
 }
