@@ -544,7 +544,9 @@ AgentReport AgentCore::report(Now now) {
   r.gateway = gateway_ ? gateway_->mode : GatewayMode::kRefuse;
   bool writing = lease && gateway_ && gateway_->mode == GatewayMode::kLocal;
   r.writing_epoch = writing ? held_ : Epoch{};
-  r.drained_plan = lease ? drained_plan_ : PlanId{};
+  // With the term that the position belongs to, which the next look shows.
+  bool looked = !nodes_.pair() || database_.term == nodes_.memory().term;
+  r.drained_plan = lease && looked ? drained_plan_ : PlanId{};
   r.drained_position = drained_position_;
   r.rejoining = database_op_ && database_op_->op == DatabaseOp::kFollow;
   r.database = database_;

@@ -425,16 +425,21 @@ void ControlCore::data_reasons(Now now, SiteId to, std::vector<std::string>& why
     why.push_back("the standby has not yet followed the current writer's epoch");
 }
 
-// Why a planned move to `to` would not be sure to lose nothing. What the standby still receives
-// from the former node of the writer's site counts as many transactions as the present one's, and
-// they are others. A failover goes by the age of what it has (estimated_loss).
-void ControlCore::planned_reasons(Now now, SiteId to, std::vector<std::string>& why) const {
-  data_reasons(now, to, why);
-  if (!why.empty()) return;
+// Whether the standby has followed the present node of the writer's site. What it still receives
+// from the former one counts as many transactions as the present one's, and they are others: a
+// planned move goes by such counts. A failover goes by the age of what the standby has
+// (estimated_loss).
+bool ControlCore::follows_term(SiteId to) const {
   const SeenAgent& writer = agents_[record_.intent.writer.value];
   const DatabaseStatus& db = agents_[to.value].report.database;
-  bool behind = writer.seen && writer.newest.epoch == db.epoch && db.term < writer.newest.term;
-  if (!LEEWARD_GUARD("standby-follows-term", !behind))
+  bool behind = writer.newest.epoch == db.epoch && db.term < writer.newest.term;
+  return LEEWARD_GUARD("standby-follows-term", !behind);
+}
+
+// Why a planned move to `to` could not begin now.
+void ControlCore::planned_reasons(Now now, SiteId to, std::vector<std::string>& why) const {
+  data_reasons(now, to, why);
+  if (why.empty() && !follows_term(to))
     why.push_back("the standby has not yet followed the writer site's present primary node");
 }
 
@@ -672,7 +677,7 @@ void ControlCore::advance_plan(Now now, ControlEffects& out) {
     }
     case PlanStep::kCatchUp: {
       const AgentReport& to = agents_[plan.to.value].report;
-      if (fresh_agent(now, plan.to) &&
+      if (fresh_agent(now, plan.to) && follows_term(plan.to) &&
           LEEWARD_GUARD("catch-up-first", to.database.applied >= plan.drained)) {
         move_intent(now, r, plan.to, plan.drained);
         enter_step(now, r, PlanStep::kTransfer);

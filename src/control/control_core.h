@@ -230,6 +230,7 @@ class ControlCore {
   Duration rows_behind(SiteId to) const;
   Duration estimated_loss(Now now, SiteId to, bool& known) const;
   void data_reasons(Now now, SiteId to, std::vector<std::string>& why) const;
+  bool follows_term(SiteId to) const;
   void planned_reasons(Now now, SiteId to, std::vector<std::string>& why) const;
 
   void decide(Now now, ControlEffects& out);
