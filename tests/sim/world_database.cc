@@ -184,7 +184,11 @@ bool World::follow(int site, const StartDatabase& op) {
   std::size_t common = 0;
   while (common < db.log.size() && common < up.log.size() && db.log[common] == up.log[common])
     ++common;
-  bool complete = common < up.log.size() && up.log[common].id == 0 && up.log[common].complete;
+  // Only of the writer that the source replaced, not of one whose own promotion it never saw.
+  bool own_promotion = std::any_of(db.log.begin() + static_cast<std::ptrdiff_t>(common),
+                                   db.log.end(), [](const Commit& c) { return c.id == 0; });
+  bool complete =
+      common < up.log.size() && up.log[common].id == 0 && up.log[common].complete && !own_promotion;
   for (std::size_t i = common; i < db.log.size(); ++i)
     if (db.log[i].id != 0) (complete ? state_.unacknowledged : state_.ledger).insert(db.log[i].id);
   db.log.resize(common);
