@@ -93,6 +93,9 @@ Status AgentDatabases::open() {
     if (!redis) return fail(std::move(redis.error()));
     redis_ = std::move(*redis);
   }
+  check_ = std::make_unique<StandbyCheck>(
+      loop_, context_, registry_, spec.replication.verify_rows_a_second,
+      [this](const Endpoint& server) { return admin_at(server); });
   remote_worker_ = std::make_unique<net::WorkerPool>(1, 4);
   ledger_worker_ = std::make_unique<net::WorkerPool>(1, 16);
   return {};
@@ -277,8 +280,29 @@ void AgentDatabases::status_read(Node& node, const DatabaseStatus& status) {
   node.status_running = false;
   bool serves = mode_.mode != GatewayMode::kLocal || mode_.node == node.id;
   if (status.reachable && serves) refresh_accounts(node);
+  allow_check(node, status);
   bool moving = mode_.mode == GatewayMode::kHold;
   read_status_after(node, node.status_again ? 0ms : moving ? kStatusEveryMoving : kStatusEvery);
+}
+
+mysql::SqlTarget AgentDatabases::admin_at(const Endpoint& server) const {
+  return {server, mariadb_spec_->admin_user, admin_password_,
+          replication::admin_tls(mariadb_spec_->replication)};
+}
+
+// The node that follows the writer's site compares itself with it while it does nothing else.
+void AgentDatabases::allow_check(const Node& node, const DatabaseStatus& status) {
+  auto site = mariadb_spec_->sites.find(status.source);
+  bool follows = mode_.mode == GatewayMode::kRemote && status.source == mode_.site &&
+                 status.reachable && status.replication == ReplicationState::kStreaming &&
+                 !status.diverged && !status.incomplete && node.ops_running == 0 &&
+                 site != mariadb_spec_->sites.end() &&
+                 status.source_node.value < site->second.nodes.size();
+  if (!follows && node.id == check_node_) check_->allow(std::nullopt);
+  if (!follows) return;
+  check_node_ = node.id;
+  check_->allow(StandbyCheck::Ends{site->second.address(status.source_node),
+                                   mariadb_spec_->sites.at(context_.self).address(node.id)});
 }
 
 void AgentDatabases::read_status_after(Node& node, Duration delay) {
@@ -306,10 +330,7 @@ void AgentDatabases::look_at_remote() {
   if (site == mariadb_spec_->sites.end() || site->second.nodes.size() < kNodesMax) return;
   (void)remote_worker_->submit([this, alive = alive_, writer, &nodes = site->second.nodes] {
     for (std::size_t n = 0; n < nodes.size(); ++n) {
-      auto seen =
-          database::Mariadb::look_at({nodes[n].address, mariadb_spec_->admin_user, admin_password_,
-                                      replication::admin_tls(mariadb_spec_->replication)},
-                                     kRemoteTimeout);
+      auto seen = database::Mariadb::look_at(admin_at(nodes[n].address), kRemoteTimeout);
       control::NodeCore::RemoteLook look;
       if (seen) look = {true, seen->read_only, seen->promotion};
       loop_.post([this, alive, writer, n, look] {

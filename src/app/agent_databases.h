@@ -18,6 +18,7 @@
 #include "app/agent_redis.h"
 #include "app/context.h"
 #include "app/rejoin_watch.h"
+#include "app/standby_check.h"
 #include "control/agent_core.h"
 #include "database/ledger.h"
 #include "database/mariadb.h"
@@ -54,6 +55,7 @@ class AgentDatabases {
   std::optional<RedisReport> redis() const {
     return redis_ ? std::optional(redis_->report()) : std::nullopt;
   }
+  std::optional<ComparisonReport> comparison() const { return check_->report(); }
   // Host and port of each gateway by database name, for the applications' {gateway.NAME}.
   std::map<std::string, Endpoint> gateways() const;
 
@@ -82,6 +84,8 @@ class AgentDatabases {
   void read_status(Node& node);
   void read_status_after(Node& node, Duration delay);
   void status_read(Node& node, const DatabaseStatus& status);
+  mysql::SqlTarget admin_at(const Endpoint& server) const;
+  void allow_check(const Node& node, const DatabaseStatus& status);
   void look_again();
   void look_at_remote();
   Node& node(NodeId id) { return *nodes_[id.value]; }
@@ -128,6 +132,8 @@ class AgentDatabases {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::unique_ptr<net::WorkerPool> remote_worker_, ledger_worker_;
   std::unique_ptr<AgentRedis> redis_;
+  std::unique_ptr<StandbyCheck> check_;
+  NodeId check_node_;
 };
 
 }  // namespace leeward::app

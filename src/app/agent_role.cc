@@ -358,6 +358,7 @@ void AgentNode::report() {
   r.tiers_wanted = static_cast<std::uint16_t>(tiers_->wanted_count());
   r.ledger_open = databases_->ledger_open();
   r.redis = databases_->redis();
+  r.comparison = databases_->comparison();
   VantageReport vantage = prober_->report();
   vantage.life = r.life;
   vantage.sequence = r.sequence;

@@ -260,6 +260,10 @@ Table<Database> replication_table() {
       "person decides) or degrade (after degrade_after commits are acknowledged without a copy).");
   t.duration("degrade_after", policy(&ReplicationPolicy::degrade_after), {1s, 24h},
              "lossless with degrade: how long the standby must be lost.");
+  t.integer(
+      "verify_rows_a_second", policy(&ReplicationPolicy::verify_rows_a_second), {0, 10'000'000},
+      "Rate at which the standby's agent compares its rows with the writer's, table after table, "
+      "again and again; 0: only when `leeward db verify` asks.");
   t.section("tls", policy(&ReplicationPolicy::tls), replication_tls_table(),
             "Replication between the sites, and what the agents ask the servers, goes over TLS.");
   return t;

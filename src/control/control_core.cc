@@ -220,6 +220,10 @@ void ControlCore::note_report_changes(const AgentReport& before, const AgentRepo
   if (before.node_in_sync != after.node_in_sync && after.writing_epoch.value != 0)
     note(after.node_in_sync ? NoteKind::kNodeInSync : NoteKind::kNodeAlone, site,
          after.writing_epoch);
+  std::uint64_t differed = before.comparison ? before.comparison->different : 0;
+  if (after.comparison && after.comparison->different > differed)
+    note(NoteKind::kRowsDiffer, site, {}, kNoSite,
+         static_cast<std::int64_t>(after.comparison->different), after.comparison->first);
   if (before.redis && after.redis && before.life == after.life) {
     const RedisReport& was = *before.redis;
     const RedisReport& is = *after.redis;

@@ -91,6 +91,7 @@ enum class NoteKind : std::uint8_t {
   kAcknowledgedAlone,
   kSemiSyncFallen,
   kSemiSyncBack,
+  kRowsDiffer,
   kNodeMoved,
   kNodeInSync,
   kNodeAlone,

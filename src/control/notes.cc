@@ -44,6 +44,7 @@ constexpr std::array kRows{
     Row{NoteKind::kSemiSyncBack, "replication.in_sync"},
     Row{NoteKind::kRedisLost, "redis.lost"},
     Row{NoteKind::kRedisMoved, "redis.primary"},
+    Row{NoteKind::kRowsDiffer, "replication.differs"},
     Row{NoteKind::kNodeMoved, "node.primary"},
     Row{NoteKind::kNodeInSync, "node.in_sync"},
     Row{NoteKind::kNodeAlone, "node.alone"},
@@ -88,6 +89,12 @@ std::string sentence(const Note& n, std::string_view site, std::string_view othe
           "Redis had acknowledged {}{} bytes of writes that its present primary lacks, seen from "
           "{}",
           n.text, n.number, site);
+    case NoteKind::kRowsDiffer:
+      return fmt::format(
+          "{} rows of {} differ from the writer's, such as {}: `leeward db verify` lists them, "
+          "with "
+          "--repair it mends them",
+          n.number, site, n.text);
     case NoteKind::kRedisMoved:
       return fmt::format("Redis node {} of {} is the primary", n.number, site);
     case NoteKind::kNodeInSync:

@@ -444,6 +444,8 @@ Result<Position> Mariadb::promote(const Promotion& wanted, Duration apply_timeou
   if (auto whole = impl_->refuse_half_rejoined(sql, deadline); !whole)
     return fail(std::move(whole.error()).wrap("promote"));
 
+  auto threads = replication::ThreadsLock::seize(sql, deadline);
+  if (!threads) return fail(std::move(threads.error()).wrap("promote"));
   auto link = replication::read_native_link(sql, deadline);
   if (!link) return fail(std::move(link.error()));
   if (newest < promotion) {
@@ -513,6 +515,9 @@ Result<FollowOutcome> Mariadb::follow(SiteId source, NodeId node, Epoch epoch, L
   if (auto fenced = fence(); !fenced) return fail(std::move(fenced.error()));
   auto sql = impl_->control(BootClock::now() + impl_->options.control_timeout);
   if (!sql) return fail(std::move(sql.error()));
+  auto threads =
+      replication::ThreadsLock::seize(**sql, BootClock::now() + impl_->options.control_timeout);
+  if (!threads) return fail(std::move(threads.error()).wrap("follow"));
   bool near = source == impl_->options.site;
   internal::Rejoin rejoin{impl_->options, address, near,     epoch,
                           ledger,         **sql,   progress, impl_->diverged};

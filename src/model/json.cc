@@ -164,6 +164,15 @@ void fields(Visitor& visit, T& report) {
   visit("lost_exactly", report.lost_exactly);
 }
 
+template <typename Visitor, Is<ComparisonReport> T>
+void fields(Visitor& visit, T& report) {
+  visit("passes", report.passes);
+  visit("rows", report.rows);
+  visit("different", report.different);
+  visit("first", report.first);
+  visit("completed", report.completed);
+}
+
 template <typename Visitor, Is<AgentReport> T>
 void fields(Visitor& visit, T& report) {
   visit("site", report.site);
@@ -182,6 +191,7 @@ void fields(Visitor& visit, T& report) {
   visit("nodes", report.nodes);
   visit("node_in_sync", report.node_in_sync);
   visit("node_moving", report.node_moving);
+  visit("comparison", report.comparison);
   visit("redis", report.redis);
   visit("tiers_ready", report.tiers_ready);
   visit("tiers_wanted", report.tiers_wanted);

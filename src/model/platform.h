@@ -87,6 +87,7 @@ struct ReplicationPolicy {
   Duration semi_sync_timeout = 1s;  // semi_sync: then commits go on without a copy
   StandbyLoss on_standby_loss = StandbyLoss::kWait;  // lossless
   Duration degrade_after = 10s;                      // lossless, degrade: standby lost this long
+  int verify_rows_a_second = 1000;  // of the standby's continuous comparison; 0: none
   TlsFiles tls;
 };
 

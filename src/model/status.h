@@ -111,6 +111,15 @@ struct RedisReport {
   bool lost_exactly = false;     // of the last loss; else it was at least so much
 };
 
+// A standby's continuous comparison of its rows with the writer's, since its agent started.
+struct ComparisonReport {
+  std::uint64_t passes = 0;     // over all tables, completed
+  std::uint64_t rows = 0;       // compared, all passes
+  std::uint64_t different = 0;  // rows that differ: of the last pass, or of this one if more
+  std::string first;            // one of them: "shop.orders id=42 missing"
+  WallTime completed{};         // end of the last pass
+};
+
 // What a site's agent tells control, every report interval and at every change.
 struct AgentReport {
   SiteId site;
@@ -130,9 +139,10 @@ struct AgentReport {
   Duration heartbeat_late{};  // how much later the newest heartbeat row came, after it was written,
                               // than the promptest row of late: a backlog that arrives now is old.
                               // kNever: not known
-  std::vector<NodeReport> nodes;     // by NodeId; empty with one node
-  bool node_in_sync = false;         // the other node has every acknowledged write
-  std::optional<RedisReport> redis;  // none: the platform has no Redis
+  std::vector<NodeReport> nodes;               // by NodeId; empty with one node
+  bool node_in_sync = false;                   // the other node has every acknowledged write
+  std::optional<ComparisonReport> comparison;  // none: not a standby that compares
+  std::optional<RedisReport> redis;            // none: the platform has no Redis
   bool node_moving =
       false;  // the primary node is dead or being replaced, and the other one can take over
   std::uint16_t tiers_ready = 0;  // application instances ready

@@ -21,8 +21,8 @@ Number number_or_zero(const mysql::Cell& cell) {
   return number;
 }
 
-ReplicationState state_of(const std::string& io, const std::string& sql, bool failed) {
-  if (failed || sql != "Yes" || io == "No") return ReplicationState::kBroken;
+ReplicationState state_of(const std::string& io, bool applying, bool failed) {
+  if (failed || !applying || io == "No") return ReplicationState::kBroken;
   return io == "Yes" ? ReplicationState::kStreaming : ReplicationState::kConnecting;
 }
 
@@ -33,6 +33,10 @@ std::string tls_clauses(mysql::SqlConnection& sql, const TlsFiles& tls) {
   if (!tls.key.empty()) text += ", MASTER_SSL_KEY = " + sql.quote(tls.key);
   return text + fmt::format(", MASTER_SSL_VERIFY_SERVER_CERT = {}", tls.verify ? 1 : 0);
 }
+
+constexpr std::string_view kThreadsLock = "leeward.replication";
+constexpr Duration kLockReleaseTimeout = 1s;
+constexpr Duration kLockPoll = 5ms;
 
 Status execute_all(mysql::SqlConnection& sql, const std::vector<std::string>& statements,
                    BootTime deadline) {
@@ -96,6 +100,47 @@ mysql::TlsOptions admin_tls(const ReplicationPolicy& policy) {
 
 unsigned native_workers(unsigned cores) { return std::clamp(cores, kWorkersMin, kWorkersMax); }
 
+Result<ThreadsLock> ThreadsLock::wait(mysql::SqlConnection& sql, BootTime deadline) {
+  double left = seconds(std::max<Duration>(deadline - BootClock::now(), 0ns));
+  auto got = sql.query(fmt::format("SELECT GET_LOCK('{}', {:.3f})", kThreadsLock, left),
+                       deadline + kLockReleaseTimeout);
+  if (!got) return fail(std::move(got.error()));
+  if (got->scalar() == "1") return ThreadsLock(sql);
+  return fail(Code::kConflict,
+              "MariaDB at {}: somebody else is working on its replication: another comparison, a "
+              "promotion or a rejoin",
+              sql.peer());
+}
+
+Result<ThreadsLock> ThreadsLock::seize(mysql::SqlConnection& sql, BootTime deadline) {
+  for (;;) {
+    auto owner = sql.query(fmt::format("SELECT IS_USED_LOCK('{}'), CONNECTION_ID()", kThreadsLock),
+                           deadline);
+    if (!owner) return fail(std::move(owner.error()));
+    std::string id = owner->cell(0, owner->columns[0]).value_or("");
+    if (id.empty() || id == owner->cell(0, owner->columns[1])) return wait(sql, deadline);
+    auto killed = sql.execute("KILL HARD CONNECTION " + id, deadline);
+    if (!killed && sql.last_error() != ER_NO_SUCH_THREAD) return fail(std::move(killed.error()));
+    // What it had begun, such as to stop a thread, ends before its session does.
+    if (BootClock::now() >= deadline)
+      return fail(Code::kTimeout, "MariaDB at {}: session {} does not end", sql.peer(), id);
+    std::this_thread::sleep_for(kLockPoll);
+  }
+}
+
+ThreadsLock::~ThreadsLock() {
+  if (sql_ != nullptr && sql_->usable())
+    (void)sql_->query(fmt::format("SELECT RELEASE_LOCK('{}')", kThreadsLock),
+                      BootClock::now() + kLockReleaseTimeout);
+}
+
+bool ThreadsLock::held() const {
+  if (sql_ == nullptr || !sql_->usable()) return false;
+  auto mine = sql_->query(fmt::format("SELECT IS_USED_LOCK('{}') = CONNECTION_ID()", kThreadsLock),
+                          BootClock::now() + kLockReleaseTimeout);
+  return mine && mine->scalar() == "1";
+}
+
 Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query("SHOW ALL SLAVES STATUS", deadline);
   if (!rows) return fail(std::move(rows.error()));
@@ -108,9 +153,15 @@ Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline
   link.apply_failed = number_or_zero<unsigned>(rows->cell(0, "Last_SQL_Errno")) != 0;
   // A refused connection is retried; what the source itself refuses stops the thread.
   link.denied = number_or_zero<unsigned>(rows->cell(0, "Last_IO_Errno")) == ER_ACCESS_DENIED_ERROR;
-  link.state = state_of(text("Slave_IO_Running"), text("Slave_SQL_Running"), link.apply_failed);
-  link.receiving = text("Slave_IO_Running") != "No";
   link.applying = text("Slave_SQL_Running") == "Yes";
+  bool stands_still = false;  // for a comparison, which lets it go on
+  if (!link.applying && !link.apply_failed) {
+    auto used = sql.query(fmt::format("SELECT IS_USED_LOCK('{}')", kThreadsLock), deadline);
+    if (!used) return fail(std::move(used.error()));
+    stands_still = !used->scalar().empty();
+  }
+  link.state = state_of(text("Slave_IO_Running"), link.applying || stands_still, link.apply_failed);
+  link.receiving = text("Slave_IO_Running") != "No";
   link.error = link.apply_failed ? text("Last_SQL_Error") : text("Last_IO_Error");
   auto received = mysql::parse_gtid_position(text("Gtid_IO_Pos"));
   if (!received) return fail(std::move(received.error()));

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "base/time.h"
@@ -25,8 +26,8 @@ namespace leeward::replication {
 struct NativeLink {
   bool configured = false;
   Endpoint source;
-  ReplicationState state = ReplicationState::kNone;
-  bool receiving = false;  // its two threads run, connected or not
+  ReplicationState state = ReplicationState::kNone;  // as if a comparison did not hold it
+  bool receiving = false;                            // its two threads run, connected or not
   bool applying = false;
   mysql::GtidPosition received;
   bool acknowledges = false;  // the source waits for this standby, whose relay log is on disk first
@@ -38,6 +39,28 @@ struct NativeLink {
   std::string error;    // of either thread, empty when fine
 };
 Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline);
+
+// The right to stop and start a server's replication threads: a lock at the server itself, because
+// a comparison (verify.h) is made by another process than a promotion. Without it the end of a
+// comparison could start the applying thread after a promotion had stopped the receiving one, and
+// the server would drop what it had received. It ends with the connection.
+class ThreadsLock {
+ public:
+  // Waits for it; kConflict when somebody else keeps it until the deadline.
+  static Result<ThreadsLock> wait(mysql::SqlConnection& sql, BootTime deadline);
+  // Takes it from whoever has it: that session is ended first, and what it had begun with it.
+  static Result<ThreadsLock> seize(mysql::SqlConnection& sql, BootTime deadline);
+
+  ThreadsLock(ThreadsLock&& other) noexcept : sql_(std::exchange(other.sql_, nullptr)) {}
+  ThreadsLock& operator=(ThreadsLock&&) = delete;
+  ~ThreadsLock();
+  // False once the connection that took it was lost, or somebody else seized it.
+  bool held() const;
+
+ private:
+  explicit ThreadsLock(mysql::SqlConnection& sql) : sql_(&sql) {}
+  mysql::SqlConnection* sql_;  // outlives this
+};
 
 struct NativeSource {
   Endpoint endpoint;

@@ -5,11 +5,13 @@
 #include <thread>
 
 #include "replication/internal/verify_run.h"
+#include "replication/native.h"
 
 namespace leeward::replication {
 namespace {
 
 constexpr Duration kPollEvery = 20ms;
+constexpr Duration kLockMax = 5s;
 
 // STOP SLAVE SQL_THREAD, START SLAVE … UNTIL, and the reader thread is left alone.
 class ReplicaStandstill final : public Standstill {
@@ -19,7 +21,11 @@ class ReplicaStandstill final : public Standstill {
 
   Status hold(BootTime deadline) override {
     if (auto ready = ensure(deadline); !ready) return ready;
-    held_ = true;
+    if (!lock_) {
+      auto lock = ThreadsLock::wait(*sql_, std::min(deadline, BootClock::now() + kLockMax));
+      if (!lock) return fail(std::move(lock.error()));
+      lock_.emplace(std::move(*lock));
+    }
     // A thread that is only just starting is not stopped by the first one.
     for (;;) {
       if (auto stopped = sql_->execute("STOP SLAVE SQL_THREAD", deadline); !stopped) return stopped;
@@ -36,6 +42,9 @@ class ReplicaStandstill final : public Standstill {
 
   Status advance(const mysql::StreamPosition& at, BootTime deadline) override {
     if (auto ready = ensure(deadline); !ready) return ready;
+    if (!lock_)
+      return fail(Code::kConflict, "MariaDB at {}: a promotion or a rejoin ended the comparison",
+                  sql_->peer());
     auto position = ask("SELECT @@global.gtid_slave_pos", deadline);
     if (!position) return fail(std::move(position.error()));
     if (*position == at.gtids) return {};
@@ -65,12 +74,21 @@ class ReplicaStandstill final : public Standstill {
   }
 
   void release() override {
-    if (!std::exchange(held_, false)) return;
+    if (!lock_) return;
     BootTime deadline = BootClock::now() + kStandstillMax;
+    if (lock_->held()) {
+      // UNTIL may still run: it would stop at its position.
+      (void)sql_->execute("STOP SLAVE SQL_THREAD", deadline);
+      start_applying(deadline);
+      lock_.reset();
+      return;
+    }
+    // The connection was lost, or a promotion ended it and does what it does. Whoever stopped the
+    // thread starts it again, unless somebody else is at it.
+    lock_.reset();
+    sql_.reset();
     if (!ensure(deadline)) return;
-    // UNTIL may still run: it would stop at its position.
-    (void)sql_->execute("STOP SLAVE SQL_THREAD", deadline);
-    (void)sql_->execute("START SLAVE SQL_THREAD", deadline);
+    if (auto lock = ThreadsLock::wait(*sql_, BootClock::now()); lock) start_applying(deadline);
   }
 
   bool logs_repairs() const override { return false; }
@@ -88,8 +106,16 @@ class ReplicaStandstill final : public Standstill {
   }
 
  private:
+  // Only while the receiving thread runs: started without it, the server would drop what it has
+  // received. Where that thread ended by itself, the agent mends the link.
+  void start_applying(BootTime deadline) {
+    auto link = read_native_link(*sql_, deadline);
+    if (link && link->configured && link->receiving && !link->applying && !link->apply_failed)
+      (void)sql_->execute("START SLAVE SQL_THREAD", deadline);
+  }
   Status ensure(BootTime deadline) {
     if (sql_ && sql_->usable()) return {};
+    lock_.reset();
     auto opened = mysql::SqlConnection::open(replica_, deadline);
     if (!opened) return fail(std::move(opened.error()));
     sql_.emplace(std::move(*opened));
@@ -103,7 +129,7 @@ class ReplicaStandstill final : public Standstill {
 
   const mysql::SqlTarget replica_;
   std::optional<mysql::SqlConnection> sql_;
-  bool held_ = false;
+  std::optional<ThreadsLock> lock_;  // while the target is held; after sql_, which it uses
 };
 
 }  // namespace

@@ -162,7 +162,8 @@ bool World::defer(Event& e) {
 // Once the faults are over, a world that has been healthy for five seconds on end has nothing more
 // to show, and need not run until the bound of I10.
 void World::look_whether_settled() {
-  if (!checker_.unsettled().empty()) {
+  bool asleep = state_.control.paused_until > state_.time;  // it may find something to do yet
+  if (asleep || !checker_.unsettled().empty()) {
     settled_since_ = -1;
   } else if (settled_since_ < 0) {
     settled_since_ = state_.time;
