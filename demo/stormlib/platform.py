@@ -252,6 +252,11 @@ class Platform:
         return self.at(site, lambda: self._run((self.layout.addresses[site], port),
                                                [(statement, arguments)]))
 
+    def execute(self, site, *statements):
+        """Statements in one session at the database of a site itself."""
+        return self.at(site, lambda: self._run((self.layout.addresses[site], layouts.DATABASE_PORT),
+                                               [(statement, None) for statement in statements]))
+
     def create_shop(self):
         """Runs demo/shop/schema.sql once, through the writer's gateway."""
         text = (layouts.DEMO / "shop/schema.sql").read_text()

@@ -3,7 +3,7 @@
 namespace leeward::app {
 namespace {
 
-constexpr Duration kBetweenPasses = 1min;
+constexpr Duration kBetweenPasses = 20s;
 constexpr Duration kAfterFailure = 15s;
 constexpr std::uint64_t kChunkRows = 1000;
 constexpr std::size_t kDifferencesLogged = 20;

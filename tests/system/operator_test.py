@@ -66,6 +66,20 @@ def test_a_command_without_consent_is_a_usage_error(shop):
     assert shop.cli("nonsense").returncode == USAGE
 
 
+def test_a_row_that_differs_at_the_standby_is_found_by_itself_and_mended(shop):
+    shop.execute("aws", "SET SESSION sql_log_bin = 0", "UPDATE shop.product SET stock = stock + 1 WHERE id = 1")
+
+    def differs(status):
+        compared = platforms.agent_of(status, "aws").get("comparison") or {}
+        return compared.get("different") == 1 and "product id=1" in compared["first"]
+
+    shop.wait_until(differs, 150, "the comparison to find the row")
+    assert "product id=1" in shop.cli("events", "--limit", "500", check=True).stdout
+    done = shop.cli("db", "verify", "--repair", "--yes")
+    assert done.returncode == 0 and "1 repaired" in done.stdout, done.stdout + done.stderr
+    assert shop.cli("db", "verify").returncode == 0
+
+
 def test_a_failover_from_a_healthy_writer_is_refused(shop):
     done = shop.cli("failover", "--yes")
     assert done.returncode == REFUSED and "switchover" in done.stderr
