@@ -174,9 +174,10 @@ void Checker::check_automatic_failover(const ServiceRecord& before, const Plan& 
   if (target.epoch < before.active_epoch)
     violate(fmt::format("I2: a failover to site {}, which has not followed epoch {}", to,
                         before.active_epoch.value));
-  // For longer than a report may be on its way.
-  bool steady = state_.time - target.heartbeat_came < kSecond / 2 && target.source == from &&
-                target.heartbeat_came - target.steady_since > 5 * kSecond;
+  // For longer than a report may be on its way. Rows of a backlog are no sign of life.
+  bool young = state_.time - static_cast<TrueTime>(target.heartbeat) * 250 * kMs < 2 * kSecond;
+  bool steady = young && state_.time - target.heartbeat_came < kSecond / 2 &&
+                target.source == from && target.heartbeat_came - target.steady_since > 5 * kSecond;
   if (steady) violate("I9: a failover away from a writer whose heartbeats kept arriving");
   // I4: of what control could know (up to the writer's last report), not more than the RPO is
   // missing.
