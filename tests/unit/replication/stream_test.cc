@@ -262,5 +262,32 @@ TEST(Stream, WrongPasswordIsSaidAndMended) {
   expect_equal(pair(), "locked_out.t", "locked_out.t");
 }
 
+// InnoDB's one tablespace may not grow, and is what a full disk is to the target.
+TEST(Stream, AFullTargetIsSaidAndTheStreamGoesOnWhenThereIsRoom) {
+  Pair servers{MariadbServer{1},
+               MariadbServer{2,
+                             {"--innodb-file-per-table=0",
+                              "--innodb-data-file-path=ibdata1:12M:autoextend:max:24M"}}};
+  for (const char* sql : {"CREATE DATABASE full", "CREATE DATABASE ballast"}) {
+    servers.source.run(sql);
+    servers.target.run(sql);
+  }
+  servers.target.run("CREATE TABLE ballast.t (id INT PRIMARY KEY, pad CHAR(250))");
+  servers.target.run("INSERT INTO ballast.t SELECT seq, 'x' FROM ballast.seq_1_to_16000");
+  Link link(servers, "full");
+  link.start();
+  servers.source.run("CREATE TABLE full.t (id INT PRIMARY KEY, pad CHAR(250))");
+  for (int i = 0; i < 40; ++i)
+    servers.source.run(
+        fmt::format("INSERT INTO full.t SELECT seq + {}, 'y' FROM full.seq_1_to_500", i * 500));
+  ASSERT_TRUE(eventually(kLimit, [&] {
+    return link.driver().status().error.find("is full") != std::string::npos;
+  })) << link.driver().status().error;
+  EXPECT_NE(servers.target.scalar("SELECT COUNT(*) FROM full.t"), "20000");
+  servers.target.run("DROP TABLE ballast.t");
+  link.drain_when_mended();
+  expect_equal(servers, "full.t", "full.t");
+}
+
 }  // namespace
 }  // namespace leeward::replication::testing
