@@ -72,7 +72,7 @@ bool HealthCore::settled(const Target& t) const {
 ProbeSchedule HealthCore::next_probe(SiteId site) const {
   LEEWARD_CHECK(site.value < kSitesMax);
   const Target& t = targets_[site.value];
-  if (settled(t)) return {interval_, timeout_};
+  if (settled(t)) return {t.health == Health::kDown ? interval_ / 2 : interval_, timeout_};
   bool known_fast = t.last_good < interval_ / 4;
   bool suspect = t.failures > 0 && known_fast;
   return {interval_ / 2, suspect ? std::min(timeout_, interval_ / 2) : timeout_};

@@ -8,7 +8,7 @@
 // The core also says when to probe next. While results contradict the state it asks for the next
 // probe after half an interval instead of a whole one, so that a dead target is known sooner
 // without probing a healthy one more often (facts: detection is the largest part of RTO that we can
-// choose).
+// choose). What is down is looked at as often, so that it is used soon after it is back.
 //
 // Bound. A target that dies just after a good answer is kDown after at most
 //   refusing:  interval + (fall − 1) · interval / 2                        defaults: 2.0 s
