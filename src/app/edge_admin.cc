@@ -47,9 +47,9 @@ net::HttpResponse EdgeAdmin::answer(const net::HttpRequest& request) {
   if (request.method == "GET" && request.path == "/healthz")
     return text("{\"ok\":true}", "application/json");
   if (request.method == "GET" && request.path == "/metrics")
-    return text(
-        edge_.prometheus_text() + cache_.prometheus_text() + rules_.current()->prometheus_text(),
-        "text/plain; version=0.0.4");
+    return text(edge_.prometheus_text() + cache_.prometheus_text() +
+                    rules_.current()->prometheus_text() + waf_.prometheus_text(),
+                "text/plain; version=0.0.4");
   if (auto allowed = console::authorize(request, context_.tokens, console::Role::kOperator);
       !allowed)
     return net::error_response(allowed.error());

@@ -4,6 +4,7 @@
 
 #include "app/context.h"
 #include "app/edge_rules.h"
+#include "app/edge_waf.h"
 #include "edge/cache.h"
 #include "edge/edge.h"
 #include "net/http.h"
@@ -15,8 +16,8 @@ namespace leeward::app {
 class EdgeAdmin {
  public:
   EdgeAdmin(const Context& context, edge::Edge& edge, edge::HttpCache& cache,
-            const EdgeRules& rules)
-      : context_(context), edge_(edge), cache_(cache), rules_(rules) {}
+            const EdgeRules& rules, const EdgeWafRules& waf)
+      : context_(context), edge_(edge), cache_(cache), rules_(rules), waf_(waf) {}
 
   net::HttpResponse answer(const net::HttpRequest& request);
 
@@ -30,6 +31,7 @@ class EdgeAdmin {
   edge::Edge& edge_;
   edge::HttpCache& cache_;
   const EdgeRules& rules_;
+  const EdgeWafRules& waf_;
 };
 
 }  // namespace leeward::app

@@ -95,7 +95,14 @@ EdgeFirewall edge_firewall(const Platform& platform) {
   EdgeFirewall firewall = platform.edge->firewall;
   for (std::string* path : {&firewall.allow_file, &firewall.block_file, &firewall.country_file})
     *path = absolute(platform, *path);
+  firewall.waf = {};
   return firewall;
+}
+
+EdgeWaf edge_waf(const Platform& platform) {
+  EdgeWaf waf = platform.edge->firewall.waf;
+  waf.rules_file = absolute(platform, waf.rules_file);
+  return waf;
 }
 
 }  // namespace leeward::app

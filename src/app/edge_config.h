@@ -10,7 +10,8 @@ namespace leeward::app {
 // instances are reached directly; where another site's tier listens on loopback only, through that
 // site's edge.
 edge::EdgeConfig edge_config(const Platform& platform, SiteId self);
-// REQUIRES: platform.edge. The same with absolute paths.
+// REQUIRES: platform.edge. The same with absolute paths, and without the web application firewall.
 EdgeFirewall edge_firewall(const Platform& platform);
+EdgeWaf edge_waf(const Platform& platform);
 
 }  // namespace leeward::app

@@ -7,6 +7,7 @@
 #include "app/edge_config.h"
 #include "app/edge_memory.h"
 #include "app/edge_rules.h"
+#include "app/edge_waf.h"
 #include "app/roles.h"
 #include "app/state_feed.h"
 #include "config/config.h"
@@ -74,7 +75,7 @@ class OriginChecks {
 
 // The file again, as far as the running edge can follow it.
 Status reload(const cli::RoleOptions& options, const Context& context, edge::Edge& edge,
-              EdgeRules& rules, OriginChecks& checks) {
+              EdgeRules& rules, EdgeWafRules& waf_rules, OriginChecks& checks) {
   config::Loaded loaded = config::load_file(options.config_path);
   if (!loaded.platform || !loaded.platform->edge)
     return fail(Code::kInvalid,
@@ -84,8 +85,12 @@ Status reload(const cli::RoleOptions& options, const Context& context, edge::Edg
   auto firewall = rules.made_of(edge_firewall(*loaded.platform));
   if (!firewall) return fail(std::move(firewall.error()));
   config.firewall = *firewall;
+  auto waf = waf_rules.made_of(edge_waf(*loaded.platform));
+  if (!waf) return fail(std::move(waf.error()));
+  config.waf = *waf;
   if (auto taken = edge.reload(config); !taken) return taken;
   rules.use(std::move(*firewall));
+  waf_rules.use(std::move(*waf));
   return checks.start(*loaded.platform, config);
 }
 
@@ -133,6 +138,11 @@ int run_edge(const cli::RoleOptions& options) {
   EdgeRules rules(loop, *firewall, context->logger);
   edge::EdgeConfig config = edge_config(platform, context->self);
   config.firewall = *firewall;
+  EdgeWafRules waf_rules(loop, context->logger);
+  auto waf = waf_rules.made_of(edge_waf(platform));
+  if (!waf) return report_failure(waf.error());
+  config.waf = *waf;
+  waf_rules.use(std::move(*waf));
   auto edge = edge::Edge::start(std::move(edge_options), config);
   if (!edge) return report_failure(edge.error());
   EdgeMemory memory(context->state + "/writer", platform, context->logger);
@@ -143,7 +153,7 @@ int run_edge(const cli::RoleOptions& options) {
   OriginChecks checks(loop, **edge, context->logger);
   if (auto started = checks.start(platform, config); !started)
     return report_failure(started.error());
-  EdgeAdmin answers(*context, **edge, *cache, rules);
+  EdgeAdmin answers(*context, **edge, *cache, rules, waf_rules);
   auto admin = net::HttpServer::start(loop, {context->site().address, platform.edge->admin_port},
                                       [&](const net::HttpRequest& request, net::Responder respond) {
                                         respond(answers.answer(request));
@@ -151,7 +161,7 @@ int run_edge(const cli::RoleOptions& options) {
   if (!admin) return report_failure(admin.error());
   auto signals = loop.on_signals({SIGINT, SIGTERM, SIGHUP}, [&](int signal) {
     if (signal != SIGHUP) return loop.stop();
-    if (auto reloaded = reload(options, *context, **edge, rules, checks); !reloaded)
+    if (auto reloaded = reload(options, *context, **edge, rules, waf_rules, checks); !reloaded)
       context->logger.error("could not reload", {{"why", reloaded.error().message}});
     else
       context->logger.info("reloaded");

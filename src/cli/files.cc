@@ -5,6 +5,8 @@
 #include "base/token.h"
 #include "cli/internal/commands.h"
 #include "config/config.h"
+#include "edge/modsecurity.h"
+#include "model/edge.h"
 
 namespace leeward::cli {
 namespace {
@@ -60,8 +62,28 @@ int init(const InitOptions& options, Io& io) {
   return 0;
 }
 
+// Mistakes in the files that the configuration names, as far as they are on this machine.
+std::vector<config::Problem> check_rules(const Platform& platform, Io& io) {
+  if (!platform.edge || platform.edge->firewall.waf.rules_file.empty()) return {};
+  EdgeWaf settings = platform.edge->firewall.waf;
+  settings.rules_file =
+      (std::filesystem::path(platform.directory) / settings.rules_file).lexically_normal().string();
+  auto engine = edge::ModSecurityEngine::load(settings);
+  if (engine) return {};
+  if (engine.error().code != Code::kNotFound)
+    return {
+        {.file = settings.rules_file, .line = 0, .column = 0, .message = engine.error().message}};
+  io.err << "note: edge.firewall.rules_file " << settings.rules_file
+         << " is not on this machine; its rules were not checked" << std::endl;
+  return {};
+}
+
 int validate(const Globals& globals, const std::string& file, Io& io) {
   config::Loaded loaded = config::load_file(file.empty() ? globals.config_path : file);
+  const std::size_t own_problems = loaded.problems.size();
+  if (loaded.platform)
+    for (config::Problem& p : check_rules(*loaded.platform, io))
+      loaded.problems.push_back(std::move(p));
   if (globals.json) {
     Json problems = Json::array();
     for (const config::Problem& p : loaded.problems)
@@ -69,9 +91,10 @@ int validate(const Globals& globals, const std::string& file, Io& io) {
           {{"file", p.file}, {"line", p.line}, {"column", p.column}, {"message", p.message}});
     io.out << to_text({{"ok", loaded.problems.empty()}, {"problems", std::move(problems)}});
   } else {
-    for (const config::Problem& p : loaded.problems) io.err << printable(to_string(p)) << "\n";
+    for (const config::Problem& p : loaded.problems)
+      io.err << printable(p.line > 0 ? to_string(p) : p.message) << "\n";
   }
-  if (!loaded.platform) return exit_status(Code::kInvalid);
+  if (!loaded.platform || loaded.problems.size() > own_problems) return exit_status(Code::kInvalid);
   const Platform& p = *loaded.platform;
   if (!globals.json)
     io.out << fmt::format(

@@ -38,6 +38,14 @@ void check_firewall(Reader& r, const EdgeFirewall& firewall) {
   if (!firewall.block_countries.empty() && firewall.country_file.empty())
     r.problem(r.value_at(path + ".block_countries"), path + ".block_countries",
               "without country_file nobody's country is known");
+  for (const char* needs_rules : {".mode", ".on_failure", ".before_cache", ".body_bytes_max"})
+    if (firewall.waf.rules_file.empty() && r.present(path + needs_rules))
+      r.problem(r.key_at(path + needs_rules), path + needs_rules,
+                "without rules_file no request is inspected");
+  if (firewall.waf.held_bytes_max < firewall.waf.body_bytes_max && r.sound(path))
+    r.problem(r.key_at(path), path,
+              "held_bytes_max is below body_bytes_max: a body of that size could never be "
+              "inspected");
   std::vector<std::string> names;
   for (std::size_t i = 0; i < firewall.rate_limits.size(); ++i) {
     const std::string& name = firewall.rate_limits[i].name;

@@ -229,6 +229,47 @@ Table<EdgeRateLimit> rate_limit_table() {
   return t;
 }
 
+void add_waf(Table<EdgeFirewall>& t) {
+  auto of = [](auto member) {
+    return [member](EdgeFirewall & f) -> auto& { return f.waf.*member; };
+  };
+  using W = EdgeWaf;
+  t.text("rules_file", of(&W::rules_file), kAnyText,
+         "Rules for ModSecurity 3 (SecLang), such as OWASP's CRS. Every request to an origin is "
+         "inspected by them; without it: none. SIGHUP reads them again.");
+  t.choice("mode", of(&W::mode),
+           std::vector<std::pair<std::string, WafMode>>{{"detect", WafMode::kDetect},
+                                                        {"block", WafMode::kBlock}},
+           "block: what the rules refuse is refused. detect: it is logged and counted, and passes. "
+           "Overrules SecRuleEngine of the rules.");
+  t.choice(
+      "on_failure", of(&W::on_failure),
+      std::vector<std::pair<std::string, WafFailure>>{{"fail_open", WafFailure::kFailOpen},
+                                                      {"fail_closed", WafFailure::kFailClosed}},
+      "A request that cannot be inspected (full queue, time-out, error of the engine) passes, or "
+      "gets 503. In mode detect it passes.");
+  t.boolean(
+      "before_cache", of(&W::before_cache),
+      "Requests that the cache answers are inspected too; without it, what goes to an origin.");
+  t.integer("body_bytes_max", of(&W::body_bytes_max), {1024, 64 * kMiB},
+            "Of a request's body, held back and inspected before an origin is asked. Overrules "
+            "SecRequestBodyLimit.");
+  t.choice(
+      "body_limit_action", of(&W::body_limit_action),
+      std::vector<std::pair<std::string, WafBodyLimit>>{
+          {"reject", WafBodyLimit::kReject}, {"process_partial", WafBodyLimit::kProcessPartial}},
+      "A body above body_bytes_max gets 413, or its beginning is inspected and the rest passes "
+      "unseen. In mode detect the latter. Overrules SecRequestBodyLimitAction.");
+  t.duration("inspection_timeout", of(&W::timeout), {10ms, 1min},
+             "For a verdict once the request is there, waiting included.");
+  t.integer("workers", of(&W::workers), {0, 256},
+            "Threads that inspect, at least 2; 0: one a core. Half of them take no large bodies.");
+  t.integer("queue_max", of(&W::queue_max), {1, 1'000'000},
+            "Requests that wait for a thread; above: not inspected, see on_failure.");
+  t.integer("held_bytes_max", of(&W::held_bytes_max), {64 * 1024, 16384 * kMiB},
+            "Bytes of bodies held back until their requests were inspected, over all requests.");
+}
+
 Table<EdgeFirewall> firewall_table() {
   Table<EdgeFirewall> t;
   using F = EdgeFirewall;
@@ -245,6 +286,7 @@ Table<EdgeFirewall> firewall_table() {
            "How often a client may ask; each limit counts for itself.");
   t.integer("keys_max", &F::keys_max, {1024, 1 << 26},
             "Clients remembered over all limits, 17 bytes each.");
+  add_waf(t);
   return t;
 }
 
@@ -269,7 +311,8 @@ Table<EdgeSpec> edge_table() {
   t.section("limits", &EdgeSpec::limits, limits_table(), "How much of each there may be.");
   t.section("parking", &EdgeSpec::parking, parking_table(),
             "Requests that wait while the writer moves.");
-  t.section("firewall", &EdgeSpec::firewall, firewall_table(), "Who may come in, and how often.");
+  t.section("firewall", &EdgeSpec::firewall, firewall_table(),
+            "Who may come in, how often, and with what.");
   t.port("admin_port", &EdgeSpec::admin_port,
          "Port on each site's address for metrics, `leeward edge top` and `leeward edge explain`.");
   t.integer("threads", &EdgeSpec::threads, {0, 256}, "Loops; 0: one a core.");

@@ -58,6 +58,7 @@ void json(const AccessEntry& e, std::string& line) {
   text("origin", e.origin);
   text("cache", e.cache);
   if (!e.rule.empty()) text("rule", e.rule);
+  if (!e.waf.empty()) text("waf", e.waf);
   if (const auto agent = find_field(e.request.fields, "user-agent"); !agent.empty())
     text("user_agent", agent);
   if (const auto trace = find_field(e.request.fields, "traceparent"); !trace.empty())

@@ -164,7 +164,12 @@ std::string Edge::top_json() const {
 std::string Edge::explain(std::string_view url) const {
   std::string text;
   Loop& loop = *impl_->loops.front();
-  loop.run([&] { text = explain_request(loop, url); });
+  std::shared_ptr<const Snapshot> snapshot;
+  loop.run([&] {
+    text = explain_request(loop, url);
+    snapshot = loop.shared_snapshot();
+  });
+  if (snapshot->config.waf) text.append(explain_inspection(*snapshot->config.waf, url));
   return text;
 }
 

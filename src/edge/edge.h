@@ -23,6 +23,8 @@
 
 namespace leeward::edge {
 
+struct Waf;
+
 struct OriginSpec {
   std::string name;       // for logs and the sticky cookie
   std::string address;    // "10.0.0.1:8080", "[::1]:8080" or "unix:/path"
@@ -77,6 +79,7 @@ struct EdgeConfig {
   EdgeParking parking;
   bool server_timing = false;          // responses tell how long edge and origin took
   std::shared_ptr<Firewall> firewall;  // may be null
+  std::shared_ptr<const Waf> waf;      // edge/waf.h; may be null: requests are not inspected
 };
 
 struct EdgeOptions {
@@ -134,7 +137,8 @@ class Edge {
   // The addresses with their real ports, in the order of the configuration.
   std::vector<std::string> listening() const;
   std::string prometheus_text() const;
-  // What the edge would do with a GET of `url` ("http://host/path") now, for people.
+  // What the edge would do with a GET of `url` ("http://host/path") now, for people. Asks the web
+  // application firewall's engine on the caller's thread.
   std::string explain(std::string_view url) const;
   // One line per origin and route with the counts of the last seconds, as JSON (`leeward edge
   // top`).

@@ -70,6 +70,7 @@ void Exchange::route() {
       return reply(verdict.status, "refused", verdict.retry_after);
     }
   }
+  if (must_inspect(true)) return collect();
   look_up();
 }
 
@@ -115,6 +116,7 @@ void Exchange::begin_background(const Exchange& model, std::unique_ptr<Fill> fil
   route_ = model.route_;
   stats_ = model.stats_;
   fill_ = std::move(fill);
+  inspected_ = model.inspected_;
   adopt_head(model.adopted_ ? std::string_view(model.head_bytes_) : model.given_head_);
   if (model.snapshot_) snapshot_ = model.snapshot_;  // whose route it is
   forward();
@@ -143,6 +145,7 @@ void Exchange::adopt_head(std::string_view bytes) {
 
 void Exchange::forward() {
   adopt_head(given_head_);
+  if (must_inspect(false)) return collect();
   if (snapshot_ != loop_.shared_snapshot()) {  // reloaded while it waited
     const RouteSpec* route = loop_.snapshot().find(host_.view(), path());
     if (route == nullptr) return give_up(404, "no route for this host and path any more");
@@ -178,6 +181,7 @@ void Exchange::on_release() {
 }
 
 void Exchange::on_wake() {
+  if (state_ == State::kInspect) return on_inspected();
   if (state_ == State::kCacheWait) return look_up();
   if (storing_ && attempts_[winner_].link != nullptr) {
     fill_paused_ = false;
@@ -188,6 +192,8 @@ void Exchange::on_wake() {
 
 void Exchange::on_timer(Timer&) {
   switch (state_) {
+    case State::kInspect:
+      return on_inspection_timeout();
     case State::kCacheWait:
       cache_gave_up_ = true;
       pass_reason_ = "fwd=miss; detail=wait-timeout";
@@ -211,6 +217,8 @@ void Exchange::on_timer(Timer&) {
 
 bool Exchange::wants_body() const {
   if (state_ == State::kIdle || state_ == State::kOver) return false;
+  if (state_ == State::kInspect) return false;
+  if (state_ == State::kCollect) return body_.size() <= waf_->settings.body_bytes_max;
   const std::size_t room = loop_.snapshot().config.limits.buffer_bytes;
   if (state_ == State::kTunnel) {
     const OriginLink* link = attempts_[winner_].link;
@@ -233,6 +241,7 @@ void Exchange::on_body(std::string_view bytes) {
     return down_->abort();
   }
   body_.append(bytes);
+  if (state_ == State::kCollect) return collect_body(bytes.size());
   for (std::size_t slot = 0; slot < attempts_.size(); ++slot) send_request_body(slot);
   drop_body();
 }
@@ -244,6 +253,7 @@ void Exchange::on_body_end(std::string_view trailers) {
   }
   body_ended_ = true;
   body_trailers_.assign(trailers);
+  if (state_ == State::kCollect) return collected();
   for (std::size_t slot = 0; slot < attempts_.size(); ++slot) send_request_body(slot);
 }
 
@@ -286,6 +296,7 @@ void Exchange::reply(int status, std::string_view text, Duration retry_after) {
   if (retry_after > Duration{})
     lines.append(fmt::format("Retry-After: {}\r\n",
                              std::chrono::ceil<std::chrono::seconds>(retry_after).count()));
+  if (!waf_location_.empty()) lines.append("Location: ").append(waf_location_).append("\r\n");
   const std::string body = fmt::format("{} {}: {}\n", status, reason_of(status), text);
   const std::string_view blocks[] = {lines};
   down_->send_head(
@@ -412,6 +423,11 @@ void Exchange::reset() {
   storing_ = serving_ = cache_gave_up_ = fill_paused_ = false;
   if (answer_.owner) answer_ = {};
   pass_reason_ = firewall_rule_ = {};
+  end_inspection();
+  inspected_ = continued_ = false;
+  waf_outcome_ = {};
+  waf_rule_.clear();
+  waf_location_.clear();
 }
 
 void Exchange::count_and_log() {
@@ -440,7 +456,8 @@ void Exchange::count_and_log() {
       .attempts = attempts_made_,
       .hedged = hedged_,
       .cache = cache_status,
-      .rule = firewall_rule_};
+      .rule = waf_rule_.empty() ? firewall_rule_ : std::string_view(waf_rule_),
+      .waf = waf_outcome_};
   format_access(loop_.shared().options.access_log, entry, loop_.access_line());
   loop_.log_access();
 }

@@ -199,4 +199,40 @@ std::string explain_request(Loop& loop, std::string_view url) {
   return out;
 }
 
+std::string explain_inspection(const Waf& waf, std::string_view url) {
+  url.remove_prefix(std::min(url.find("//"), url.size()));
+  url.remove_prefix(std::min<std::size_t>(2, url.size()));
+  const std::size_t slash = std::min(url.find('/'), url.size());
+  const std::string host(url.substr(0, slash));
+  // As a browser would ask; its address is this machine's.
+  InspectedRequest request;
+  request.client.bytes[15] = 1;
+  request.method = "GET";
+  request.target = slash < url.size() ? url.substr(slash) : "/";
+  request.protocol = "1.1";
+  request.host = host;
+  request.fields = {{"Host", host}, {"User-Agent", "Mozilla/5.0"}, {"Accept", "*/*"}};
+  const WafVerdict verdict = waf.engine->inspect(request);
+  std::string out = fmt::format(
+      "waf       mode {}, {}: ", waf.settings.mode == WafMode::kBlock ? "block" : "detect",
+      waf.settings.before_cache ? "before the cache" : "before an origin");
+  switch (verdict.kind) {
+    case WafVerdict::Kind::kPass:
+      out.append("passes");
+      break;
+    case WafVerdict::Kind::kBlock:
+      fmt::format_to(
+          std::back_inserter(out), "{} {} by rule {} ({})",
+          waf.settings.mode == WafMode::kBlock ? "refused with" : "would be refused with",
+          verdict.status, verdict.decisive.rule, verdict.decisive.message);
+      break;
+    case WafVerdict::Kind::kError:
+      out.append("the engine failed: ").append(verdict.decisive.message);
+      break;
+  }
+  for (const RuleMatch& match : verdict.matches)
+    fmt::format_to(std::back_inserter(out), "\n          {} {}", match.rule, match.message);
+  return out.append("\n");
+}
+
 }  // namespace leeward::edge

@@ -137,6 +137,38 @@ struct EdgeRateLimit {
   bool operator==(const EdgeRateLimit&) const = default;
 };
 
+enum class WafMode : std::uint8_t {
+  kDetect,  // log what the rules would refuse, refuse nothing
+  kBlock,
+};
+
+// What becomes of a request that cannot be inspected: full queue, no verdict in time, engine error.
+enum class WafFailure : std::uint8_t {
+  kFailOpen,    // it passes
+  kFailClosed,  // 503; in mode detect it passes
+};
+
+// What becomes of a body above body_bytes_max.
+enum class WafBodyLimit : std::uint8_t {
+  kReject,          // 413; in mode detect its beginning is inspected
+  kProcessPartial,  // its beginning is inspected, and the rest passes unseen
+};
+
+// The web application firewall: rules about what requests say (edge/waf.h).
+struct EdgeWaf {
+  std::string rules_file;  // SecLang; empty: requests are not inspected
+  WafMode mode = WafMode::kDetect;
+  WafFailure on_failure = WafFailure::kFailClosed;
+  bool before_cache = false;  // what the cache answers is inspected too
+  std::uint64_t body_bytes_max = 1u << 20;
+  WafBodyLimit body_limit_action = WafBodyLimit::kReject;
+  Duration timeout = 5s;                     // for a verdict, waiting included
+  int workers = 0;                           // 0: one a core, at least 2
+  std::uint64_t queue_max = 1024;            // requests that wait
+  std::uint64_t held_bytes_max = 64u << 20;  // of bodies held back until a verdict
+  bool operator==(const EdgeWaf&) const = default;
+};
+
 struct EdgeFirewall {
   std::string allow_file;  // addresses and networks, one a line: never refused
   std::string block_file;
@@ -144,6 +176,7 @@ struct EdgeFirewall {
   std::vector<std::string> block_countries;
   std::vector<EdgeRateLimit> rate_limits;
   std::uint64_t keys_max = 1u << 18;  // clients remembered, over all limits
+  EdgeWaf waf;
   bool operator==(const EdgeFirewall&) const = default;
 };
 

@@ -324,6 +324,22 @@ class Edge:
         self._process.send_signal(signal.SIGHUP)
         self.wait_for("reloaded", count=before + 1)
 
+    def signal_reload(self):
+        """SIGHUP, without waiting for what comes of it."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def access_lines(self, wanted, seconds=20.0):
+        """The access log's entries for which wanted(entry) is true, once there is one."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for path in (self.directory / "state").rglob("access.log"):
+                whole = path.read_text().rpartition("\n")[0]
+                found = [e for e in map(json.loads, whole.splitlines()) if wanted(e)]
+                if found:
+                    return found
+            time.sleep(0.02)
+        raise AssertionError("no such line in the access log")
+
     def terminate(self):
         self._process.send_signal(signal.SIGTERM)
 

@@ -22,7 +22,8 @@ struct AccessEntry {
   int attempts = 0;
   bool hedged = false;
   std::string_view cache;  // "hit", "miss" or "-"
-  std::string_view rule;   // of the firewall, when it refused
+  std::string_view rule;   // of the firewall, when it refused, or would have in mode detect
+  std::string_view waf;    // name() of a WafOutcome; empty: not inspected
 };
 
 // Replaces `line`, which ends with a newline. Control characters and quotes of the client's are

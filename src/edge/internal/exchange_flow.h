@@ -3,7 +3,8 @@
 // connection starts it; when the client leaves while the response is being stored, it goes on
 // alone.
 //
-// exchange_flow.cc holds the way to and from the client, exchange_origin.cc the attempts.
+// exchange_flow.cc holds the way to and from the client, exchange_waf.cc the inspection of what the
+// client sends, exchange_origin.cc the attempts.
 #pragma once
 
 #include <array>
@@ -14,6 +15,7 @@
 #include "edge/http1.h"
 #include "edge/internal/downstream.h"
 #include "edge/internal/loop.h"
+#include "edge/waf_pool.h"
 
 namespace leeward::edge {
 
@@ -65,6 +67,8 @@ class Exchange final : private Timer::Owner {
  private:
   enum class State : std::uint8_t {
     kIdle,
+    kCollect,    // the body comes in, to be inspected
+    kInspect,    // the web application firewall reads the request
     kCacheWait,  // somebody else fetches what we want
     kParked,     // the writer moves
     kForward,    // one or two attempts, no response yet
@@ -98,6 +102,21 @@ class Exchange final : private Timer::Owner {
   void finish();
   void count_and_log();
   void drop_body();
+
+  // exchange_waf.cc
+  bool must_inspect(bool before_cache) const;
+  void collect();
+  void collect_body(std::size_t bytes);  // so many more are in body_
+  bool hold(std::size_t bytes);
+  void collected();
+  InspectedRequest inspected_request();
+  void on_inspected();
+  void on_inspection_timeout();
+  void judge(const WafVerdict& verdict);
+  void not_inspected(WafOutcome outcome);
+  void pass_inspection();
+  void end_inspection();
+  void refuse(int status, std::string_view text);
 
   // exchange_origin.cc
   bool attempt(std::size_t slot, bool hedge);
@@ -172,6 +191,15 @@ class Exchange final : private Timer::Owner {
   std::string_view pass_reason_;
   bool cache_gave_up_ = false;
   std::string_view firewall_rule_;
+
+  // Inspection.
+  std::shared_ptr<const Waf> waf_;  // while it goes on
+  std::shared_ptr<Inspection> inspection_;
+  std::size_t held_bytes_ = 0;  // of the body, as the pool counts them
+  bool inspected_ = false;
+  bool continued_ = false;        // 100 (Continue) was sent, by us
+  std::string_view waf_outcome_;  // static text; empty: was not inspected
+  std::string waf_rule_, waf_location_;
 
   std::size_t parked_bytes_ = 0;
 };

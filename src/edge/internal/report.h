@@ -8,6 +8,7 @@
 
 #include "edge/internal/loop.h"
 #include "edge/internal/stats.h"
+#include "edge/waf.h"
 
 namespace leeward::edge {
 
@@ -37,5 +38,8 @@ class Report {
 // `leeward edge explain`: the route, the firewall, the cache's decision and the origins for a GET
 // of the URL. On the loop's thread.
 std::string explain_request(Loop& loop, std::string_view url);
+
+// What the web application firewall would say of the same GET, as one line; slow. Any thread.
+std::string explain_inspection(const Waf& waf, std::string_view url);
 
 }  // namespace leeward::edge

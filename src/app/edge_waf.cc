@@ -1,0 +1,50 @@
+#include "app/edge_waf.h"
+
+#include <utility>
+
+namespace leeward::app {
+namespace {
+
+constexpr Duration kLookEvery = 2s;
+
+}  // namespace
+
+Result<std::shared_ptr<const edge::Waf>> EdgeWafRules::made_of(const EdgeWaf& settings) {
+  loaded_.reset();
+  if (settings.rules_file.empty()) return nullptr;
+  if (pool_ && settings.workers != workers_)
+    return fail(Code::kConflict, "edge.firewall.workers changed; that needs a restart of the edge");
+  auto engine = edge::ModSecurityEngine::load(settings, engine_.get());
+  if (!engine) return fail(std::move(engine.error()));
+  if (!pool_) {
+    workers_ = settings.workers;
+    pool_ = std::make_shared<edge::WafPool>(workers_, logger_);
+  }
+  loaded_ = *engine;
+  return std::make_shared<const edge::Waf>(
+      edge::Waf{.settings = settings, .engine = *engine, .pool = pool_});
+}
+
+void EdgeWafRules::use(std::shared_ptr<const edge::Waf> waf) {
+  if (waf)
+    logger_.with("waf").info(
+        "rules in force", {{"file", waf->settings.rules_file},
+                           {"rules", loaded_->rules()},
+                           {"mode", waf->settings.mode == WafMode::kBlock ? "block" : "detect"}});
+  if (loaded_) engine_ = std::exchange(loaded_, nullptr);
+  if (auto old = std::exchange(current_, std::move(waf))) {
+    retired_.push_back(std::move(old));
+    if (retired_.size() == 1) free_retired();
+  }
+}
+
+void EdgeWafRules::free_retired() {
+  loop_.call_after(kLookEvery, [this] {
+    std::erase_if(retired_, [](const auto& waf) {
+      return waf.use_count() == 1 && waf->engine.use_count() == 1;
+    });
+    if (!retired_.empty()) free_retired();
+  });
+}
+
+}  // namespace leeward::app

@@ -1,0 +1,41 @@
+// The web application firewall of a running edge: its rules by reload, its threads for as long as
+// the edge runs. One thread, the loop's; metrics from any.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "edge/modsecurity.h"
+#include "edge/waf_pool.h"
+#include "net/loop.h"
+
+namespace leeward::app {
+
+class EdgeWafRules {
+ public:
+  EdgeWafRules(net::EventLoop& loop, const Logger& logger) : loop_(loop), logger_(logger) {}
+
+  // What use() may be called with: the rules read anew, null without a rules file. kInvalid with
+  // "FILE:LINE:COLUMN: …", kNotFound; kConflict: another number of threads than the running ones.
+  Result<std::shared_ptr<const edge::Waf>> made_of(const EdgeWaf& settings);
+  void use(std::shared_ptr<const edge::Waf> waf);
+  std::string prometheus_text() const { return pool_ ? pool_->prometheus_text() : ""; }
+
+ private:
+  void free_retired();
+
+  net::EventLoop& loop_;
+  Logger logger_;
+  int workers_ = 0;                      // that pool_ was made with
+  std::shared_ptr<edge::WafPool> pool_;  // null until there are rules
+  // By made_of; in use, or the last that was: the library must not end and begin again.
+  std::shared_ptr<const edge::ModSecurityEngine> loaded_, engine_;
+  std::shared_ptr<const edge::Waf> current_;
+  // Requests under way end under the rules that they began with. Freeing thousands of rules takes
+  // its time, so it is done here and not by the last request.
+  std::vector<std::shared_ptr<const edge::Waf>> retired_;
+};
+
+}  // namespace leeward::app

@@ -1,0 +1,72 @@
+// The seam of the web application firewall: an engine that reads a whole request (head, and body
+// within bounds) and says whether it may pass. Engines are slow by nature (a millisecond for a GET,
+// seconds for a body of a megabyte), so nobody calls one from an event loop: a WafPool (waf_pool.h)
+// does, on threads of its own. The first engine is ModSecurity's (modsecurity.h).
+//
+// Ownership: an InspectedRequest owns its texts, because its inspection may end after the request
+// has gone. A verdict owns its texts too. An engine is shared by all that use it and stays as it
+// is; other rules are another engine.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "edge/exchange.h"
+#include "model/edge.h"
+
+namespace leeward::edge {
+
+struct InspectedRequest {
+  ClientAddress client;
+  std::string method;
+  std::string target;                                       // as received
+  std::string protocol;                                     // "1.0", "1.1" or "2.0"
+  std::string host;                                         // normalized
+  std::vector<std::pair<std::string, std::string>> fields;  // in the order received
+  std::string body;                                         // decoded from its framing
+  std::size_t body_inspected = 0;  // bytes of `body` to inspect, from its beginning
+};
+
+struct RuleMatch {
+  std::string rule;     // the rule's id, "942100"
+  std::string message;  // what the rule's author says of it; may hold text of the client's
+};
+
+struct WafVerdict {
+  enum class Kind : std::uint8_t {
+    kPass,
+    kBlock,  // refuse with `status`
+    kError,  // the engine could not tell; `decisive.message` says why
+  };
+  Kind kind = Kind::kPass;
+  int status = 403;      // kBlock: 300 to 599
+  std::string location;  // kBlock with 3xx: where the client is sent; no control characters
+  RuleMatch decisive;    // kBlock: the rule that decided
+  std::vector<RuleMatch>
+      matches;  // rules that matched and wanted to be logged; kMatchesMax at most
+  static constexpr std::size_t kMatchesMax = 32;
+};
+
+class InspectionEngine {
+ public:
+  virtual ~InspectionEngine() = default;
+  // Any thread, several at a time. Blocks for as long as the rules take; throws nothing. What the
+  // engine would refuse is kBlock whatever the mode: whether it is refused is for the edge to say.
+  virtual WafVerdict inspect(const InspectedRequest& request) const = 0;
+};
+
+class WafPool;
+
+// What the edge knows of its web application firewall. Immutable; a reload makes another one.
+struct Waf {
+  EdgeWaf settings;
+  std::shared_ptr<const InspectionEngine> engine;  // never null
+  std::shared_ptr<WafPool> pool;                   // never null
+};
+
+}  // namespace leeward::edge

@@ -1,0 +1,235 @@
+#include "edge/waf_pool.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "base/time.h"
+
+namespace leeward::edge {
+namespace {
+
+constexpr int kLargeNice = 5;
+constexpr int kLinesPerSecond = 10;
+constexpr std::size_t kLogTextMax = 512;
+
+constexpr std::string_view kNames[kWafOutcomes] = {"pass",    "block",    "detect",        "error",
+                                                   "timeout", "overload", "body_too_large"};
+
+// What the client wrote, so that it cannot write a line of its own.
+std::string printable(std::string_view text) {
+  std::string out;
+  for (char c : text.substr(0, kLogTextMax)) out += c >= 0x20 && c < 0x7f ? c : '?';
+  return out;
+}
+
+std::string rules_of(const WafVerdict& verdict) {
+  std::string out;
+  for (const RuleMatch& match : verdict.matches) {
+    if (!out.empty()) out += ' ';
+    out.append(match.rule);
+  }
+  return out;
+}
+
+unsigned count_of(int workers) {
+  if (workers > 0) return static_cast<unsigned>(std::max(workers, 2));
+  return std::max(2u, std::thread::hardware_concurrency());
+}
+
+}  // namespace
+
+std::string_view name(WafOutcome outcome) { return kNames[static_cast<std::size_t>(outcome)]; }
+
+const WafVerdict* Inspection::verdict() const {
+  std::lock_guard lock(mutex_);
+  return state_ == State::kDone ? &verdict_ : nullptr;
+}
+
+void Inspection::cancel() {
+  std::lock_guard lock(mutex_);
+  cancelled_ = true;
+}
+
+std::string Inspection::take_body() {
+  std::lock_guard lock(mutex_);
+  return state_ == State::kRunning ? request_.body : std::move(request_.body);
+}
+
+WafPool::WafPool(int workers, const Logger& logger) : logger_(logger.with("waf")) {
+  const unsigned count = count_of(workers);
+  for (unsigned i = 0; i < count; ++i)
+    threads_.emplace_back([this, large = i < count / 2] { work(large); });
+}
+
+WafPool::~WafPool() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  small_.notify_all();
+  large_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool WafPool::hold(std::size_t bytes, const EdgeWaf& settings) {
+  if (held_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= settings.held_bytes_max)
+    return true;
+  release(bytes);
+  return false;
+}
+
+void WafPool::release(std::size_t bytes) {
+  held_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+bool WafPool::submit(std::shared_ptr<Inspection> inspection, Waiter waiter,
+                     const EdgeWaf& settings) {
+  inspection->waiter_ = waiter;
+  const bool large = inspection->request_.body_inspected > kSmallBodyBytes;
+  {
+    std::lock_guard lock(mutex_);
+    if (small_queue_.size() + large_queue_.size() >= settings.queue_max) return false;
+    (large ? large_queue_ : small_queue_).push_back(std::move(inspection));
+  }
+  // Threads for large requests take small ones too, but those for small ones are asked first.
+  if (!large) small_.notify_one();
+  large_.notify_one();
+  return true;
+}
+
+void WafPool::work(bool takes_large) {
+  if (takes_large) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLargeNice);
+  while (std::shared_ptr<Inspection> inspection = next(takes_large)) {
+    inspect(*inspection);
+    inspection.reset();
+    std::lock_guard lock(mutex_);
+    --busy_;
+  }
+}
+
+// Null: the pool ends. What has not begun by then is waited for by nobody.
+std::shared_ptr<Inspection> WafPool::next(bool takes_large) {
+  std::unique_lock lock(mutex_);
+  (takes_large ? large_ : small_).wait(lock, [&] {
+    return stop_ || !small_queue_.empty() || (takes_large && !large_queue_.empty());
+  });
+  if (stop_) return nullptr;
+  Queue& queue = takes_large && !large_queue_.empty() ? large_queue_ : small_queue_;
+  std::shared_ptr<Inspection> inspection = std::move(queue.front());
+  queue.pop_front();
+  ++busy_;
+  return inspection;
+}
+
+void WafPool::inspect(Inspection& inspection) {
+  {
+    std::lock_guard lock(inspection.mutex_);
+    if (inspection.cancelled_) return;
+    inspection.state_ = Inspection::State::kRunning;
+  }
+  const BootTime began = BootClock::now();
+  WafVerdict verdict = inspection.engine_->inspect(inspection.request_);
+  seconds_.observe(seconds(BootClock::now() - began));
+  std::lock_guard lock(inspection.mutex_);
+  inspection.verdict_ = std::move(verdict);
+  inspection.state_ = Inspection::State::kDone;
+  // Under the lock: after cancel() the loop may be gone.
+  if (!inspection.cancelled_) inspection.waiter_.loop->wake(inspection.waiter_.token);
+}
+
+// ---- what people and Prometheus see
+
+bool WafPool::may_log() {
+  const std::int64_t second =
+      std::chrono::duration_cast<std::chrono::seconds>(BootClock::now().time_since_epoch()).count();
+  if (second != log_second_) {
+    if (unlogged_ > 0)
+      logger_.warn("more requests of the kind were not logged; the access log has them",
+                   {{"count", unlogged_}});
+    log_second_ = second;
+    logged_ = 0;
+    unlogged_ = 0;
+  }
+  if (logged_ < kLinesPerSecond) return ++logged_, true;
+  ++unlogged_;
+  return false;
+}
+
+void WafPool::note(WafOutcome outcome, const InspectedRequest& request, const WafVerdict* verdict) {
+  outcomes_[static_cast<std::size_t>(outcome)].fetch_add(1, std::memory_order_relaxed);
+  if (outcome == WafOutcome::kPass && (verdict == nullptr || verdict->matches.empty())) return;
+  std::lock_guard lock(notes_mutex_);
+  if (verdict != nullptr && verdict->kind == WafVerdict::Kind::kBlock) {
+    auto found = by_rule_.find(verdict->decisive.rule);
+    if (found != by_rule_.end())
+      ++found->second;
+    else
+      ++by_rule_[by_rule_.size() < kRulesCounted ? verdict->decisive.rule : "other"];
+  }
+  if (outcome == WafOutcome::kPass || !may_log()) return;
+  const std::string client = to_string(request.client);
+  const std::string url = printable(request.host + request.target);
+  if (verdict == nullptr) {
+    logger_.warn("a request was not inspected",
+                 {{"why", name(outcome)}, {"client", client}, {"url", url}});
+    return;
+  }
+  const bool error = outcome == WafOutcome::kError;
+  logger_.warn(error                            ? "a request could not be inspected"
+               : outcome == WafOutcome::kDetect ? "a request would be refused in mode block"
+                                                : "a request was refused",
+               {{"rule", printable(verdict->decisive.rule)},
+                {"message", printable(verdict->decisive.message)},
+                {"matched", rules_of(*verdict)},
+                {"client", client},
+                {"url", url}});
+}
+
+std::string WafPool::prometheus_text() const {
+  std::string out =
+      "# HELP leeward_waf_requests_total Requests for the web application firewall, by outcome.\n"
+      "# TYPE leeward_waf_requests_total counter\n";
+  auto to = std::back_inserter(out);
+  for (std::size_t i = 0; i < kWafOutcomes; ++i)
+    fmt::format_to(to, "leeward_waf_requests_total{{outcome=\"{}\"}} {}\n", kNames[i],
+                   outcomes_[i].load(std::memory_order_relaxed));
+  out.append(
+      "# HELP leeward_waf_rule_blocks_total Requests that a rule refused or, in mode detect, would "
+      "have.\n# TYPE leeward_waf_rule_blocks_total counter\n");
+  {
+    std::lock_guard lock(notes_mutex_);
+    for (const auto& [rule, count] : by_rule_)
+      fmt::format_to(to, "leeward_waf_rule_blocks_total{{rule=\"{}\"}} {}\n", rule, count);
+  }
+  std::size_t waiting = 0, busy = 0;
+  {
+    std::lock_guard lock(mutex_);
+    waiting = small_queue_.size() + large_queue_.size();
+    busy = busy_;
+  }
+  auto gauge = [&](std::string_view name, std::string_view help, std::size_t value) {
+    fmt::format_to(to, "# HELP {} {}\n# TYPE {} gauge\n{} {}\n", name, help, name, name, value);
+  };
+  gauge("leeward_waf_queue", "Requests that wait for inspection.", waiting);
+  gauge("leeward_waf_held_bytes", "Bytes of bodies held back until a verdict.",
+        held_bytes_.load(std::memory_order_relaxed));
+  gauge("leeward_waf_busy", "Threads that inspect.", busy);
+  out.append(
+      "# HELP leeward_waf_seconds Time at the engine, without waiting.\n"
+      "# TYPE leeward_waf_seconds histogram\n");
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < Histogram::kBucketCount; ++i) {
+    sum += seconds_.bucket(i);
+    fmt::format_to(
+        to, "leeward_waf_seconds_bucket{{le=\"{}\"}} {}\n",
+        i + 1 < Histogram::kBucketCount ? fmt::format("{}", Histogram::kBounds[i]) : "+Inf", sum);
+  }
+  fmt::format_to(to, "leeward_waf_seconds_sum {}\nleeward_waf_seconds_count {}\n", seconds_.sum(),
+                 sum);
+  return out;
+}
+
+}  // namespace leeward::edge

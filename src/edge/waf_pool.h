@@ -1,0 +1,126 @@
+// The threads that inspect requests, beside the loops of the edge.
+//
+// Two queues: requests with up to kSmallBodyBytes of body, and larger ones. Half of the threads (at
+// least one) take small requests only; the others take large ones first. So large bodies never hold
+// up small requests, and small ones never starve large ones. The threads that take large ones run
+// at a lower priority (nice 5) than the loops.
+//
+// Bounds: requests that wait (queue_max), and bytes of bodies that are held back until a verdict
+// (held_bytes_max); a request that finds no room is turned away at once. An inspection that has
+// begun cannot be stopped: when its request leaves or its time is over, its thread goes on to the
+// end and nobody hears of it.
+//
+// Threads: everything may be called from any thread.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "edge/waf.h"
+
+namespace leeward::edge {
+
+// One request at the engine: made and read by the exchange's loop, worked on by a thread of the
+// pool. `request` is not changed any more once it was submitted.
+class Inspection {
+ public:
+  Inspection(std::shared_ptr<const InspectionEngine> engine, InspectedRequest request)
+      : request_(std::move(request)), engine_(std::move(engine)) {}
+
+  const InspectedRequest& request() const { return request_; }
+  // The verdict once the waiter was woken for it; null before.
+  const WafVerdict* verdict() const;
+  // The body, for the origin: moved out, or copied while a thread reads it. REQUIRES: the verdict
+  // is there, or cancel() was called, or the inspection was not submitted.
+  std::string take_body();
+  // The waiter is not woken after this returns; an inspection that has not begun does not begin.
+  void cancel();
+
+ private:
+  friend class WafPool;
+  enum class State { kWaiting, kRunning, kDone };
+  InspectedRequest request_;
+  std::shared_ptr<const InspectionEngine> engine_;
+  mutable std::mutex mutex_;  // of what follows
+  State state_ = State::kWaiting;
+  bool cancelled_ = false;
+  Waiter waiter_;
+  WafVerdict verdict_;
+};
+
+// How a request that was to be inspected fared, for metrics and log.
+enum class WafOutcome : std::uint8_t {
+  kPass,
+  kBlock,         // refused
+  kDetect,        // would have been refused in mode block
+  kError,         // the engine could not tell
+  kTimeout,       // no verdict in time
+  kOverload,      // no room in the queue
+  kBodyTooLarge,  // more than body_bytes_max, and body_limit_action is reject
+};
+constexpr std::size_t kWafOutcomes = 7;
+std::string_view name(WafOutcome outcome);  // "pass", "block", …: label and text of the access log
+
+class WafPool {
+ public:
+  static constexpr std::size_t kSmallBodyBytes = 16u << 10;
+
+  // `workers`: threads, at least two; 0: one a core.
+  WafPool(int workers, const Logger& logger);
+  ~WafPool();  // waits for the inspections that have begun
+  WafPool(const WafPool&) = delete;
+  WafPool& operator=(const WafPool&) = delete;
+
+  // Room for bytes of a body that is held back until its request was inspected; false when there is
+  // none by `settings`. What was held is released.
+  bool hold(std::size_t bytes, const EdgeWaf& settings);
+  void release(std::size_t bytes);
+
+  // False when the queue has no room by `settings`. Otherwise the waiter is woken once the verdict
+  // is there, unless cancel() was called before.
+  bool submit(std::shared_ptr<Inspection> inspection, Waiter waiter, const EdgeWaf& settings);
+
+  // Counts, and logs what is not kPass: ten lines a second, then only how many were left out.
+  // `client`, `url` and the verdict's texts are escaped. A null verdict: there is none.
+  void note(WafOutcome outcome, const InspectedRequest& request, const WafVerdict* verdict);
+  std::string prometheus_text() const;
+
+ private:
+  static constexpr std::size_t kRulesCounted = 1000;  // rules with a counter of their own
+  using Queue = std::deque<std::shared_ptr<Inspection>>;
+
+  void work(bool takes_large);
+  std::shared_ptr<Inspection> next(bool takes_large);
+  void inspect(Inspection& inspection);
+  bool may_log();
+
+  const Logger logger_;
+  mutable std::mutex mutex_;  // of what follows
+  std::condition_variable small_, large_;
+  Queue small_queue_, large_queue_;
+  std::size_t busy_ = 0;
+  bool stop_ = false;
+
+  std::atomic<std::uint64_t> held_bytes_{0};
+  std::array<std::atomic<std::uint64_t>, kWafOutcomes> outcomes_{};
+  Histogram seconds_;               // an inspection's own time
+  mutable std::mutex notes_mutex_;  // of what follows
+  std::map<std::string, std::uint64_t, std::less<>> by_rule_;
+  std::int64_t log_second_ = 0;
+  int logged_ = 0;
+  std::uint64_t unlogged_ = 0;
+
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace leeward::edge

@@ -1,0 +1,153 @@
+"""A real `leeward edge` with ModSecurity and OWASP's Core Rule Set as Debian packages them."""
+
+import os
+import threading
+
+import pytest
+
+import edge_rig as rig
+
+_CRS = "/usr/share/modsecurity-crs/rules"
+
+pytestmark = [
+    pytest.mark.skipif(not os.access(rig.layout.binary(), os.X_OK), reason="leeward is not built"),
+    pytest.mark.skipif(not os.path.isdir(_CRS), reason="modsecurity-crs is not installed"),
+]
+
+RULES = """
+SecRule REQUEST_HEADERS:Content-Type "^application/json" \\
+    "id:200001,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=JSON"
+Include /etc/modsecurity/crs/crs-setup.conf
+Include /etc/modsecurity/crs/REQUEST-900-EXCLUSION-RULES-BEFORE-CRS.conf
+Include /usr/share/modsecurity-crs/rules/*.conf
+Include /etc/modsecurity/crs/RESPONSE-999-EXCLUSION-RULES-AFTER-CRS.conf
+"""
+
+SECTION = """
+listeners: [{{ address: 127.0.0.1, port: {port} }}]
+origins: {{ web: {{ servers: ["127.0.0.1:{origin}"] }} }}
+cache_policies: {{ pages: {{ ttl_default: 1h }} }}
+routes:
+  - {{ origins: web }}
+  - {{ path: /cached, origins: web, cache: pages }}
+firewall:
+  rules_file: rules.conf
+  mode: {mode}
+  workers: 2
+  inspection_timeout: 1m
+threads: 1
+access_log: json
+"""
+
+ATTACK = "/?id=1%27%20or%20%271%27=%271"
+FIELDS = [("User-Agent", "Mozilla/5.0"), ("Accept", "*/*")]
+FORM = [*FIELDS, ("Content-Type", "application/x-www-form-urlencoded")]
+JSON = [*FIELDS, ("Content-Type", "application/json")]
+
+
+class World:
+    def __init__(self, directory):
+        self.directory = directory
+        self.origin = rig.Origin("web")
+        self.port = rig.free_ports(1)[0]
+        self.rules(RULES)
+        self.edge = rig.Edge(directory, self.section("block"))
+
+    def section(self, mode):
+        return SECTION.format(port=self.port, origin=self.origin.port, mode=mode)
+
+    def rules(self, text):
+        (self.directory / "rules.conf").write_text(text)
+
+    def ask(self, target, method="GET", fields=FIELDS, body=None, seconds=60.0):
+        with rig.connect(self.port, seconds) as wire:
+            return wire.ask(target, method, fields, body)
+
+    def outcome(self, name):
+        return self.edge.metric(f'leeward_waf_requests_total{{outcome="{name}"}}')
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    w = World(tmp_path_factory.mktemp("waf"))
+    with w.edge:
+        yield w
+
+
+def test_attacks_get_403_and_the_origin_never_sees_them(world):
+    seen = len(world.origin.requests)
+    assert world.ask(ATTACK).status == 403
+    assert world.ask("/login", "POST", FORM, b"user=1%27+or+%271%27%3D%271").status == 403
+    assert world.ask("/api", "POST", JSON, b"""{"user": "1' or '1'='1"}""").status == 403
+    assert world.ask("/?page=<script>alert(1)</script>".replace("<", "%3C")).status == 403
+    assert len(world.origin.requests) == seen
+    assert world.outcome("block") == 4
+    assert world.edge.told("a request was refused") == 4 and world.edge.told("942100") >= 1
+
+
+def test_normal_requests_pass_whole(world):
+    assert world.ask("/shop?article=17&size=XL").status == 200
+    body = b"name=Anna&note=" + b"two+words+" * 3000
+    assert world.ask("/order", "POST", FORM, body).status == 200
+    assert world.origin.last("/order").body == body
+    assert world.ask("/api", "POST", JSON, b'{"article": 17, "size": "XL"}').status == 200
+
+
+def test_the_command_explains_which_rule_it_was(world):
+    url = f"http://shop.test{ATTACK}"
+    told = world.edge.cli("edge", "explain", url, "--site", "gcp")
+    assert told.returncode == 0, told.stderr
+    assert "refused with 403 by rule 949110" in told.stdout and "942100" in told.stdout
+
+
+def test_hits_and_small_requests_overtake_bodies_of_a_megabyte(world):
+    """By order, not by time: all of them are answered before the large bodies are."""
+    assert world.ask("/cached/page").status == 200
+    inspected = world.outcome("pass")
+    body = (b"note=" + b"the+quick+brown+fox+" * 50_000)[:1_000_000]
+    answered = []
+
+    def upload():
+        answered.append(world.ask("/upload", "POST", FORM, body).status)
+
+    uploads = [threading.Thread(target=upload) for _ in range(6)]
+    for thread in uploads:
+        thread.start()
+    while world.edge.metric("leeward_waf_queue ") < 4:  # one or two are inspected, the others wait
+        assert not answered
+    with rig.connect(world.port) as wire:
+        for _ in range(100):
+            assert wire.ask("/cached/page", fields=FIELDS).field("Cache-Status").split("; ")[1] == "hit"
+    assert world.ask("/small").status == 200
+    assert len(answered) < len(uploads)
+    for thread in uploads:
+        thread.join()
+    assert answered == [200] * len(uploads)
+    assert world.origin.count("/cached/page") == 1
+    assert world.outcome("pass") == inspected + len(uploads) + 1  # no hit was inspected
+
+
+def test_detect_lets_pass_and_tells_and_bad_rules_leave_the_old_ones(world):
+    world.edge.write(world.section("detect"))
+    world.edge.reload()
+    assert world.ask(ATTACK).status == 200
+    assert world.outcome("detect") == 1
+    world.edge.write(world.section("block"))
+    world.edge.reload()
+    world.rules("\nSecFoo On\n")
+    refused = world.edge.cli("validate")
+    assert refused.returncode != 0 and "rules.conf:2:" in refused.stderr
+    world.edge.signal_reload()
+    world.edge.wait_for("rules.conf:2:")
+    assert world.ask(ATTACK).status == 403
+    world.rules(RULES)
+    world.edge.reload()
+
+
+def test_the_access_log_names_outcome_and_rule(world):
+    assert world.ask(ATTACK).status == 403
+    line = world.edge.access_lines(
+        lambda entry: entry["target"] == ATTACK and entry.get("waf") == "block")[-1]
+    assert line["rule"] == "949110" and line["status"] == 403
+    told = world.edge.access_lines(lambda entry: entry.get("waf") == "detect")[-1]
+    assert told["rule"] == "949110" and told["status"] == 200
