@@ -1,5 +1,6 @@
 // init, validate, schema: what needs no running platform.
 #include <filesystem>
+#include <regex>
 
 #include "base/file.h"
 #include "base/token.h"
@@ -62,6 +63,16 @@ int init(const InitOptions& options, Io& io) {
   return 0;
 }
 
+// "FILE:LINE:COLUMN: text" or "FILE: text", as the firewall's engine says what is wrong.
+config::Problem rules_problem(const std::string& file, const std::string& text) {
+  const std::regex place_rule("^(.+?):([0-9]{1,9}):([0-9]{1,9}): ");
+  std::smatch place;
+  if (std::regex_search(text, place, place_rule))
+    return {place[1], std::stoi(place[2]), std::stoi(place[3]), place.suffix()};
+  const bool named = text.starts_with(file + ": ");
+  return {file, 0, 0, named ? text.substr(file.size() + 2) : text};
+}
+
 // Mistakes in the files that the configuration names, as far as they are on this machine.
 std::vector<config::Problem> check_rules(const Platform& platform, Io& io) {
   if (!platform.edge || platform.edge->firewall.waf.rules_file.empty()) return {};
@@ -71,8 +82,7 @@ std::vector<config::Problem> check_rules(const Platform& platform, Io& io) {
   auto engine = edge::ModSecurityEngine::load(settings);
   if (engine) return {};
   if (engine.error().code != Code::kNotFound)
-    return {
-        {.file = settings.rules_file, .line = 0, .column = 0, .message = engine.error().message}};
+    return {rules_problem(settings.rules_file, engine.error().message)};
   io.err << "note: edge.firewall.rules_file " << settings.rules_file
          << " is not on this machine; its rules were not checked" << std::endl;
   return {};
@@ -91,8 +101,7 @@ int validate(const Globals& globals, const std::string& file, Io& io) {
           {{"file", p.file}, {"line", p.line}, {"column", p.column}, {"message", p.message}});
     io.out << to_text({{"ok", loaded.problems.empty()}, {"problems", std::move(problems)}});
   } else {
-    for (const config::Problem& p : loaded.problems)
-      io.err << printable(p.line > 0 ? to_string(p) : p.message) << "\n";
+    for (const config::Problem& p : loaded.problems) io.err << printable(to_string(p)) << "\n";
   }
   if (!loaded.platform || loaded.problems.size() > own_problems) return exit_status(Code::kInvalid);
   const Platform& p = *loaded.platform;

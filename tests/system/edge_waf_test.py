@@ -1,6 +1,7 @@
 """A real `leeward edge` with ModSecurity and OWASP's Core Rule Set as Debian packages them."""
 
 import os
+import subprocess
 import threading
 
 import pytest
@@ -91,6 +92,21 @@ def test_normal_requests_pass_whole(world):
     assert world.ask("/order", "POST", FORM, body).status == 200
     assert world.origin.last("/order").body == body
     assert world.ask("/api", "POST", JSON, b'{"article": 17, "size": "XL"}').status == 200
+
+
+def test_http2_is_inspected_too_also_bodies_larger_than_its_window(world):
+    def post(body):
+        done = subprocess.run(
+            ["curl", "-s", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_version} %{http_code}",
+             "--data-binary", "@-", f"http://127.0.0.1:{world.port}/h2"],
+            input=body, capture_output=True, timeout=60, check=True)
+        return done.stdout.decode()
+
+    body = b"note=" + b"x" * 600_000
+    assert post(body) == "2 200"
+    assert world.origin.last("/h2").body == body
+    assert post(b"user=1%27+or+%271%27%3D%271") == "2 403"
+    assert world.origin.count("/h2") == 1
 
 
 def test_the_command_explains_which_rule_it_was(world):
