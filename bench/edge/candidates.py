@@ -86,7 +86,8 @@ threads: 1
 """
 
 
-def _nginx_temporary(run, name):
+def temporary(run, name):
+    """nginx directives that keep its temporary files below `run`."""
     return " ".join(f"{kind}_temp_path {run}/{name}-{kind};"
                     for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
 
@@ -109,7 +110,7 @@ def file_origin(run):
     """nginx as the origin of the hits, on the client's core: (Server, port)."""
     port = rig.free_port()
     config = run / "origin.conf"
-    config.write_text(ORIGIN_NGINX.format(run=run, port=port, temporary=_nginx_temporary(run, "o")))
+    config.write_text(ORIGIN_NGINX.format(run=run, port=port, temporary=temporary(run, "o")))
     server = rig.Server(["nginx", "-c", str(config)], run / "origin.log", rig.CLIENT_CORE)
     server.wait_until(lambda: rig.accepts(port))
     return server, port
@@ -147,7 +148,7 @@ def _nginx(run, origins):
         " ".join(f"server 127.0.0.1:{o} backup;" for o in origins[1:])
     config = run / f"nginx-{port}.conf"
     config.write_text(NGINX.format(run=run, port=port, tls=tls, servers=servers,
-                                   temporary=_nginx_temporary(run, "n")))
+                                   temporary=temporary(run, "n")))
     return Candidate("nginx", rig.Server(["nginx", "-c", str(config)], run / "nginx.log"), port, tls)
 
 

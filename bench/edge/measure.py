@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 import rig  # noqa: E402
 import candidates  # noqa: E402
 import failover  # noqa: E402
+import waf  # noqa: E402
 
 CONNECTIONS = 64
 HERD, HERD_SECONDS = 100, 0.5
@@ -146,7 +147,7 @@ def collapse(run):
 
 
 def main():
-    wanted = sys.argv[1:] or ["hits", "failover", "collapse"]
+    wanted = sys.argv[1:] or ["hits", "failover", "collapse", "waf"]
     if not rig.installed("h2load", "nghttp2-client") or not rig.installed("nginx", "nginx-light"):
         sys.exit("h2load makes the load and nginx is the origin of the hits")
     results = {}
@@ -159,6 +160,8 @@ def main():
             results["failover"] = lose(run, rig.environment_number("RATE", 1000))
         if "collapse" in wanted:
             results["collapse"] = collapse(run)
+        if "waf" in wanted:
+            results["waf"] = waf.waf(run, rig.environment_number("SECONDS", 4), rig.rounds())
     rig.write_json("edge", results)
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the edge costs and what it saves, against the proxies that people know.
 #
-#   ROUNDS=3 SECONDS=4 bench/edge/run.sh [hits] [failover] [collapse]     (default: all three)
+#   ROUNDS=3 SECONDS=4 bench/edge/run.sh [hits] [failover] [collapse] [waf]     (default: all)
 #
 # hits      cached hits of 1 KiB and 100 KiB over 64 keep-alive connections, by HTTP/1.1, and of 1 KiB by
 #           HTTPS and HTTP/2; misses of 1 KiB; beside the peers a responder that only reads and writes
@@ -11,11 +11,15 @@
 #           6 s: refused, hung, or answering 503. Lost requests, GETs above 500 ms, time to fail back.
 # collapse  100 clients ask at once for what is not cached; the origin takes 500 ms.
 #
+# waf       the same rules (OWASP's CRS) and the same libmodsecurity in the edge and in nginx: GET/s, POST of
+#           2 KiB of JSON/s; small GETs one after the other while two clients post a megabyte each. Medians.
+#
 # How to read hits: candidates take turns, ratios are of one round. "limit" says which side had no time
 # left. Where it says "client" the server could have done more; its CPU per request then compares.
 # "other load" means that the machine was too busy for the rates to say anything.
 #
-# Needed: nghttp2-client (h2load). Peers where installed: nginx, haproxy, varnish.
+# Needed: nghttp2-client (h2load). Peers where installed: nginx, haproxy, varnish;
+# for waf nginx with libnginx-mod-http-modsecurity, and modsecurity-crs.
 set -eu
 cd "$(dirname "$0")/../.."
 ninja -C "${BUILD:-build/release}" leeward leeward-bench-responder >/dev/null

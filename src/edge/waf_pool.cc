@@ -101,7 +101,10 @@ bool WafPool::submit(std::shared_ptr<Inspection> inspection, Waiter waiter,
 }
 
 void WafPool::work(bool takes_large) {
-  if (takes_large) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLargeNice);
+  if (takes_large) {
+    const auto self = static_cast<id_t>(gettid());  // of a thread, on Linux
+    setpriority(PRIO_PROCESS, self, std::min(getpriority(PRIO_PROCESS, self) + kLargeNice, 19));
+  }
   while (std::shared_ptr<Inspection> inspection = next(takes_large)) {
     inspect(*inspection);
     inspection.reset();

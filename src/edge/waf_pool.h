@@ -3,7 +3,7 @@
 // Two queues: requests with up to kSmallBodyBytes of body, and larger ones. Half of the threads (at
 // least one) take small requests only; the others take large ones first. So large bodies never hold
 // up small requests, and small ones never starve large ones. The threads that take large ones run
-// at a lower priority (nice 5) than the loops.
+// at a lower priority (nice + 5) than the loops.
 //
 // Bounds: requests that wait (queue_max), and bytes of bodies that are held back until a verdict
 // (held_bytes_max); a request that finds no room is turned away at once. An inspection that has
