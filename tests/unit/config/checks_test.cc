@@ -42,6 +42,22 @@ TEST_P(Rule, IsReportedOnce) {
 const std::string kOrdersSites = "      gcp: { address: \"10.77.1.1:3306\" }\n";
 const std::string kWww = "failover: { gcp: 10.77.1.1, aws: 10.77.2.1 }";
 
+std::string edge_with(const std::string& firewall) {
+  return "\nedge:\n  listeners: [{ port: 80 }]\n  origins: { o: { servers: [\"10.0.0.1:80\"] } }\n"
+         "  routes: [{ origins: o }]\n  firewall: { " +
+         firewall + " }\ndns:\n";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    WebApplicationFirewall, Rule,
+    ::testing::Values(
+        Change{"\ndns:\n", edge_with("rules_file: rules.conf, mode: block"), ""},
+        Change{"\ndns:\n", edge_with("mode: block"), "without rules_file no request is inspected"},
+        Change{"\ndns:\n", edge_with("rules_file: r.conf, on_failure: open"), "fail_open"},
+        Change{"\ndns:\n",
+               edge_with("rules_file: r.conf, held_bytes_max: 65536, body_bytes_max: 131072"),
+               "held_bytes_max is below body_bytes_max"}));
+
 INSTANTIATE_TEST_SUITE_P(
     Nodes, Rule,
     ::testing::Values(
