@@ -40,6 +40,21 @@ std::string protection_text(const Json& databases) {
   return "not protected: a failover is judged by its estimated loss";
 }
 
+// What the standby's comparison of itself with the writer has found.
+std::string comparison_text(const Json& site) {
+  const Json& compared = member(site, "comparison");
+  if (!compared.is_object()) return {};
+  std::string name = text_of(site, "name");
+  std::string rows = count_text(number_of(compared, "rows"));
+  if (double differ = number_of(compared, "different"); differ > 0)
+    return fmt::format("{}: {} rows differ from the writer's, such as {}: leeward db verify\n",
+                       name, count_text(differ), text_of(compared, "first"));
+  if (number_of(compared, "passes") == 0)
+    return fmt::format("{}: being compared with the writer, {} rows so far\n", name, rows);
+  return fmt::format("{}: equal to the writer in every row at {} ({} rows compared so far)\n", name,
+                     text_of(compared, "completed"), rows);
+}
+
 std::string number_or_dash(const Json& json, std::string_view key) {
   const Json& value = member(json, key);
   return value.is_number() ? fmt::format("{}", value.get<double>()) : "–";
@@ -84,6 +99,7 @@ Json databases_of(const Json& status) {
     row["commits_alone"] = member(database, "alone");
     row["ledger_open"] = member(agent, "ledger_open");
     row["replication"] = standby ? member(database, "replication") : Json();
+    row["comparison"] = member(agent, "comparison");
     row["rejoining"] = flag_of(agent, "rejoining");
     row["problem"] = agent.is_object() ? text_of(agent, "problem") : "the agent does not report";
     databases["sites"].push_back(std::move(row));
@@ -114,7 +130,11 @@ std::string render_databases(const Json& databases) {
                     number_or_dash(site, "transactions_behind"), copies_text(site),
                     number_or_dash(site, "ledger_open"), state.empty() ? "–" : state});
   }
-  return out + columns(rows) +
+  out += columns(rows);
+  std::string compared;
+  for (const Json& site : member(databases, "sites")) compared += comparison_text(site);
+  if (!compared.empty()) out += "\n" + compared;
+  return out +
          "\nPositions are sequence numbers of GTID domain 0; BEHIND counts transactions, LEDGER "
          "open "
          "entries.\n";

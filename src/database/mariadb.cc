@@ -343,7 +343,7 @@ Result<Position> Mariadb::fence() {
   auto done =
       replication::make_read_only(**sql, impl_->options.admin_user, impl_->status_id, deadline);
   if (!done) return fail(std::move(done.error()).wrap("fence"));
-  auto position = internal::read_position(**sql, deadline);
+  auto position = replication::read_own_position(**sql, deadline);
   if (!position) return fail(std::move(position.error()));
   return position->position();
 }
@@ -373,7 +373,7 @@ static Result<std::string> server_deadline(SqlConnection& sql, BootTime deadline
 
 Status Mariadb::Impl::insert_epoch(SqlConnection& sql, leeward::Promotion promotion, bool complete,
                                    BootTime deadline) {
-  auto position = internal::read_position(sql, deadline);
+  auto position = replication::read_own_position(sql, deadline);
   if (!position) return fail(std::move(position.error()));
   auto until = server_deadline(sql, deadline);
   if (!until) return fail(std::move(until.error()));
@@ -483,7 +483,7 @@ Result<Position> Mariadb::promote(const Promotion& wanted, Duration apply_timeou
   if (auto opened = impl_->open_for_writes(sql, deadline); !opened)
     return fail(std::move(opened.error()).wrap("promote"));
   impl_->diverged = false;
-  auto position = internal::read_position(sql, deadline);
+  auto position = replication::read_own_position(sql, deadline);
   if (!position) return fail(std::move(position.error()));
   return position->position();
 }

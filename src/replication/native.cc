@@ -179,6 +179,17 @@ Result<NativeLink> read_native_link(mysql::SqlConnection& sql, BootTime deadline
   return link;
 }
 
+Result<mysql::GtidPosition> read_own_position(mysql::SqlConnection& sql, BootTime deadline) {
+  auto rows =
+      sql.query("SELECT @@global.gtid_binlog_pos AS b, @@global.gtid_slave_pos AS s", deadline);
+  if (!rows) return fail(std::move(rows.error()));
+  auto logged = mysql::parse_gtid_position(rows->cell(0, "b").value_or(""));
+  if (!logged) return fail(std::move(logged.error()));
+  auto applied = mysql::parse_gtid_position(rows->cell(0, "s").value_or(""));
+  if (!applied) return fail(std::move(applied.error()));
+  return mysql::later(*logged, *applied);
+}
+
 Status forget_sources(mysql::SqlConnection& sql, BootTime deadline) {
   auto rows = sql.query("SHOW ALL SLAVES STATUS", deadline);
   if (!rows) return fail(std::move(rows.error()));

@@ -62,6 +62,11 @@ class ThreadsLock {
   mysql::SqlConnection* sql_;  // outlives this
 };
 
+// The last transaction in a server's history, replicated ones included, whether its own log still
+// knows it or not: after a rewind the log is empty and only gtid_slave_pos tells, while the log of
+// a former writer is ahead of that.
+Result<mysql::GtidPosition> read_own_position(mysql::SqlConnection& sql, BootTime deadline);
+
 struct NativeSource {
   Endpoint endpoint;
   std::string user;

@@ -103,7 +103,7 @@ class NativeDriver::Impl {
                 link->state == ReplicationState::kStreaming &&
                 link->acknowledges == (options_.policy.mode != ReplicationMode::kAsync);
     if (!runs) {
-      auto position = own_position(*target, deadline);
+      auto position = read_own_position(*target, deadline);
       if (!position) return fail(std::move(position.error()));
       if (position->domains.empty())
         return fail(Code::kRefused, "MariaDB at {} has no position to follow from: seed it first",
@@ -212,18 +212,6 @@ class NativeDriver::Impl {
     return policy;
   }
 
-  // What a standby has: its own log may be ahead of gtid_slave_pos, if it was a writer.
-  static Result<mysql::GtidPosition> own_position(SqlConnection& sql, BootTime deadline) {
-    auto rows =
-        sql.query("SELECT @@global.gtid_binlog_pos AS b, @@global.gtid_slave_pos AS s", deadline);
-    if (!rows) return fail(std::move(rows.error()));
-    auto logged = mysql::parse_gtid_position(rows->cell(0, "b").value_or(""));
-    if (!logged) return fail(std::move(logged.error()));
-    auto applied = mysql::parse_gtid_position(rows->cell(0, "s").value_or(""));
-    if (!applied) return fail(std::move(applied.error()));
-    return mysql::later(*logged, *applied);
-  }
-
   template <typename Change>
   void change(Change&& what) {
     std::lock_guard lock(mutex_);
@@ -298,7 +286,7 @@ class NativeDriver::Impl {
     if (!sql) return trouble(sql.error());
     auto link = read_native_link(**sql, deadline);
     if (!link) return trouble(link.error());
-    auto applied = own_position(**sql, deadline);
+    auto applied = read_own_position(**sql, deadline);
     if (!applied) return trouble(applied.error());
     next.applied = std::move(*applied);
     next.received = mysql::later(next.applied, link->received);

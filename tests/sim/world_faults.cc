@@ -98,12 +98,16 @@ void World::inflict(Fault fault, int a, int b, TrueTime lasts) {
       return schedule(length(500, 8000), Kind::kPairHeals, a);
     case Fault::kControlCrash:
       return crash_control();
-    case Fault::kControlPause:
-      state_.control.paused_until = length(100, 8000);
+    case Fault::kControlPause: {  // a process that is dead has no queue that could wait for it
+      TrueTime until = length(100, 8000);
+      if (state_.control.core) state_.control.paused_until = until;
       return;
-    case Fault::kAgentPause:
-      state_.agents[a].paused_until = length(100, 8000);
+    }
+    case Fault::kAgentPause: {
+      TrueTime until = length(100, 8000);
+      if (state_.agents[a].core) state_.agents[a].paused_until = until;
       return;
+    }
     case Fault::kSlowReplication:
       state_.database(a).stalled_until = length(500, 9000);
       if (random_.chance(0.4))

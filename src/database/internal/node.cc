@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "replication/native.h"
+
 namespace leeward::database::internal {
 namespace {
 
@@ -15,16 +17,6 @@ Number number_or_zero(const mysql::Cell& cell) {
 }
 
 }  // namespace
-
-Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime deadline) {
-  auto rows = sql.query("SELECT @@gtid_binlog_pos AS b, @@gtid_slave_pos AS s", deadline);
-  if (!rows) return fail(std::move(rows.error()));
-  auto logged = mysql::parse_gtid_position(rows->cell(0, "b").value_or(""));
-  if (!logged) return fail(std::move(logged.error()));
-  auto applied = mysql::parse_gtid_position(rows->cell(0, "s").value_or(""));
-  if (!applied) return fail(std::move(applied.error()));
-  return mysql::later(*logged, *applied);
-}
 
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline) {
@@ -53,7 +45,7 @@ Result<History> read_history(mysql::SqlConnection& sql, BootTime deadline) {
   if (!epochs) return fail(std::move(epochs.error()));
   history.member = epochs->has_value();
   if (history.member) history.epochs = std::move(**epochs);
-  auto position = read_position(sql, deadline);
+  auto position = replication::read_own_position(sql, deadline);
   if (!position) return fail(std::move(position.error()));
   history.position = std::move(*position);
   auto rows = sql.query("SELECT @@server_id AS id, @@gtid_binlog_state AS state", deadline);

@@ -13,10 +13,6 @@
 
 namespace leeward::database::internal {
 
-// Last transaction in the server's history, whether its own log still knows it or not (after a
-// rewind the log is empty and only @@gtid_slave_pos tells).
-Result<mysql::GtidPosition> read_position(mysql::SqlConnection& sql, BootTime deadline);
-
 // nullopt when the schema `leeward` does not exist.
 Result<std::optional<std::vector<EpochRow>>> read_epochs(mysql::SqlConnection& sql,
                                                          BootTime deadline);

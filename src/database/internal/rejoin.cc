@@ -9,6 +9,7 @@
 #include "database/internal/extract.h"
 #include "database/internal/undo.h"
 #include "mysql/binlog_reader.h"
+#include "replication/native.h"
 
 namespace leeward::database::internal {
 namespace {
@@ -335,7 +336,7 @@ Status Rejoin::connect() {
   // Where to go on: after a rewind or a reload gtid_slave_pos says it, and the own log is empty. A
   // former writer that lost nothing has it in its own log, and the log may be ahead of
   // gtid_slave_pos.
-  auto position = read_position(sql_, soon());
+  auto position = replication::read_own_position(sql_, soon());
   if (!position) return fail(std::move(position.error()));
   return replication::connect_native(
       sql_, {source_, options_.replication_user, options_.replication_password},

@@ -416,8 +416,10 @@ constexpr char kTwoSites[] = R"({"platform":"shop","writer":"gcp","epoch":7,
   "sites":[
     {"name":"gcp","role":"writer","health":"HEALTH","agent":{"ledger_open":0,"problem":"","database":
       {"reachable":true,"written":105,"semi_sync":"on","fallbacks":1,"alone":2}}},
-    {"name":"aws","role":"standby","health":"up","agent":{"ledger_open":3,"problem":"","database":
-      {"reachable":true,"written":103,"received":105,"durable":104,"applied":103,"lag_ms":240,
+    {"name":"aws","role":"standby","health":"up","agent":{"ledger_open":3,"problem":"",
+      "comparison":{"passes":3,"rows":1200,"different":0,"first":"",
+                    "completed":"2026-01-02T03:04:05.000Z"},
+      "database":{"reachable":true,"written":103,"received":105,"durable":104,"applied":103,"lag_ms":240,
        "acknowledges":true,"replication":"streaming","semi_sync":"off","fallbacks":0,"alone":0}}},
     {"name":"witness","role":"witness","health":"up","agent":null}]})";
 
@@ -439,6 +441,8 @@ SITE  ROLE     WRITTEN  RECEIVED  DURABLE  APPLIED  LAG    BEHIND  COPIES       
 gcp   writer   105      –         –        –        –      –       waits, 2 alone  0       –
 aws   standby  103      105       104      103      0.2 s  2       acknowledges    3       streaming
 
+aws: equal to the writer in every row at 2026-01-02T03:04:05.000Z (1200 rows compared so far)
+
 Positions are sequence numbers of GTID domain 0; BEHIND counts transactions, LEDGER open entries.
 )");
   EXPECT_EQ(run({"db", "status", "-o", "json", "-c", file}), 0);
@@ -446,6 +450,7 @@ Positions are sequence numbers of GTID domain 0; BEHIND counts transactions, LED
   EXPECT_EQ(aws["durable"], 104);
   EXPECT_EQ(aws["transactions_behind"], 2);
   EXPECT_EQ(aws["ledger_open"], 3);
+  EXPECT_EQ(aws["comparison"]["rows"], 1200);
   EXPECT_EQ(Json::parse(out_)["sites"][0]["semi_sync_fallbacks"], 1);
 }
 

@@ -97,6 +97,7 @@ AgentReport report() {
   a.nodes = {{true, true, Epoch{8}, Term{2}, ReplicationState::kStreaming, Position{5}}, {}};
   a.node_in_sync = a.node_moving = true;
   a.redis = RedisReport{{{true, true, true, 18}, {}}, 2, true, 19, 20, 21, true};
+  a.comparison = ComparisonReport{22, 23, 24, "shop.orders id=42 missing", kTime};
   a.tiers_ready = 2;
   a.tiers_wanted = 65535;
   a.ledger_open = 4'000'000'000;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "every_type.h"
 #include "replication/native_check.h"
 #include "replication/native_driver.h"
 #include "servers/certificates.h"
@@ -12,13 +13,13 @@
 namespace leeward::replication {
 namespace {
 
+using leeward::testing::Authority;
+using leeward::testing::CertificateFiles;
+using leeward::testing::eventually;
+using leeward::testing::MariadbServer;
+using leeward::testing::TempDirectory;
 using ::testing::AllOf;
-using testing::Authority;
-using testing::CertificateFiles;
-using testing::eventually;
 using ::testing::HasSubstr;
-using testing::MariadbServer;
-using testing::TempDirectory;
 
 constexpr const char* kUser = "leeward_repl";
 constexpr const char* kPassword = "repl-\\Pa55'";
@@ -109,6 +110,15 @@ class NativePair : public ::testing::Test {
   }
   MariadbServer source{1}, target{2};
 };
+
+TEST_F(NativePair, CarriesEveryType) {
+  NativeDriver driver(options(source, target), {});
+  auto started = driver.start(in(30s));
+  ASSERT_TRUE(started) << started.error().message;
+  testing::change_all_types(source, "types");
+  ASSERT_TRUE(driver.drain({}, in(60s)));
+  testing::compare_all_types(source, target, "types");
+}
 
 TEST_F(NativePair, FollowsPausesMovesTheWriterAndTurnsRound) {
   NativeOptions o = options(source, target);
