@@ -60,7 +60,7 @@ class World:
     def rules(self, text):
         (self.directory / "rules.conf").write_text(text)
 
-    def ask(self, target, method="GET", fields=FIELDS, body=None, seconds=60.0):
+    def ask(self, target, method="GET", fields=FIELDS, body=None, seconds=150.0):
         with rig.connect(self.port, seconds) as wire:
             return wire.ask(target, method, fields, body)
 
@@ -126,10 +126,10 @@ def test_hits_and_small_requests_overtake_bodies_of_a_megabyte(world):
     def upload():
         answered.append(world.ask("/upload", "POST", FORM, body).status)
 
-    uploads = [threading.Thread(target=upload) for _ in range(6)]
+    uploads = [threading.Thread(target=upload) for _ in range(3)]
     for thread in uploads:
         thread.start()
-    while world.edge.metric("leeward_waf_queue ") < 4:  # one or two are inspected, the others wait
+    while world.edge.metric("leeward_waf_queue ") < 2:  # one is inspected, the others wait
         assert not answered
     with rig.connect(world.port) as wire:
         for _ in range(100):
