@@ -6,6 +6,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -141,6 +142,17 @@ class Platform:
                 if any(part == str(port) or part.endswith(f"={port}")
                        for part in processes.command_line(pid))]
         self._signal(pids, f"{program} on port {port}", site, number)
+
+    def keep_node_dead(self, site, port, until, seconds=20.0):
+        """Kills the database server on `port`, and again whenever it was started again, until the status is as wanted."""
+        deadline = time.monotonic() + seconds
+        while not until(self.status()):
+            if time.monotonic() >= deadline:
+                raise PlatformError(f"the node on port {port} of {site} was not given up")
+            try:
+                self.signal_node(site, port, signal.SIGKILL)
+            except PlatformError:  # not started again yet
+                time.sleep(0.02)
 
     @staticmethod
     def _signal(pids, what, site, number):

@@ -55,21 +55,10 @@ def wait_orders(journal, count, since=None, seconds=20):
         time.sleep(0.05)
 
 
-def keep_dead(platform, port, until):
-    """Kills the database server on `port` whenever it was started again, until the status is as wanted."""
-    deadline = time.monotonic() + 20
-    while not until(platform.status()):
-        assert time.monotonic() < deadline, "the other node did not take over"
-        try:
-            platform.signal_node("gcp", port, signal.SIGKILL)
-        except platforms.PlatformError:  # not started again yet
-            time.sleep(0.02)
-
-
 def test_a_dead_primary_node_is_replaced_and_loses_nothing(shop, orders):
     before = primary(in_sync(shop))
     at = time.monotonic()
-    keep_dead(shop, PORTS[before], lambda s: primary(s) == 1 - before)
+    shop.keep_node_dead("gcp", PORTS[before], lambda s: primary(s) == 1 - before)
     wait_orders(orders, 40, at)
     pause = measure.outage(orders.attempts(), at)
     print(f"no order for {pause[1] - pause[0]:.2f} s")
