@@ -18,6 +18,7 @@ SITES = ("gcp", "aws", "witness")
 SERVER_IDS = {"gcp": 1, "aws": 2}
 # Of gcp, in a layout with two database nodes there.
 SECOND_DATABASE_PORT, SECOND_SERVER_ID = 3316, 3
+SITE_OF_SERVER = {**{number: site for site, number in SERVER_IDS.items()}, SECOND_SERVER_ID: "gcp"}
 SECOND_REDIS_PORT = 6389
 ZONE = "shop.test"
 SERVICE = f"www.{ZONE}"
