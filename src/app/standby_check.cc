@@ -19,7 +19,11 @@ StandbyCheck::StandbyCheck(net::EventLoop& loop, const Context& context, Registr
                            std::function<mysql::SqlTarget(const Endpoint&)> account)
     : loop_(loop),
       logger_(context.logger),
-      registry_(registry),
+      rows_(registry.counter("leeward_comparison_rows_total", "Rows compared with the writer's")),
+      passes_(registry.counter("leeward_comparison_passes_total",
+                               "Comparisons of all tables, completed")),
+      different_(registry.gauge("leeward_comparison_different_rows",
+                                "Rows that differed in the last comparison")),
       rows_a_second_(rows_a_second),
       account_(std::move(account)) {}
 
@@ -68,8 +72,7 @@ void StandbyCheck::pass(const Ends& ends) {
 bool StandbyCheck::progressed(const replication::Progress& at, std::uint64_t& counted) {
   std::lock_guard lock(mutex_);
   report_.rows += at.rows - counted;
-  registry_.counter("leeward_comparison_rows_total", "Rows compared with the writer's")
-      .add(at.rows - counted);
+  rows_.add(at.rows - counted);
   counted = at.rows;
   return !stop_;
 }
@@ -91,10 +94,8 @@ void StandbyCheck::ended(const Result<replication::VerifyReport>& report) {
   report_.different = report->different;
   report_.first = report->differences.empty() ? "" : words(report->differences.front());
   report_.completed = SystemClock{}.now().wall;
-  registry_.counter("leeward_comparison_passes_total", "Comparisons of all tables, completed")
-      .add();
-  registry_.gauge("leeward_comparison_different_rows", "Rows that differed in the last comparison")
-      .set(static_cast<double>(report->different));
+  passes_.add();
+  different_.set(static_cast<double>(report->different));
 }
 
 }  // namespace leeward::app

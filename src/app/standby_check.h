@@ -49,7 +49,9 @@ class StandbyCheck {
 
   net::EventLoop& loop_;
   Logger logger_;
-  Registry& registry_;
+  Counter& rows_;
+  Counter& passes_;
+  Gauge& different_;
   const double rows_a_second_;
   std::function<mysql::SqlTarget(const Endpoint&)> account_;
   std::optional<Ends> ends_;

@@ -12,11 +12,9 @@
 //
 // Nothing acknowledged may be lost by it, so the other node must have every acknowledged write:
 //   - the primary answers no commit before the replica has it (semi-sync, AFTER_SYNC) and never
-//   falls
-//     back by itself: its time-out is endless. Only this core lets it go on alone;
-//   - `in_sync` is on disk. It becomes true after semi-sync was seen on and the replica was seen to
-//   have
-//     received everything up to that moment, and false *before* semi-sync is switched off
+//     falls back by itself: its time-out is endless. Only this core lets it go on alone;
+//   - `in_sync` is on disk. It becomes true after semi-sync was seen on and the replica was seen
+//     to have received everything up to that moment, and false *before* semi-sync is switched off
 //     ("sync-loss-durable"). A failover without it is refused ("replica-in-sync");
 //   - a replica that was restarted has lost what it had received and not applied: its mark
 //     (`keeps_received`) is gone, and with it the right to take over; Mariadb::promote asks once

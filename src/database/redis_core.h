@@ -7,15 +7,13 @@
 // the last ones; all that can be done is to take the replica that has most, and to say what is
 // missing:
 //   - a promotion writes (epoch, term) under the key `leeward:promotion`, which replicates like any
-//   other. A
-//     server that was restarted without its data has none, and is neither promoted nor followed
-//     while another one has it: an empty primary never wipes its replicas by our hand;
+//     other. A server that was restarted without its data has none, and is neither promoted nor
+//     followed while another one has it: an empty primary never wipes its replicas by our hand;
 //   - among servers of the same promotion the replication offset says which has more ("best by
-//   offset");
+//     offset");
 //   - the loss is the old primary's offset less the one at which the new one was promoted: at once
-//   from the
-//     last look at the old one (at least so much), exactly when the old one comes back with its
-//     history.
+//     from the last look at the old one (at least so much), exactly when the old one comes back
+//     with its history.
 //
 // With a lease (mode local) the primary is chosen, promoted at (epoch, term), and only then led to.
 // When it is dead, or has come back without its data, the other node takes its place under the next

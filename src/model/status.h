@@ -115,8 +115,8 @@ struct RedisReport {
 struct ComparisonReport {
   std::uint64_t passes = 0;     // over all tables, completed
   std::uint64_t rows = 0;       // compared, all passes
-  std::uint64_t different = 0;  // rows that differ: of the last pass, or of this one if more
-  std::string first;            // one of them: "shop.orders id=42 missing"
+  std::uint64_t different = 0;  // rows that differed in the last completed pass
+  std::string first;            // one of them: "shop.orders id=42 missing"; empty: none
   WallTime completed{};         // end of the last pass
 };
 

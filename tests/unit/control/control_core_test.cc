@@ -137,6 +137,15 @@ class Deciding : public ::testing::Test {
             .writer_reports = false};
   }
 
+  // The agent of the writer reports, no heartbeat comes, and little would be lost.
+  Seen dead_by_votes() const {
+    Seen seen = dead();
+    seen.writer_reports = true;
+    seen.heartbeat_age = 1500ms;
+    seen.heartbeat_grows = 0ms;
+    return seen;
+  }
+
   Duration since_{};
   ControlConfig config_;
   std::optional<ControlCore> core_;
@@ -241,10 +250,7 @@ TEST_F(Deciding, AStandbyThatLacksRowsOfTheWritersLastReportIsBehind) {
   observe(healthy(), 3s);
   writer_.writing_epoch = Epoch{};
   writer_.database = DatabaseStatus{};
-  Seen seen = dead();
-  seen.writer_reports = true;
-  seen.heartbeat_age = 1500ms;
-  seen.heartbeat_grows = 0ms;
+  Seen seen = dead_by_votes();
   observe(seen, 10s);
   EXPECT_EQ(store_.intent.writer, kWriter);
   EXPECT_TRUE(store_.proposal);
@@ -253,10 +259,7 @@ TEST_F(Deciding, AStandbyThatLacksRowsOfTheWritersLastReportIsBehind) {
 TEST_F(Deciding, ANewWriterIsNotLeftForVotesFromBeforeItOpened) {
   config_.failover.startup_timeout = 6s;
   restart();
-  Seen starting = dead();
-  starting.writer_reports = true;
-  starting.heartbeat_age = 1500ms;  // no heartbeat came yet, and little would be lost
-  starting.heartbeat_grows = 0ms;
+  Seen starting = dead_by_votes();
   observe(starting, 5s);
   EXPECT_EQ(store_.intent.writer, kWriter);
   observe(healthy(), 1s);
@@ -270,20 +273,14 @@ TEST_F(Deciding, ANewWriterIsNotLeftForVotesFromBeforeItOpened) {
 TEST_F(Deciding, ANewWriterThatNeverComesUpIsLeftInTheEnd) {
   config_.failover.startup_timeout = 6s;
   restart();
-  Seen starting = dead();
-  starting.writer_reports = true;
-  starting.heartbeat_age = 1500ms;
-  starting.heartbeat_grows = 0ms;
+  Seen starting = dead_by_votes();
   observe(starting, 8s);
   EXPECT_EQ(store_.intent.writer, kStandby);
 }
 
 TEST_F(Deciding, ASiteThatHasJustChangedItsNodeIsProbedOnceMore) {
   observe(healthy(), 3s);
-  Seen moving = dead();
-  moving.writer_reports = true;
-  moving.heartbeat_age = 1500ms;
-  moving.heartbeat_grows = 0ms;
+  Seen moving = dead_by_votes();
   writer_.node_moving = true;
   writer_.writing_epoch = Epoch{};
   observe(moving, 1500ms);

@@ -1,9 +1,7 @@
 // A whole edge on loopback sockets, told where the writer is by publish().
 #include "edge/edge.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,31 +12,18 @@
 #include <vector>
 
 #include "base/file.h"
+#include "loopback.h"
 
 namespace leeward::edge {
 namespace {
 
 constexpr SiteId kHere{0}, kThere{1};
 
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(port);
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return a;
-}
-
 // Answers every request with its name, on as many connections as come.
 class Origin {
  public:
   explicit Origin(std::string name) : name_(std::move(name)) {
-    listener_ = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in a = loopback(0);
-    socklen_t size = sizeof a;
-    EXPECT_EQ(bind(listener_.get(), reinterpret_cast<sockaddr*>(&a), sizeof a), 0);
-    EXPECT_EQ(listen(listener_.get(), 64), 0);
-    getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&a), &size);
-    address_ = fmt::format("127.0.0.1:{}", ntohs(a.sin_port));
+    listener_ = testing::listen_somewhere(address_);
     thread_ = std::thread([this] { run(); });
   }
   ~Origin() {
@@ -82,12 +67,7 @@ class Origin {
 
 class Client {
  public:
-  explicit Client(const std::string& address)
-      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const sockaddr_in a =
-        loopback(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
-    EXPECT_EQ(connect(fd_.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a), 0);
-  }
+  explicit Client(const std::string& address) : fd_(testing::connect_to(address)) {}
   void send(std::string_view method) {
     const std::string text = fmt::format("{} / HTTP/1.1\r\nHost: shop.test\r\n{}\r\n", method,
                                          method == "POST" ? "Content-Length: 0\r\n" : "");

@@ -1,8 +1,6 @@
 // The web application firewall: ModSecurity's engine, the threads that run it, and a whole edge
 // that asks it.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,6 +19,7 @@
 #include "edge/edge.h"
 #include "edge/modsecurity.h"
 #include "edge/waf_pool.h"
+#include "loopback.h"
 
 namespace leeward::edge {
 namespace {
@@ -311,25 +310,11 @@ TEST_F(Pool, TellsNobodyOfACancelledInspection) {
 
 // ---- the whole edge
 
-sockaddr_in loopback(std::uint16_t port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(port);
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return a;
-}
-
 // Answers one request a connection with the size of its body.
 class Origin {
  public:
   Origin() {
-    listener_ = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in a = loopback(0);
-    socklen_t size = sizeof a;
-    EXPECT_EQ(bind(listener_.get(), reinterpret_cast<sockaddr*>(&a), sizeof a), 0);
-    EXPECT_EQ(listen(listener_.get(), 64), 0);
-    getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&a), &size);
-    address_ = fmt::format("127.0.0.1:{}", ntohs(a.sin_port));
+    listener_ = testing::listen_somewhere(address_);
     thread_ = std::thread([this] {
       for (int fd; (fd = accept(listener_.get(), nullptr, nullptr)) >= 0;) serve(UniqueFd(fd));
     });
@@ -368,12 +353,7 @@ class Origin {
 
 class Client {
  public:
-  explicit Client(const std::string& address)
-      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const sockaddr_in a =
-        loopback(static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
-    EXPECT_EQ(connect(fd_.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a), 0);
-  }
+  explicit Client(const std::string& address) : fd_(testing::connect_to(address)) {}
   void send(std::string_view text) {
     while (!text.empty()) {
       const ssize_t n = write(fd_.get(), text.data(), text.size());
