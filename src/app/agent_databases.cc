@@ -280,7 +280,6 @@ void AgentDatabases::status_read(Node& node, const DatabaseStatus& status) {
   node.status_running = false;
   bool serves = mode_.mode != GatewayMode::kLocal || mode_.node == node.id;
   if (status.reachable && serves) refresh_accounts(node);
-  allow_check(node, status);
   bool moving = mode_.mode == GatewayMode::kHold;
   read_status_after(node, node.status_again ? 0ms : moving ? kStatusEveryMoving : kStatusEvery);
 }
@@ -290,19 +289,11 @@ mysql::SqlTarget AgentDatabases::admin_at(const Endpoint& server) const {
           replication::admin_tls(mariadb_spec_->replication)};
 }
 
-// The node that follows the writer's site compares itself with it while it does nothing else.
-void AgentDatabases::allow_check(const Node& node, const DatabaseStatus& status) {
-  auto site = mariadb_spec_->sites.find(status.source);
-  bool follows = mode_.mode == GatewayMode::kRemote && status.source == mode_.site &&
-                 status.reachable && status.replication == ReplicationState::kStreaming &&
-                 !status.diverged && !status.incomplete && node.ops_running == 0 &&
-                 site != mariadb_spec_->sites.end() &&
-                 status.source_node.value < site->second.nodes.size();
-  if (!follows && node.id == check_node_) check_->allow(std::nullopt);
-  if (!follows) return;
-  check_node_ = node.id;
-  check_->allow(StandbyCheck::Ends{site->second.address(status.source_node),
-                                   mariadb_spec_->sites.at(context_.self).address(node.id)});
+void AgentDatabases::compare(const std::optional<control::AgentCore::Followed>& followed) {
+  if (!followed) return check_->allow(std::nullopt);
+  check_->allow(
+      StandbyCheck::Ends{mariadb_spec_->sites.at(followed->source).address(followed->source_node),
+                         mariadb_spec_->sites.at(context_.self).address(followed->node)});
 }
 
 void AgentDatabases::read_status_after(Node& node, Duration delay) {

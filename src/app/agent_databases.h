@@ -55,6 +55,9 @@ class AgentDatabases {
   std::optional<RedisReport> redis() const {
     return redis_ ? std::optional(redis_->report()) : std::nullopt;
   }
+  // The standby compares itself with what it follows from now on; nullopt: it has other things to
+  // do.
+  void compare(const std::optional<control::AgentCore::Followed>& followed);
   std::optional<ComparisonReport> comparison() const { return check_->report(); }
   // Host and port of each gateway by database name, for the applications' {gateway.NAME}.
   std::map<std::string, Endpoint> gateways() const;
@@ -85,7 +88,6 @@ class AgentDatabases {
   void read_status_after(Node& node, Duration delay);
   void status_read(Node& node, const DatabaseStatus& status);
   mysql::SqlTarget admin_at(const Endpoint& server) const;
-  void allow_check(const Node& node, const DatabaseStatus& status);
   void look_again();
   void look_at_remote();
   Node& node(NodeId id) { return *nodes_[id.value]; }
@@ -133,7 +135,6 @@ class AgentDatabases {
   std::unique_ptr<net::WorkerPool> remote_worker_, ledger_worker_;
   std::unique_ptr<AgentRedis> redis_;
   std::unique_ptr<StandbyCheck> check_;
-  NodeId check_node_;
 };
 
 }  // namespace leeward::app

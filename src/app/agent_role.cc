@@ -242,6 +242,7 @@ void AgentNode::carry_out(const control::AgentEffects& effects) {
       databases_->carry_out(*end);
     }
   }
+  databases_->compare(core_.only_follows(clock_.now()));
   if (tiers_) tiers_->set_active(core_.should_serve());
   report_if_changed();
   wake();

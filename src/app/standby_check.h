@@ -39,7 +39,7 @@ class StandbyCheck {
     bool operator==(const Ends&) const = default;
   };
   void allow(std::optional<Ends> ends);
-  std::optional<ComparisonReport> report() const;
+  std::optional<ComparisonReport> report() const;  // nullopt: it may not compare now
 
  private:
   void begin(const Ends& ends);

@@ -444,6 +444,14 @@ void AgentCore::start_database_op(StartDatabase op, AgentEffects& out) {
   out.push_back(op);
 }
 
+std::optional<AgentCore::Followed> AgentCore::only_follows(Now now) const {
+  bool quiet = open_elsewhere() && !memory_.intent.draining() && held_.value == 0 &&
+               !database_op_ && database_usable(now) && !database_.incomplete;
+  if (!quiet || !following() || database_.replication != ReplicationState::kStreaming)
+    return std::nullopt;
+  return Followed{nodes_.primary(), database_.source, database_.source_node};
+}
+
 Status AgentCore::on_rejoin_request(Now now, Rejoin how, AgentEffects& out) {
   expire(now);
   const Intent& intent = memory_.intent;

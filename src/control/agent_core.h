@@ -166,6 +166,15 @@ class AgentCore {
   // True when this site's application tiers should run even if configured cold.
   bool should_serve() const { return memory_.intent.writer == config_.self; }
 
+  // What this site's primary node follows while nothing else is done to it or expected of it: with
+  // that it may compare itself. nullopt: not now.
+  struct Followed {
+    NodeId node;  // of this site
+    SiteId source;
+    NodeId source_node;
+  };
+  std::optional<Followed> only_follows(Now now) const;
+
   // The decision-relevant part of the report; the shell adds tiers and ledger.
   AgentReport report(Now now);
 

@@ -287,6 +287,26 @@ class Standby : public LeaseHolder {
   Status ask(Rejoin how) { return core_->on_rejoin_request(now(), how, take()); }
 };
 
+TEST_F(Standby, ComparesItselfOnlyWhileItDoesNothingElse) {
+  auto followed = core_->only_follows(now());
+  ASSERT_TRUE(followed);
+  EXPECT_EQ(followed->node, kFirstNode);
+  EXPECT_EQ(followed->source, kPeer);
+  seen({.replication = ReplicationState::kConnecting});
+  EXPECT_FALSE(core_->only_follows(now()));
+  seen({.diverged = true});
+  EXPECT_FALSE(core_->only_follows(now()));  // and begins to rejoin
+  core_->on_database_done(now(), emitted<StartDatabase>()->request, true, {}, take());
+  EXPECT_FALSE(core_->only_follows(now()));  // until it was looked at
+  seen({});
+  EXPECT_TRUE(core_->only_follows(now()));
+  pass(config_.database_stale);
+  EXPECT_FALSE(core_->only_follows(now()));
+  seen({});
+  record(kSelf, 4);  // it is to take over
+  EXPECT_FALSE(core_->only_follows(now()));
+}
+
 TEST_F(Standby, IsReseededWhenAnOperatorAsks) {
   ASSERT_TRUE(ask(Rejoin::kReseed));
   const auto* op = emitted<StartDatabase>();
