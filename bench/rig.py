@@ -79,17 +79,24 @@ class Server:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                              start_new_session=True, preexec_fn=pinned(core))
 
-    def cpu(self):
-        """CPU seconds of the process group so far."""
-        ticks = 0
+    def _stats(self):
+        """{process id: fields of /proc/ID/stat after the name} of the process group."""
+        found = {}
         for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # that process has just ended
             if int(fields[2]) == self._process.pid:
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICKS
+                found[int(stat.parent.name)] = fields
+        return found
+
+    def processes(self):
+        return list(self._stats())
+
+    def cpu(self):
+        """CPU seconds of the process group so far."""
+        return sum(int(f[11]) + int(f[12]) for f in self._stats().values()) / TICKS
 
     def wait_until(self, ready, seconds=30):
         """Waits until ready() is true; ends the benchmark if the server dies or stays silent."""

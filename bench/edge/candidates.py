@@ -11,14 +11,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "demo"))
 import rig  # noqa: E402
 
-ORIGIN_NGINX = """daemon off; worker_processes 1; pid {run}/origin.pid; error_log {run}/origin.err;
-events {{ worker_connections 2048; }}
-http {{ access_log off; sendfile on; keepalive_requests 100000000; {temporary}
- server {{ listen 127.0.0.1:{port}; root {run}/www;
-  location / {{ default_type application/octet-stream; add_header Cache-Control "public, max-age=3600"; }}
-  location /miss/ {{ alias {run}/www/; default_type application/octet-stream;
-                     add_header Cache-Control "no-store"; }} }} }}
-"""
 NGINX = """daemon off; worker_processes 1; pid {run}/nginx.pid; error_log {run}/nginx.err;
 events {{ worker_connections 4096; }}
 http {{ access_log off; sendfile on; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 300s;
@@ -43,7 +35,7 @@ defaults
   retries 2
   retry-on conn-failure empty-response response-timeout 500 502 503 504
 cache c
-  total-max-size 64
+  total-max-size 4000
   max-object-size 300000
   max-age 3600
 frontend f
@@ -83,6 +75,7 @@ cache_policies: {{ all: {{ }} }}
 routes: [{{ origins: o, cache: all, writer: none }}]
 timeouts: {{ connect: 500ms, first_byte: 1s }}
 threads: 1
+cache: {{ memory_bytes_max: 4294967296 }}
 """
 
 
@@ -93,27 +86,13 @@ def temporary(run, name):
 
 
 def prepare(run):
-    """Files that the origin serves, and a certificate."""
-    (run / "www").mkdir()
-    (run / "www/1k.bin").write_bytes(b"x" * 1024)
-    (run / "www/100k.bin").write_bytes(b"x" * (100 << 10))
-    (run / "www/health").write_text("ok\n")
+    """A certificate, in a folder that every server's user may enter."""
     run.chmod(0o755)
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                     "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=bench",
                     "-keyout", run / "cert.key", "-out", run / "cert.pem"],
                    check=True, capture_output=True, timeout=20)
     (run / "both.pem").write_text((run / "cert.pem").read_text() + (run / "cert.key").read_text())
-
-
-def file_origin(run):
-    """nginx as the origin of the hits, on the client's core: (Server, port)."""
-    port = rig.free_port()
-    config = run / "origin.conf"
-    config.write_text(ORIGIN_NGINX.format(run=run, port=port, temporary=temporary(run, "o")))
-    server = rig.Server(["nginx", "-c", str(config)], run / "origin.log", rig.CLIENT_CORE)
-    server.wait_until(lambda: rig.accepts(port))
-    return server, port
 
 
 class Candidate:
@@ -130,12 +109,12 @@ class Candidate:
         self.server.stop()
 
 
-def _leeward(run, origins):
+def leeward(run, origins, config=LEEWARD):
     import edge_rig  # the tests' own configuration
     port, tls = rig.free_port(), rig.free_port()
     folder = run / f"leeward-{port}"
     folder.mkdir()
-    edge = edge_rig.Edge(folder, LEEWARD.format(
+    edge = edge_rig.Edge(folder, config.format(
         run=run, port=port, tls=tls, servers=", ".join(json.dumps(f"127.0.0.1:{o}") for o in origins)))
     server = rig.Server([rig.binary("leeward"), "edge", "--config", str(edge.directory / "leeward.yaml"),
                          "--site", "gcp"], folder / "log")
@@ -173,14 +152,14 @@ def _varnish(run, origins):
     config.write_text(VARNISH.format(backends=backends, members=members))
     argv = ["varnishd", "-F", "-n", str(run / f"varnish-{port}"), "-j", "none", "-a",
             f"127.0.0.1:{port}", "-T", "none", "-f", str(config), "-p", "thread_pools=1", "-p",
-            "thread_pool_min=80", "-p", "timeout_idle=300", "-s", "malloc,128M"]
+            "thread_pool_min=80", "-p", "timeout_idle=300", "-s", "malloc,4G"]
     return Candidate("varnish", rig.Server(argv, run / "varnish.log"), port)
 
 
-def responder(run):
+def responder(run, core=rig.SERVER_CORE):
     port = rig.free_port()
     return Candidate("responder", rig.Server([rig.binary("leeward-bench-responder"), str(port)],
-                                             run / "responder.log"), port)
+                                             run / "responder.log", core), port)
 
 
 _PEERS = {"nginx": ("nginx", "nginx", _nginx), "haproxy": ("haproxy", "haproxy", _haproxy),
@@ -189,7 +168,7 @@ _PEERS = {"nginx": ("nginx", "nginx", _nginx), "haproxy": ("haproxy", "haproxy",
 
 def makers():
     """{name: function(run, origins)} of everything that is installed; ours is first."""
-    found = {"leeward": _leeward}
+    found = {"leeward": leeward}
     for name, (program, package, make) in _PEERS.items():
         if rig.installed(program, package):
             found[name] = make

@@ -16,6 +16,9 @@ sys.dont_write_bytecode = True
 import rig  # noqa: E402
 import candidates  # noqa: E402
 import failover  # noqa: E402
+import objects  # noqa: E402
+import paced  # noqa: E402
+import speed  # noqa: E402
 import waf  # noqa: E402
 
 CONNECTIONS = 64
@@ -25,12 +28,17 @@ LOADS = {"1 KiB": ("/1k.bin", "h1"), "100 KiB": ("/100k.bin", "h1"), "1 KiB HTTP
          "1 KiB HTTP/2": ("/1k.bin", "h2"), "miss 1 KiB": ("/miss/1k.bin", "h1")}
 
 
+def h1_load(candidate, path, seconds):
+    """One run of load.cc."""
+    argv = [rig.binary("leeward-bench-load"), str(candidate.port), path, str(CONNECTIONS), str(seconds)]
+    run = rig.loaded_run(argv, [candidate.server], seconds + 30)
+    return {**run, "us": 1e6 * run["server_cpu_seconds"] / max(1.0, run["rate"] * run["seconds"])}
+
+
 def h2load(candidate, path, protocol, seconds):
-    """One run of the load: requests/s, p99 is not among what h2load tells; CPU of both sides."""
-    port = candidate.port if protocol == "h1" else candidate.tls
-    scheme = "http" if protocol == "h1" else "https"
+    """The same by HTTPS or HTTP/2."""
     argv = ["h2load", "-t1", f"-c{CONNECTIONS}", "-D", str(seconds), "--warm-up-time=1",
-            *(["-m8"] if protocol == "h2" else ["--h1"]), f"{scheme}://127.0.0.1:{port}{path}"]
+            *(["-m8"] if protocol == "h2" else ["--h1"]), f"https://127.0.0.1:{candidate.tls}{path}"]
     before, used = candidate.server.cpu(), resource.getrusage(resource.RUSAGE_CHILDREN)
     began, busy = time.monotonic(), rig.busy_seconds()
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 60, check=False,
@@ -53,21 +61,19 @@ def h2load(candidate, path, protocol, seconds):
 
 def hits(run, seconds, rounds):
     makers = candidates.makers()
-    origin, port = candidates.file_origin(run)
     runs = {}
-    try:
+    with candidates.responder(run, rig.CLIENT_CORE) as origin:
         for _ in range(rounds):
             for name in ["responder", *makers]:
-                made = candidates.responder(run) if name == "responder" else makers[name](run, [port])
+                made = candidates.responder(run) if name == "responder" else makers[name](run, [origin.port])
                 with made as candidate:
                     for load, (path, protocol) in LOADS.items():
                         if (protocol != "h1" and not candidate.tls) or \
                                 (name == "responder" and load not in ("1 KiB", "100 KiB")):
                             continue
                         runs.setdefault((load, name), []).append(
-                            h2load(candidate, path, protocol, seconds))
-    finally:
-        origin.stop()
+                            h1_load(candidate, path, seconds) if protocol == "h1"
+                            else h2load(candidate, path, protocol, seconds))
     rows = [["load", "server", "requests/s", "µs CPU", "leeward's ratio to it", "limit"]]
     for (load, name), measured in runs.items():
         ratio = rig.paired_ratio([r["rate"] for r in runs[load, "leeward"]],
@@ -147,19 +153,25 @@ def collapse(run):
 
 
 def main():
-    wanted = sys.argv[1:] or ["hits", "failover", "collapse", "waf"]
-    if not rig.installed("h2load", "nghttp2-client") or not rig.installed("nginx", "nginx-light"):
-        sys.exit("h2load makes the load and nginx is the origin of the hits")
+    wanted = sys.argv[1:] or ["hits", "paced", "objects", "failover", "collapse", "speed", "waf"]
+    if not rig.installed("h2load", "nghttp2-client"):
+        sys.exit("h2load makes the load by HTTPS and HTTP/2")
     results = {}
     with tempfile.TemporaryDirectory(prefix="leeward-bench-edge.") as folder:
         run = pathlib.Path(folder)
         candidates.prepare(run)
         if "hits" in wanted:
             results["hits"] = hits(run, rig.environment_number("SECONDS", 4), rig.rounds())
+        if "paced" in wanted:
+            results["paced"] = paced.paced(run, rig.environment_number("SECONDS", 4), rig.rounds())
+        if "objects" in wanted:
+            results["objects"] = objects.objects(run, rig.environment_number("OBJECTS", 1_000_000))
         if "failover" in wanted:
             results["failover"] = lose(run, rig.environment_number("RATE", 1000))
         if "collapse" in wanted:
             results["collapse"] = collapse(run)
+        if "speed" in wanted:
+            results["speed"] = speed.speed(run)
         if "waf" in wanted:
             results["waf"] = waf.waf(run, rig.environment_number("SECONDS", 4), rig.rounds())
     rig.write_json("edge", results)

@@ -1,7 +1,8 @@
 // The least that an HTTP/1.1 server can do: read until the blank line, write a ready response. One
 // thread, epoll, keep-alive; understands nothing. It is what the edge's figures are held against.
 //
-//   leeward-bench-responder PORT    /1k.bin gives 1 KiB, everything else 100 KiB
+//   leeward-bench-responder PORT    /100k.bin gives 100 KiB, all else 1 KiB;
+//                                   what begins with /miss/ must not be kept
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -25,13 +26,21 @@ struct Connection {
   std::string_view out;
 };
 
-std::string response(std::size_t size) {
-  return "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: " +
-         std::to_string(size) + "\r\n\r\n" + std::string(size, 'x');
+std::string response(std::size_t size, const char* cache_control) {
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+         "Cache-Control: " +
+         std::string(cache_control) + "\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" +
+         std::string(size, 'x');
 }
 
+struct Responses {
+  std::string small = response(1024, "max-age=36000");
+  std::string large = response(100 << 10, "max-age=36000");
+  std::string miss = response(1024, "no-store");
+};
+
 // False: the connection is over.
-bool serve(int fd, Connection& c, const std::string& small, const std::string& large) {
+bool serve(int fd, Connection& c, const Responses& responses) {
   std::array<char, 4096> buffer;
   for (;;) {
     while (!c.out.empty()) {
@@ -44,7 +53,9 @@ bool serve(int fd, Connection& c, const std::string& small, const std::string& l
     if (n < 0) return errno == EAGAIN;
     c.in.append(buffer.data(), static_cast<std::size_t>(n));
     if (!c.in.ends_with("\r\n\r\n")) continue;
-    c.out = c.in.starts_with("GET /1k.bin") ? small : large;
+    c.out = c.in.starts_with("GET /100k.bin") ? responses.large
+            : c.in.starts_with("GET /miss/")  ? responses.miss
+                                              : responses.small;
     c.in.clear();
   }
 }
@@ -68,7 +79,7 @@ int main(int argc, char** argv) {
     std::perror("leeward-bench-responder: listen");
     return 1;
   }
-  const std::string small = response(1024), large = response(100 << 10);
+  const Responses responses;
   const int epoll = epoll_create1(0);
   auto watch = [epoll](int fd) {
     epoll_event event{};
@@ -89,7 +100,7 @@ int main(int argc, char** argv) {
           connections.at(static_cast<std::size_t>(accepted)) = {};
           watch(accepted);
         }
-      } else if (!serve(fd, connections[static_cast<std::size_t>(fd)], small, large)) {
+      } else if (!serve(fd, connections[static_cast<std::size_t>(fd)], responses)) {
         close(fd);
       }
     }

@@ -1,16 +1,18 @@
 #!/bin/sh
 # What the edge costs and what it saves, against the proxies that people know.
 #
-#   ROUNDS=3 SECONDS=4 bench/edge/run.sh [hits] [failover] [collapse] [waf]     (default: all)
+#   ROUNDS=3 SECONDS=4 bench/edge/run.sh [hits] [paced] [objects] [failover] [collapse] [speed] [waf]     (default: all)
 #
 # hits      cached hits of 1 KiB and 100 KiB over 64 keep-alive connections, by HTTP/1.1, and of 1 KiB by
 #           HTTPS and HTTP/2; misses of 1 KiB; beside the peers a responder that only reads and writes
-#           (responder.cc), which is what this machine can do at all. Server on one core, load and
-#           origin on the other.
+#           (responder.cc), which is what this machine can do at all, and is the origin too. Server on one
+#           core, load (load.cc; by HTTPS and HTTP/2 h2load) and origin on the other.
+# paced     latency of 1 KiB hits at half of the fastest peer's rate.
+# objects   memory after a million (OBJECTS) different objects of 1 KiB.
 # failover  1,000 requests/s (RATE) in an open loop, nine GETs to a POST; one of two origins is lost for
 #           6 s: refused, hung, or answering 503. Lost requests, GETs above 500 ms, time to fail back.
 # collapse  100 clients ask at once for what is not cached; the origin takes 500 ms.
-#
+# speed     what the reference architecture compared: `leeward speed` with an origin as slow as its own.
 # waf       the same rules (OWASP's CRS) and the same libmodsecurity in the edge and in nginx: GET/s, POST of
 #           2 KiB of JSON/s; small GETs one after the other while two clients post a megabyte each. Medians.
 #
@@ -22,5 +24,5 @@
 # for waf nginx with libnginx-mod-http-modsecurity, and modsecurity-crs.
 set -eu
 cd "$(dirname "$0")/../.."
-ninja -C "${BUILD:-build/release}" leeward leeward-bench-responder >/dev/null
+ninja -C "${BUILD:-build/release}" leeward leeward-bench-responder leeward-bench-load >/dev/null
 exec /usr/bin/python3 bench/edge/measure.py "$@"

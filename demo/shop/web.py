@@ -1,5 +1,7 @@
 """The web tier of the demo shop: pages for people, and the same over JSON under /api for programs.
-It talks HTTP to the application tier of its own site and keeps nothing.
+It talks HTTP to the application tier of its own site and keeps nothing. The catalogue may be kept by a
+cache for a moment, and shown for longer when the shop cannot be reached; pages with a customer's name or
+the identity of an order may not.
 
   /products  /products/ID  /orders   pages; / is /products
   /api/products  /api/orders    passed on to the application tier
@@ -21,6 +23,8 @@ import waitress
 _REQUEST_SECONDS = 4.5
 # Shorter than a probe's patience (800 ms), so that the probe learns the reason.
 _HEALTH_SECONDS = 0.7
+_CATALOGUE = "public, max-age=1, stale-while-revalidate=10, stale-if-error=600"
+_PICTURES_SECONDS = 60
 _UNAVAILABLE = "The shop cannot be reached for a moment. Nothing was ordered twice; please try again."
 
 
@@ -51,6 +55,7 @@ def create(app_tier, site):
     web = flask.Flask("shop-web", root_path=os.path.dirname(os.path.abspath(__file__)))
     web.add_template_filter(lambda cents: f"{cents / 100:,.2f} €", "money")
     web.context_processor(lambda: {"site": site})
+    web.config["SEND_FILE_MAX_AGE_DEFAULT"] = _PICTURES_SECONDS
 
     def page(template, status, **values):
         if status >= 500:
@@ -63,7 +68,10 @@ def create(app_tier, site):
     @web.get("/products")
     def front():
         status, answer = app_tier.call("GET", "/products")
-        return page("products.html", status, answer=answer)
+        response = flask.make_response(page("products.html", status, answer=answer))
+        if status == 200:
+            response.headers["Cache-Control"] = _CATALOGUE
+        return response
 
     @web.get("/products/<int:product_id>")
     def product(product_id):
@@ -103,6 +111,11 @@ def create(app_tier, site):
     def api_order():
         status, answer = app_tier.call("POST", "/orders", flask.request.get_json(silent=True))
         return flask.jsonify(answer), status
+
+    @web.after_request
+    def keep_nothing_else(response):
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
 
     @web.get("/livez")
     def livez():

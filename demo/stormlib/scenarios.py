@@ -14,6 +14,8 @@ _NO_FAULT_OF_A_SITE = "no site fails in this scenario"
 
 def site_kill(storm, **_):
     """The whole primary site dies at once: every process and the network."""
+    storm.report.not_applicable("the old address died with its site; see --scenario database-freeze",
+                                "pinned_rto_seconds")
     storm.timeline.heading("The storm: gcp is lost")
     storm.strike("every process of gcp killed, its network gone", "gcp")
     storm.report.detail["processes_killed"] = storm.platform.kill("gcp")

@@ -1,6 +1,7 @@
 """One storm: a platform under load, a fault, and the accounts afterwards. Scenarios build on this."""
 
 import contextlib
+import json
 import threading
 import time
 
@@ -47,6 +48,7 @@ class Storm:
                                            lambda: self.resolver.resolve(layouts.SERVICE))
         self._stack.callback(self.customers.stop)
         self._warm_up()
+        self._compare_pages()
 
     def __exit__(self, *exception):
         return self._stack.__exit__(*exception)
@@ -64,6 +66,18 @@ class Storm:
         failed = measure.failed_between(self.journal.attempts(), begun, time.monotonic())
         if failed:
             raise platforms.PlatformError(f"requests fail before any fault: {failed[0].detail}")
+
+    def _compare_pages(self):
+        """The catalogue straight from the web tier and through the edge, while customers order."""
+        address = self.platform.layout.addresses["gcp"]
+        done = self.platform.cli("speed", f"http://{layouts.SERVICE}/products", "-o", "json",
+                                 "--direct", f"{address}:{layouts.WEB_PORT}", "--edge",
+                                 f"{address}:{layouts.EDGE_PORT}", check=True)
+        measured = json.loads(done.stdout)["urls"][0]
+        self.report.set("pages_sooner_percent", measured["mean_percent_lower"],
+                        f"{1000 * measured['direct']['mean']:.1f} ms from the web tier, "
+                        f"{1000 * measured['edge']['mean']:.1f} ms through the edge")
+        self.report.detail["pages"] = measured
 
     # ------------------------------------------------------------------ faults and waits
 

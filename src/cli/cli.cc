@@ -189,17 +189,19 @@ void add_edge_commands(CLI::App& edge, Arguments& a) {
 }
 
 void add_speed(CLI::App& app, Arguments& a) {
-  CLI::App* sub = add(app, a, "speed",
-                      "Compares how long pages take straight from their origin and through the "
-                      "edge, as a table and a plot.",
-                      "  leeward speed http://10.77.1.1:8080/ --edge 10.77.1.1:80\n"
-                      "  leeward speed http://www.shop.test/ --direct 10.77.1.1:8080 -n 100",
-                      [&a](Io& io) { return speed(a.globals, a.speed, io); });
-  sub->add_option("url", a.speed.urls, "http://HOST[:PORT]/PATH")->required();
+  CLI::App* sub = add(
+      app, a, "speed",
+      "Compares how long pages take straight from their origin and through the "
+      "edge, as a table and a plot.",
+      "  leeward speed http://10.77.1.1:8080/ --edge 10.77.1.1:80\n"
+      "  leeward speed https://www.shop.test/ --direct http://10.77.1.1:8080 --edge 10.77.1.1:443",
+      [&a](Io& io) { return speed(a.globals, a.speed, io); });
+  sub->add_option("url", a.speed.urls, "http[s]://HOST[:PORT]/PATH")->required();
   sub->add_option("--edge", a.speed.edge,
-                  "HOST:PORT of the edge; default: that of the primary site");
+                  "[http[s]://]HOST:PORT of the edge; default: that of the primary site");
   sub->add_option("--direct", a.speed.direct,
-                  "HOST:PORT of the origin; default: what the URL says");
+                  "[http[s]://]HOST:PORT of the origin; default: what the URL says");
+  sub->add_option("--ca", a.speed.ca, "File with the certificate authorities to trust");
   sub->add_option("-n,--count", a.speed.count, "Requests each way, in turn")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();

@@ -120,14 +120,15 @@ double percent_lower(double first_mean, double second_mean) {
 std::string render_speed(const std::string& url, const std::vector<SpeedSample>& samples) {
   constexpr std::size_t kWidth = 60;
   std::vector<std::vector<std::string>> rows{
-      {"WAY", "REQUESTS", "STATUS", "BYTES", "MIN", "MEAN", "MEDIAN", "P95", "MAX"}};
+      {"WAY", "REQUESTS", "STATUS", "BYTES", "FIRST BYTE", "MIN", "MEAN", "MEDIAN", "P95", "MAX"}};
   double longest = 0;
   for (const SpeedSample& s : samples) {
     const SpeedSummary t = summary_of(s.seconds);
     longest = std::max(longest, t.max);
     rows.push_back({s.way, fmt::format("{}", s.seconds.size()), fmt::format("{}", s.status),
-                    fmt::format("{}", s.bytes), milliseconds(t.min), milliseconds(t.mean),
-                    milliseconds(t.median), milliseconds(t.p95), milliseconds(t.max)});
+                    fmt::format("{}", s.bytes), milliseconds(summary_of(s.first_byte).median),
+                    milliseconds(t.min), milliseconds(t.mean), milliseconds(t.median),
+                    milliseconds(t.p95), milliseconds(t.max)});
   }
   std::string out = fmt::format("{}\n{}", url, columns(rows));
   for (const SpeedSample& s : samples) {
@@ -145,6 +146,9 @@ std::string render_speed(const std::string& url, const std::vector<SpeedSample>&
     out += fmt::format("{:>8} |{}|\n", s.way, line);
   }
   out += fmt::format("{:>8}  0{:>{}}\n", "", milliseconds(longest), kWidth);
+  for (const SpeedSample& s : samples)
+    if (!s.cache_status.empty())
+      out += fmt::format("{:>8}  Cache-Status: {}\n", s.way, s.cache_status);
   if (samples.size() == 2)
     out += fmt::format(
         "mean through the edge: {:.1f} % lower\n",

@@ -1,177 +1,124 @@
 // speed: how long a page takes straight from its origin and through the edge, a new connection each
 // time, in turn, so that what the network does meanwhile hits both alike.
-#include <netdb.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <curl/curl.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <charconv>
 #include <memory>
-#include <optional>
-#include <sstream>
+#include <mutex>
 
-#include "base/file.h"
 #include "cli/internal/commands.h"
+#include "cli/internal/comparison.h"
 #include "cli/internal/edge_view.h"
+#include "cli/internal/terminal.h"
 #include "model/edge.h"
 
 namespace leeward::cli {
 namespace {
 
-constexpr std::size_t kHeadMax = 64u << 10;
-constexpr std::uint16_t kHttpPort = 80;
-
-struct Url {
-  std::string host;    // name or address
-  std::string port;    // in the URL, or 80
-  std::string target;  // path and query
-  std::string authority;
+// Where a way goes, whatever the URL's host is.
+struct Place {
+  std::string scheme;     // empty: that of the URL
+  std::string host_port;  // empty: those of the URL
 };
 
-Result<Url> parse_url(const std::string& text) {
-  constexpr std::string_view kScheme = "http://";
-  if (!text.starts_with(kScheme))
-    return fail(Code::kInvalid, "'{}': write http://HOST[:PORT]/PATH; TLS is not measured", text);
-  const std::string rest = text.substr(kScheme.size());
-  const std::size_t slash = std::min(rest.find('/'), rest.size());
-  Url url;
-  url.authority = rest.substr(0, slash);
-  url.target = slash < rest.size() ? rest.substr(slash) : "/";
-  const std::size_t colon = url.authority.rfind(':');
-  url.host = url.authority.substr(0, colon);
-  url.port =
-      colon == std::string::npos ? fmt::format("{}", kHttpPort) : url.authority.substr(colon + 1);
-  const bool clean = text.find_first_of("\r\n \t") == std::string::npos;
-  if (url.host.empty() || url.port.empty() || !clean)
-    return fail(Code::kInvalid, "'{}' is not a URL", text);
-  return url;
+Result<Place> parse_place(const std::string& text) {
+  Place place;
+  std::string rest = text;
+  for (const char* scheme : {"http", "https"})
+    if (const std::string begin = fmt::format("{}://", scheme); text.starts_with(begin)) {
+      place.scheme = scheme;
+      rest = text.substr(begin.size());
+    }
+  const std::size_t colon = rest.rfind(':');
+  if (colon == std::string::npos || colon == 0 || colon + 1 == rest.size() ||
+      rest.find('/') != std::string::npos)
+    return fail(Code::kInvalid, "'{}': write HOST:PORT or http://HOST:PORT", text);
+  place.host_port = rest;
+  return place;
 }
 
-Result<std::pair<std::string, std::string>> host_and_port(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0 || colon + 1 == text.size())
-    return fail(Code::kInvalid, "'{}': write HOST:PORT", text);
-  return std::pair(text.substr(0, colon), text.substr(colon + 1));
+struct Free {
+  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
+std::size_t on_body(char*, std::size_t size, std::size_t count, void* sample) {
+  static_cast<SpeedSample*>(sample)->bytes += size * count;
+  return size * count;
 }
 
-Status wait_for(int fd, short events, BootTime until) {
-  for (;;) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(until - BootClock::now()).count();
-    if (left <= 0) return fail(Code::kTimeout, "no answer in time");
-    pollfd p{.fd = fd, .events = events, .revents = 0};
-    const int n = poll(&p, 1, static_cast<int>(left));
-    if (n > 0) return {};
-    if (n < 0 && errno != EINTR) return fail(os_error(errno, "poll"));
+std::size_t on_field(char* data, std::size_t size, std::size_t count, void* sample) {
+  constexpr std::string_view kName = "cache-status:";
+  const std::string_view line(data, size * count);
+  if (line.size() > kName.size() && curl_strnequal(line.data(), kName.data(), kName.size()) != 0) {
+    const std::string_view value =
+        line.substr(std::min(line.find_first_not_of(' ', kName.size()), line.size()));
+    static_cast<SpeedSample*>(sample)->cache_status =
+        printable(value.substr(0, value.find_first_of("\r\n")));
   }
+  return size * count;
 }
 
-Result<UniqueFd> connect_to(const std::string& host, const std::string& port, BootTime until) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0)
-    return fail(Code::kUnavailable, "{}:{}: {}", host, port, gai_strerror(error));
-  struct Free {
-    void operator()(addrinfo* list) const { freeaddrinfo(list); }
-  };
-  std::unique_ptr<addrinfo, Free> addresses(found);
-  UniqueFd fd(socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return fail(os_error(errno, "socket"));
-  const int on = 1;
-  setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (connect(fd.get(), found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS)
-    return fail(os_error(errno, fmt::format("{}:{}", host, port)));
-  if (auto ready = wait_for(fd.get(), POLLOUT, until); !ready) return fail(ready.error());
-  int error = 0;
-  socklen_t size = sizeof error;
-  getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) return fail(os_error(error, fmt::format("{}:{}", host, port)));
-  return fd;
-}
-
-// The Content-Length of a head, if it has one.
-std::optional<std::uint64_t> length_in(const std::string& head) {
-  constexpr std::string_view kName = "content-length:";
-  std::istringstream lines(head);
-  for (std::string line; std::getline(lines, line);) {
-    const bool same = line.size() > kName.size() &&
-                      std::equal(kName.begin(), kName.end(), line.begin(), [](char a, char b) {
-                        return a == (b >= 'A' && b <= 'Z' ? b + ('a' - 'A') : b);
-                      });
-    if (!same) continue;
-    const std::size_t from = std::min(line.find_first_not_of(' ', kName.size()), line.size());
-    std::uint64_t length = 0;
-    if (std::from_chars(line.data() + from, line.data() + line.size(), length).ec == std::errc())
-      return length;
-  }
-  return {};
-}
-
-// A GET, read to the end of the body: after its length, or where the server closes. Adds to
-// `sample`.
-Status fetch(const std::string& host, const std::string& port, const Url& url, Duration timeout,
+// A GET over a connection of its own, read to its end. Adds to `sample`.
+Status fetch(const std::string& url, const Place& place, const SpeedOptions& options,
              SpeedSample& sample) {
-  const BootTime began = BootClock::now();
-  const BootTime until = began + timeout;
-  auto fd = connect_to(host, port, until);
-  if (!fd) return fail(std::move(fd.error()));
-  const std::string request = fmt::format(
-      "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: leeward-speed\r\nConnection: close\r\n\r\n",
-      url.target, url.authority);
-  std::size_t sent = 0;
-  while (sent < request.size()) {
-    if (auto ready = wait_for(fd->get(), POLLOUT, until); !ready) return ready;
-    const ssize_t n = send(fd->get(), request.data() + sent, request.size() - sent, MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN) return fail(os_error(errno, "send"));
-    if (n > 0) sent += static_cast<std::size_t>(n);
-  }
-  std::string head;
-  std::size_t end = std::string::npos;  // of the head
-  std::optional<std::uint64_t> length;
-  std::uint64_t total = 0;
-  std::vector<char> buffer(64u << 10);
-  while (!length || total < end + 4 + *length) {
-    if (auto ready = wait_for(fd->get(), POLLIN, until); !ready) return ready;
-    const ssize_t n = read(fd->get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EAGAIN) continue;
-    if (n < 0) return fail(os_error(errno, "read"));
-    if (n == 0) break;
-    total += static_cast<std::uint64_t>(n);
-    if (end != std::string::npos || head.size() >= kHeadMax) continue;
-    head.append(buffer.data(), static_cast<std::size_t>(n));
-    end = head.find("\r\n\r\n");
-    if (end != std::string::npos) length = length_in(head.substr(0, end));
-  }
-  sample.seconds.push_back(seconds(BootClock::now() - began));
-  if (!head.starts_with("HTTP/1.") || end == std::string::npos || head.size() < 12)
-    return fail(Code::kCorrupt, "{}:{}: the answer is not HTTP", host, port);
-  std::from_chars(head.data() + 9, head.data() + 12, sample.status);
-  sample.bytes = total - end - 4;
-  std::istringstream lines(head.substr(0, end));
-  for (std::string line; std::getline(lines, line);)
-    if (line.starts_with("Cache-Status: "))
-      sample.cache_status = printable(line.substr(sizeof "Cache-Status: " - 1));
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  std::unique_ptr<CURL, Free> easy(curl_easy_init());
+  if (!easy) return fail(Code::kInternal, "out of memory");
+  const std::size_t end_of_scheme = url.find("://");
+  const std::string asked = place.scheme.empty() || end_of_scheme == std::string::npos
+                                ? url
+                                : place.scheme + url.substr(end_of_scheme);
+  char why[CURL_ERROR_SIZE] = "";
+  std::unique_ptr<curl_slist, Free> connect_to;
+  if (!place.host_port.empty())
+    connect_to.reset(curl_slist_append(nullptr, fmt::format("::{}", place.host_port).c_str()));
+  sample.bytes = 0;
+  CURL* c = easy.get();
+  curl_easy_setopt(c, CURLOPT_URL, asked.c_str());
+  curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
+  curl_easy_setopt(c, CURLOPT_CONNECT_TO, connect_to.get());
+  curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
+  curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, static_cast<long>(options.timeout / 1ms));
+  curl_easy_setopt(c, CURLOPT_USERAGENT, "leeward-speed");
+  curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
+  curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(c, CURLOPT_WRITEDATA, &sample);
+  curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_field);
+  curl_easy_setopt(c, CURLOPT_HEADERDATA, &sample);
+  if (!options.ca.empty()) curl_easy_setopt(c, CURLOPT_CAINFO, options.ca.c_str());
+  if (const CURLcode code = curl_easy_perform(c); code != CURLE_OK)
+    return fail(code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ? Code::kInvalid
+                : code == CURLE_OPERATION_TIMEDOUT                                ? Code::kTimeout
+                                                   : Code::kUnavailable,
+                "{}", *why != '\0' ? why : curl_easy_strerror(code));
+  curl_off_t first_byte = 0, total = 0;
+  long status = 0;
+  curl_easy_getinfo(c, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
+  curl_easy_getinfo(c, CURLINFO_TOTAL_TIME_T, &total);
+  curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+  sample.first_byte.push_back(seconds(std::chrono::microseconds(first_byte)));
+  sample.seconds.push_back(seconds(std::chrono::microseconds(total)));
+  sample.status = static_cast<int>(status);
   return {};
 }
 
 // Where requests of clients arrive at the edge of the site that is primary by configuration.
-Result<std::string> configured_edge(const Globals& globals, Io& io) {
+Result<std::string> configured_edge(const Globals& globals, bool tls, Io& io) {
   auto platform = load_platform(globals, io);
   if (!platform) return fail(std::move(platform.error()));
   if (platform->edge)
     for (const EdgeListener& l : platform->edge->listeners)
-      if (!l.tls && !l.proxy_protocol)
+      if (l.tls == tls && !l.proxy_protocol)
         return fmt::format("{}:{}",
                            l.address == "{address}" || l.address == "0.0.0.0"
                                ? platform->site(platform->configured_primary()).address
                                : l.address,
                            l.port);
-  return fail(Code::kInvalid, "{} has no edge with a listener without TLS; name one with --edge",
-              globals.config_path);
+  return fail(Code::kInvalid, "{} has no edge with a listener {} TLS; name one with --edge",
+              globals.config_path, tls ? "with" : "without");
 }
 
 Json to_json(const std::string& url, const std::vector<SpeedSample>& samples) {
@@ -181,6 +128,7 @@ Json to_json(const std::string& url, const std::vector<SpeedSample>& samples) {
     json[s.way] = {{"requests", s.seconds.size()},
                    {"status", s.status},
                    {"bytes", s.bytes},
+                   {"first_byte_median", summary_of(s.first_byte).median},
                    {"min", t.min},
                    {"mean", t.mean},
                    {"median", t.median},
@@ -198,33 +146,35 @@ Json to_json(const std::string& url, const std::vector<SpeedSample>& samples) {
 int speed(const Globals& globals, const SpeedOptions& options, Io& io) {
   std::string edge_text = options.edge;
   if (edge_text.empty()) {
-    auto configured = configured_edge(globals, io);
+    auto configured = configured_edge(globals, options.urls.front().starts_with("https:"), io);
     if (!configured) return report(io, configured.error());
     edge_text = *configured;
   }
-  auto edge = host_and_port(edge_text);
+  auto edge = parse_place(edge_text);
   if (!edge) return report(io, edge.error());
+  Place direct;
+  if (!options.direct.empty()) {
+    auto named = parse_place(options.direct);
+    if (!named) return report(io, named.error());
+    direct = *named;
+  }
   Json all = Json::array();
-  for (const std::string& text : options.urls) {
-    auto url = parse_url(text);
-    if (!url) return report(io, url.error());
-    std::pair<std::string, std::string> direct(url->host, url->port);
-    if (!options.direct.empty()) {
-      auto named = host_and_port(options.direct);
-      if (!named) return report(io, named.error());
-      direct = *named;
-    }
-    std::vector<SpeedSample> samples{{"direct", {}, 0, 0, ""}, {"edge", {}, 0, 0, ""}};
+  for (const std::string& url : options.urls) {
+    std::vector<SpeedSample> samples{SpeedSample{.way = "direct"}, SpeedSample{.way = "edge"}};
     for (int i = 0; i < options.count; ++i) {
-      if (auto done = fetch(direct.first, direct.second, *url, options.timeout, samples[0]); !done)
-        return report(io, Error(done.error()).wrap(text + " direct"));
-      if (auto done = fetch(edge->first, edge->second, *url, options.timeout, samples[1]); !done)
-        return report(io, Error(done.error()).wrap(text + " through the edge at " + edge_text));
+      if (auto done = fetch(url, direct, options, samples[0]); !done)
+        return report(io, Error(done.error()).wrap(url + " direct"));
+      if (auto done = fetch(url, *edge, options, samples[1]); !done)
+        return report(io, Error(done.error()).wrap(url + " through the edge at " + edge_text));
+      if (io.interactive)
+        io.err << fmt::format("\r\033[K{}: {} of {}", printable(url), i + 1, options.count)
+               << std::flush;
     }
+    end_progress(io);
     if (globals.json)
-      all.push_back(to_json(text, samples));
+      all.push_back(to_json(url, samples));
     else
-      io.out << render_speed(printable(text), samples) << "\n";
+      io.out << render_speed(printable(url), samples) << "\n";
   }
   if (globals.json) io.out << to_text({{"edge", edge_text}, {"urls", all}});
   return 0;

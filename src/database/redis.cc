@@ -45,6 +45,21 @@ std::uint64_t number(const std::string& text) {
   return value;
 }
 
+// Of the replicas in INFO's "slaveN:ip=..,port=..,state=..,offset=..,lag=.." those that have
+// acknowledged all up to `offset`.
+std::uint64_t replicas_at(const std::map<std::string, std::string, std::less<>>& fields,
+                          std::uint64_t offset) {
+  constexpr std::string_view kOffset = ",offset=";
+  std::uint64_t count = 0;
+  for (const auto& [key, value] : fields) {
+    std::size_t at = value.find(kOffset);
+    if (key.starts_with("slave") && at != std::string::npos &&
+        number(value.substr(at + kOffset.size())) >= offset)
+      ++count;
+  }
+  return count;
+}
+
 // "epoch term"; anything else is no promotion of ours.
 Promotion parse_mark(std::string_view text) {
   std::size_t blank = text.find(' ');
@@ -149,6 +164,7 @@ Result<RedisStatus> Redis::status() {
   status.primary = fields["role"] == "master";
   status.replicas = number(fields["connected_slaves"]);
   status.offset = number(fields[status.primary ? "master_repl_offset" : "slave_repl_offset"]);
+  status.level_replicas = replicas_at(fields, status.offset);
   if (!status.primary) {
     status.source = {fields["master_host"],
                      static_cast<std::uint16_t>(number(fields["master_port"]))};
@@ -191,21 +207,27 @@ Status Redis::promote(Promotion promotion) {
   return {};
 }
 
-Status Redis::fence(bool confirm) {
-  Status confirmed;
-  if (confirm) {
-    auto now = status();
-    if (!now) return fail(std::move(now.error()));
+Status Redis::everything_copied() {
+  auto now = status();
+  if (!now) return fail(std::move(now.error()));
+  std::uint64_t level = now->level_replicas;
+  if (!now->fenced) {
     // WAIT is about what this connection wrote, so it writes; that comes after everything of the
     // clients.
     if (auto set = impl_->command({"SET", kMark, mark(now->promotion)}); !set)
       return fail(std::move(set.error()));
     auto copies = impl_->command({"WAIT", std::to_string(now->replicas), kConfirmMilliseconds});
     if (!copies) return fail(std::move(copies.error()));
-    if (number(*copies) < now->replicas)
-      confirmed = fail(Code::kTimeout, "Redis at {}: {} of {} replicas have everything",
-                       to_string(impl_->options.local), *copies, now->replicas);
+    level = number(*copies);
   }
+  if (level >= now->replicas) return {};
+  return fail(Code::kTimeout, "Redis at {}: {} of {} replicas have everything",
+              to_string(impl_->options.local), level, now->replicas);
+}
+
+Status Redis::fence(bool confirm) {
+  Status confirmed;
+  if (confirm) confirmed = everything_copied();
   auto set = impl_->command({"CONFIG", "SET", "min-replicas-to-write", std::to_string(kFence)});
   if (!set) return fail(std::move(set.error()));
   return confirmed;

@@ -28,11 +28,13 @@ struct RedisOptions {
 };
 
 struct RedisStatus {
-  bool primary = false;        // accepts writes
-  Endpoint source;             // what it replicates, when not primary
-  bool link_up = false;        // the link to the source works and the first copy is complete
-  std::uint64_t offset = 0;    // bytes of the replication stream written or applied
-  std::uint64_t replicas = 0;  // connected to it
+  bool primary = false;              // accepts writes
+  Endpoint source;                   // what it replicates, when not primary
+  bool link_up = false;              // the link to the source works and the first copy is complete
+  std::uint64_t offset = 0;          // bytes of the replication stream written or applied
+  std::uint64_t replicas = 0;        // connected to it
+  std::uint64_t level_replicas = 0;  // of them, those that acknowledged all up to `offset`; they
+                                     // say so once a second
   std::string history;  // of `offset` (master_replid); offsets of different ones are not comparable
   std::string history_before;   // the one that a promotion here ended (master_replid2), and
   std::uint64_t parted_at = 0;  // how far it reached here
@@ -61,13 +63,15 @@ class Redis {
   // Takes no more writes, whoever asks: min-replicas-to-write is set to more than there can be, and
   // stays until promote(). With `confirm` it first waits, half a second at most, until each
   // connected replica has all that was written; it is fenced then in either case, and kTimeout says
-  // that one has not.
+  // that one has not. Called again, it says how that stands now.
   Status fence(bool confirm);
 
   // Any other command, for operators' tools and tests; its answer as text.
   Result<std::string> run(const std::vector<std::string>& words);
 
  private:
+  Status everything_copied();
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -122,8 +122,9 @@ int edge_warm(const Globals& globals, const EdgeOptions& options, Io& io);
 // speed.cc
 struct SpeedOptions {
   std::vector<std::string> urls;
-  std::string edge;    // HOST:PORT; empty: as configured
-  std::string direct;  // HOST:PORT; empty: those of the URL
+  std::string edge;    // [SCHEME://]HOST:PORT; empty: as configured
+  std::string direct;  // the same; empty: what the URL says
+  std::string ca;      // file with the authorities to trust; empty: the system's
   int count = 20;      // requests each way
   Duration timeout = 30s;
 };

@@ -20,8 +20,9 @@ double quantile_of(const std::vector<double>& counts, double quantile);
 
 // Times of one way to fetch one URL.
 struct SpeedSample {
-  std::string way;  // "direct", "edge"
-  std::vector<double> seconds;
+  std::string way;                 // "direct", "edge"
+  std::vector<double> seconds;     // from before connecting to the end of the body
+  std::vector<double> first_byte;  // from before connecting to the response
   int status = 0;
   std::uint64_t bytes = 0;
   std::string cache_status;  // of the last response

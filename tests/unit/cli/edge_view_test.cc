@@ -32,8 +32,10 @@ TEST(EdgeView, TheReferencesFiguresComeOut) {
 }
 
 TEST(EdgeView, SpeedShowsBothWaysOnOneScale) {
-  const std::string text = render_speed("http://shop.test/", {{"direct", {0.1, 0.1}, 200, 10, ""},
-                                                              {"edge", {0.01, 0.03}, 200, 10, ""}});
+  const std::string text =
+      render_speed("http://shop.test/", {{"direct", {0.1, 0.1}, {0.05}, 200, 10, ""},
+                                         {"edge", {0.01, 0.03}, {}, 200, 10, "gcp-edge; hit"}});
+  EXPECT_NE(text.find("edge  Cache-Status: gcp-edge; hit"), std::string::npos) << text;
   EXPECT_NE(text.find("mean through the edge: 80.0 % lower"), std::string::npos) << text;
   EXPECT_NE(text.find("100.0 ms"), std::string::npos) << text;
 }

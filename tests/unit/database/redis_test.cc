@@ -110,6 +110,8 @@ TEST(Redis, AFencedPrimaryTakesNoWritesAndItsReplicaHasEverything) {
   EXPECT_EQ(late.error().code, Code::kTimeout);
   EXPECT_TRUE(gcp.driver.status()->fenced);
   aws.process.signal(SIGCONT);
+  EXPECT_TRUE(eventually(10s, [&] { return gcp.driver.fence(true).has_value(); }));
+  EXPECT_TRUE(gcp.driver.status()->fenced);
 }
 
 TEST(Redis, StoppedServerCostsTheTimeoutAndAWrongPasswordIsSaid) {
