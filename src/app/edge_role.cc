@@ -5,6 +5,7 @@
 #include "app/context.h"
 #include "app/edge_admin.h"
 #include "app/edge_config.h"
+#include "app/edge_handover.h"
 #include "app/edge_memory.h"
 #include "app/edge_rules.h"
 #include "app/edge_waf.h"
@@ -130,6 +131,13 @@ int run_edge(const cli::RoleOptions& options) {
   edge_options.access_log = platform.edge->access_log;
   edge_options.access_log_path = context->state + "/access.log";
   edge_options.logger = context->logger;
+  Predecessor predecessor;
+  if (options.takeover) {
+    auto asked = Predecessor::ask(context->state);
+    if (!asked) return report_failure(asked.error());
+    predecessor = std::move(*asked);
+    edge_options.sockets = predecessor.take_sockets();
+  }
   auto cache = std::make_shared<edge::HttpCache>(cache_options(*context));
   edge_options.cache = cache;
   net::EventLoop loop;
@@ -154,11 +162,18 @@ int run_edge(const cli::RoleOptions& options) {
   if (auto started = checks.start(platform, config); !started)
     return report_failure(started.error());
   EdgeAdmin answers(*context, **edge, *cache, rules, waf_rules);
-  auto admin = net::HttpServer::start(loop, {context->site().address, platform.edge->admin_port},
-                                      [&](const net::HttpRequest& request, net::Responder respond) {
-                                        respond(answers.answer(request));
-                                      });
-  if (!admin) return report_failure(admin.error());
+  std::unique_ptr<net::HttpServer> admin;
+  auto open_admin = [&]() -> Status {
+    auto opened =
+        net::HttpServer::start(loop, {context->site().address, platform.edge->admin_port},
+                               [&](const net::HttpRequest& request, net::Responder respond) {
+                                 respond(answers.answer(request));
+                               });
+    if (!opened) return fail(std::move(opened.error()));
+    admin = std::move(*opened);
+    return {};
+  };
+  if (auto opened = open_admin(); !opened) return report_failure(opened.error());
   auto signals = loop.on_signals({SIGINT, SIGTERM, SIGHUP}, [&](int signal) {
     if (signal != SIGHUP) return loop.stop();
     if (auto reloaded = reload(options, *context, **edge, rules, waf_rules, checks); !reloaded)
@@ -176,6 +191,22 @@ int run_edge(const cli::RoleOptions& options) {
     if (auto published = (*edge)->publish(state); !published)
       context->logger.warn("an old record was not followed", {{"why", published.error().message}});
   });
+  Handover::Steps steps;
+  steps.sockets = [&] { return (*edge)->sockets(); };
+  steps.release = [&] {
+    admin.reset();
+    cache->release_disk();
+  };
+  steps.take_back = [&] {
+    context->logger.warn("the cache's disk tier stays off until a restart");
+    if (auto opened = open_admin(); !opened)
+      context->logger.error("no admin port", {{"why", opened.error().message}});
+  };
+  steps.done = [&] { loop.stop(); };
+  auto handover = Handover::start(loop, context->state, std::move(steps), context->logger);
+  if (!handover) return report_failure(handover.error());
+  if (options.takeover)
+    if (auto told = predecessor.serving(); !told) return report_failure(told.error());
   context->logger.info("edge serves",
                        {{"listen", fmt::format("{}", fmt::join((*edge)->listening(), " "))}});
   loop.run();

@@ -235,6 +235,9 @@ void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
       "instead.",
       roles.edge);
   edge->get_option("--site")->required(false);  // the role says what is missing
+  edge->add_flag("--takeover", a.role.takeover,
+                 "Take the listening sockets of the edge that serves here, which then drains and "
+                 "ends: an upgrade, or other listeners, without a refused connection");
   add_edge_commands(*edge, a);
 }
 

@@ -19,6 +19,7 @@ namespace leeward::cli {
 struct RoleOptions {
   std::string config_path = "leeward.yaml";
   std::string site;
+  bool takeover = false;  // edge only: take the place of the one that serves
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
 };

@@ -160,7 +160,9 @@ int speed(const Globals& globals, const SpeedOptions& options, Io& io) {
   }
   Json all = Json::array();
   for (const std::string& url : options.urls) {
-    std::vector<SpeedSample> samples{SpeedSample{.way = "direct"}, SpeedSample{.way = "edge"}};
+    std::vector<SpeedSample> samples(2);
+    samples[0].way = "direct";
+    samples[1].way = "edge";
     for (int i = 0; i < options.count; ++i) {
       if (auto done = fetch(url, direct, options, samples[0]); !done)
         return report(io, Error(done.error()).wrap(url + " direct"));

@@ -414,6 +414,10 @@ CacheStats HttpCache::stats() const {
   return s;
 }
 
+void HttpCache::release_disk() {
+  if (impl_->disk != nullptr) impl_->disk->release();
+}
+
 void HttpCache::flush_disk() {
   if (impl_->disk != nullptr) impl_->disk->flush();
 }

@@ -80,6 +80,8 @@ class HttpCache final : public Cache {
 
   // Waits until everything stored so far is on disk (or was refused). For shutdown and tests.
   void flush_disk();
+  // Leaves the disk tier's directory to another process, see DiskTier::release().
+  void release_disk();
 
   struct Impl;
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -104,7 +105,7 @@ struct DiskTier::Impl {
   const std::uint64_t bytes_max;
   const std::uint64_t segment_max;
   Logger logger;
-  UniqueFd lock;
+  UniqueFd lock;  // the tier's thread; invalid: released
 
   mutable std::mutex mutex;  // guards all below but `segments`' files' contents
   std::condition_variable wake, idle;
@@ -261,7 +262,7 @@ void DiskTier::Impl::drop_oldest() {  // mutex held
 bool DiskTier::Impl::append(RecordHeader header, std::string_view head, StoredObject* body,
                             bool sync) {
   BootTime now = BootClock::now();
-  if (now < write_again_at) return false;
+  if (!lock.valid() || now < write_again_at) return false;
   std::uint64_t size = kRecordHeaderSize + head.size() + header.body_size;
   Segment* s = segment_for(size);
   bool ok = s != nullptr;
@@ -506,6 +507,21 @@ bool DiskTier::load(std::string_view url, Waiter waiter, Now now, Loaded loaded)
 void DiskTier::flush() {
   std::unique_lock hold(impl_->mutex);
   impl_->idle.wait(hold, [this] { return impl_->queue.empty() && !impl_->busy; });
+}
+
+void DiskTier::release() {
+  std::promise<void> released;
+  impl_->submit(
+      [impl = impl_.get(), &released] {
+        {
+          std::lock_guard hold(impl->mutex);
+          impl->slots.clear();
+        }
+        impl->lock.reset();
+        released.set_value();
+      },
+      0);
+  released.get_future().wait();
 }
 
 DiskTier::Stats DiskTier::stats() const {

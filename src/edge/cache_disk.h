@@ -70,6 +70,9 @@ class DiskTier {
   bool load(std::string_view url, Waiter waiter, Now now, Loaded loaded);
 
   void flush();  // waits until the queue is empty
+  // Writes what is queued now and leaves the directory to another process; from then on nothing is
+  // found or written here. Answers from files that are open go on.
+  void release();
   Stats stats() const;
 
   struct Impl;

@@ -34,6 +34,21 @@ void raise_open_files(std::size_t clients) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Which loop listens on which inherited socket: [loop][listener].
+std::vector<std::vector<std::vector<UniqueFd>>> share_out(
+    std::vector<UniqueFd> sockets, const std::vector<SocketAddress>& addresses, unsigned loops) {
+  std::vector<std::vector<std::vector<UniqueFd>>> shared(loops);
+  for (auto& of_loop : shared) of_loop.resize(addresses.size());
+  std::vector<std::size_t> next(addresses.size());
+  for (UniqueFd& fd : sockets) {
+    const auto found = std::find(addresses.begin(), addresses.end(), address_of(fd.get()));
+    if (found == addresses.end()) continue;
+    const auto i = static_cast<std::size_t>(found - addresses.begin());
+    shared[next[i]++ % loops][i].push_back(std::move(fd));
+  }
+  return shared;
+}
+
 }  // namespace
 
 struct Edge::Impl {
@@ -75,9 +90,10 @@ Result<std::unique_ptr<Edge>> Edge::start(EdgeOptions options, EdgeConfig config
   std::vector<SocketAddress> addresses;
   for (const ListenerSpec& listener : impl->snapshot->config.listeners)
     addresses.push_back(*parse_socket_address(listener.address));
+  auto inherited = share_out(std::move(o.sockets), addresses, o.threads);
   for (unsigned i = 0; i < o.threads; ++i) {
     impl->loops.push_back(std::make_unique<Loop>(impl->shared, i, impl->snapshot));
-    if (auto listening = impl->loops.back()->listen(addresses); !listening)
+    if (auto listening = impl->loops.back()->listen(addresses, std::move(inherited[i])); !listening)
       return fail(std::move(listening.error()));
   }
   for (std::size_t i = 0; i < addresses.size(); ++i)
@@ -143,6 +159,12 @@ WarmProgress Edge::warm_progress() const {
   Loop& loop = *impl_->loops.front();
   loop.run([&] { progress = loop.warmer().progress(); });
   return progress;
+}
+
+std::vector<int> Edge::sockets() const {
+  std::vector<int> all;
+  impl_->each_loop([&](Loop& loop) { loop.add_sockets(all); });
+  return all;
 }
 
 std::vector<std::string> Edge::listening() const { return impl_->addresses; }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "edge/exchange.h"
@@ -88,6 +89,9 @@ struct EdgeOptions {
   std::string access_log_path;
   Logger logger;
   std::shared_ptr<Cache> cache;  // may be null
+  // Sockets of a predecessor that listen already. They take the place of new ones where a listener
+  // has their address; the others are closed.
+  std::vector<UniqueFd> sockets;
 };
 
 // What control says, as far as the edge needs it.
@@ -134,6 +138,8 @@ class Edge {
   // left after `patience`.
   bool drain(Duration patience);
 
+  // The sockets that it listens on, for a successor; its own until drain().
+  std::vector<int> sockets() const;
   // The addresses with their real ports, in the order of the configuration.
   std::vector<std::string> listening() const;
   std::string prometheus_text() const;

@@ -77,23 +77,35 @@ Loop::Loop(const Shared& shared, unsigned index, std::shared_ptr<const Snapshot>
 
 Loop::~Loop() = default;
 
-Status Loop::listen(std::vector<SocketAddress>& addresses) {
+Status Loop::listen(std::vector<SocketAddress>& addresses,
+                    std::vector<std::vector<UniqueFd>> inherited) {
   if (!epoll_.valid() || !wake_.valid()) return fail(os_error(errno, "edge: epoll or eventfd"));
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.ptr = nullptr;
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
   const auto& specs = snapshot_->config.listeners;
+  inherited.resize(specs.size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    auto fd = listen_on(addresses[i], specs[i].address);
-    if (!fd) return fail(std::move(fd.error()));
-    addresses[i].size = sizeof addresses[i].storage;
-    getsockname(fd->get(), reinterpret_cast<sockaddr*>(&addresses[i].storage), &addresses[i].size);
-    listeners_.push_back(std::make_unique<Listener>(*this, specs[i]));
-    listeners_.back()->fd = std::move(*fd);
-    watch(listeners_.back()->fd.get(), *listeners_.back());
+    std::vector<UniqueFd>& sockets = inherited[i];
+    if (sockets.empty()) {
+      auto fd = listen_on(addresses[i], specs[i].address);
+      if (!fd) return fail(std::move(fd.error()));
+      sockets.push_back(std::move(*fd));
+    }
+    addresses[i] = address_of(sockets.front().get());
+    for (UniqueFd& fd : sockets) {
+      listeners_.push_back(std::make_unique<Listener>(*this, specs[i]));
+      listeners_.back()->fd = std::move(fd);
+      watch(listeners_.back()->fd.get(), *listeners_.back());
+    }
   }
   return {};
+}
+
+void Loop::add_sockets(std::vector<int>& to) const {
+  for (const auto& listener : listeners_)
+    if (listener->fd.valid()) to.push_back(listener->fd.get());
 }
 
 void Loop::start() {

@@ -13,7 +13,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 
 namespace leeward::edge {
 
@@ -55,6 +54,14 @@ Result<SocketAddress> parse_socket_address(std::string_view text) {
   }
   return fail(Code::kInvalid, "'{}' is no address; write 10.0.0.1:8080, [::1]:8080 or unix:/PATH",
               text);
+}
+
+SocketAddress address_of(int socket) {
+  SocketAddress address;
+  address.size = sizeof address.storage;
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&address.storage), &address.size) != 0)
+    address.size = 0;
+  return address;
 }
 
 ClientAddress client_address(const sockaddr_storage& storage) {

@@ -295,12 +295,28 @@ class Edge:
 
     def __enter__(self):
         started = self.told("edge serves") if self.log.exists() else 0
-        with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
-                [str(layout.binary()), "edge", "--config", str(self.directory / "leeward.yaml"),
-                 "--site", "gcp"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._process = self._spawn()
         self.wait_for("edge serves", count=started + 1)
         return self
+
+    def _spawn(self, *arguments):
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
+                [str(layout.binary()), "edge", "--config", str(self.directory / "leeward.yaml"),
+                 "--site", "gcp", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def take_over(self):
+        """A successor takes the place of the edge that serves; the exit status of that one, or, when the
+        successor could not serve, None."""
+        started = self.told("edge serves")
+        before, self._process = self._process, self._spawn("--takeover")
+        try:
+            self.wait_for("edge serves", count=started + 1)
+        except AssertionError:
+            self._process.wait(timeout=10)
+            self._process = before
+            return None
+        return before.wait(timeout=20)
 
     def __exit__(self, *_):
         if self._process.poll() is None:

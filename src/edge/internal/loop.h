@@ -74,8 +74,10 @@ class Loop final : public Wakeup {
   Loop(const Shared& shared, unsigned index, std::shared_ptr<const Snapshot> snapshot);
   ~Loop() override;  // REQUIRES: join() was called, or start() never
 
-  // Before start(): listens on the address of each listener; port 0 is replaced in `addresses`.
-  Status listen(std::vector<SocketAddress>& addresses);
+  // Before start(): listens on the address of each listener, by the sockets in `inherited` (those
+  // of a listener at its index) or else by a new one; port 0 is replaced in `addresses`.
+  Status listen(std::vector<SocketAddress>& addresses,
+                std::vector<std::vector<UniqueFd>> inherited = {});
   void start();
   // Any thread.
   void join();
@@ -88,6 +90,7 @@ class Loop final : public Wakeup {
   void check(std::size_t group, std::size_t origin, bool passed, bool up);
   void begin_drain();
   std::size_t clients() const { return clients_.size(); }
+  void add_sockets(std::vector<int>& to) const;
   const std::vector<std::shared_ptr<GroupState>>& groups() const { return groups_; }
 
   // For the objects of the loop:

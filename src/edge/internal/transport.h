@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,9 +22,13 @@ struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t size = 0;
   bool is_unix() const { return storage.ss_family == AF_UNIX; }
+  bool operator==(const SocketAddress& o) const {
+    return size == o.size && std::memcmp(&storage, &o.storage, size) == 0;
+  }
 };
 // "10.0.0.1:80", "[::1]:80" or "unix:/path"; kInvalid says what to write.
 Result<SocketAddress> parse_socket_address(std::string_view text);
+SocketAddress address_of(int socket);  // size 0: it has none
 ClientAddress client_address(const sockaddr_storage& storage);
 
 // Listens with SO_REUSEPORT, so that each loop has its own queue. kIo names the address.
