@@ -60,6 +60,8 @@ async def _answer(reader, writer, name, mode):
             writer.write(b"HTTP/1.1 " + status + b"\r\nCache-Control: no-store\r\nX-Origin: " + name
                          + b"\r\nContent-Length: 3\r\n\r\nok\n")
             await writer.drain()
+            if b"\r\nconnection: close" in head.lower():
+                return  # Varnish's probes wait for that
     except (asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:

@@ -123,6 +123,9 @@ async def _herd(port, origin_port):
                 writer.write(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 1024\r\n\r\n"
                              + b"x" * 1024)
                 await writer.drain()
+                if b"\r\nconnection: close" in head.lower():
+                    break  # Varnish's probes wait for that
+        writer.close()
 
     async def get():
         began = time.monotonic()

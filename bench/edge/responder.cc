@@ -24,6 +24,7 @@ namespace {
 struct Connection {
   std::string in;
   std::string_view out;
+  bool close = false;  // after `out`
 };
 
 std::string response(std::size_t size, const char* cache_control) {
@@ -48,6 +49,7 @@ bool serve(int fd, Connection& c, const Responses& responses) {
       if (n < 0) return errno == EAGAIN;
       c.out.remove_prefix(static_cast<std::size_t>(n));
     }
+    if (c.close) return false;
     const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
     if (n == 0) return false;
     if (n < 0) return errno == EAGAIN;
@@ -56,6 +58,7 @@ bool serve(int fd, Connection& c, const Responses& responses) {
     c.out = c.in.starts_with("GET /100k.bin") ? responses.large
             : c.in.starts_with("GET /miss/")  ? responses.miss
                                               : responses.small;
+    c.close = c.in.starts_with("GET /health");  // Varnish's probes wait for the end
     c.in.clear();
   }
 }

@@ -54,7 +54,9 @@ struct ControlConfig {
   Duration prepare_timeout = 15s;
   Duration transfer_timeout = 20s;
   Duration traffic_timeout = 5s;
-  Duration arming_patience = 2s;  // the standby lost this long before protection was on
+  Duration arming_patience = 2s;   // the standby lost this long before protection was on
+  Duration arming_near = 1s;       // a standby that is this far behind is waited for
+  Duration arming_progress = 30s;  // so is one that came no nearer in this time
 };
 ControlConfig control_config(const Platform& platform);
 
@@ -242,6 +244,7 @@ class ControlCore {
   void follow_writer(Now now, ControlEffects& out);
   bool standby_acknowledges(Now now) const;
   void steer_protection(Now now, ControlEffects& out);
+  bool time_to_arm(Now now);
   void confirm_copies(ControlEffects& out);
   void change_protection(ServiceRecord& r, ProtectionState state);
   void move_intent(Now now, ServiceRecord& r, SiteId to, Position required = {});
@@ -296,6 +299,13 @@ class ControlCore {
     Position written;
   };
   std::optional<Confirming> confirming_;
+  struct CatchingUp {  // a standby that could protect, once it is near
+    BootTime since;    // when the writer had written `written`
+    Position written;
+    BootTime compared;
+    std::uint64_t behind = 0;  // transactions, at `compared`
+  };
+  std::optional<CatchingUp> catching_up_;
   Duration loss_floor_{};  // largest loss estimated since then
   BootTime last_step_{};   // of this core
   BootTime settled_at_{};  // reports before this are old ones from a queue

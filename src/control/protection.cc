@@ -39,6 +39,30 @@ void ControlCore::change_protection(ServiceRecord& r, ProtectionState state) {
   p.link = named ? agents_[p.standby.value].report.database.link : 0;
 }
 
+// While a writer is armed each commit waits until the standby has received all that came before it.
+// So that begins when the standby is near, or when waiting brings it no nearer.
+bool ControlCore::time_to_arm(Now now) {
+  const SiteId writer = record_.intent.writer;
+  const Position written = agents_[writer.value].report.database.written;
+  const Position durable = agents_[other_site(writer).value].report.database.durable;
+  if (durable >= written) return true;
+  const std::uint64_t behind = written.value - durable.value;
+  if (!catching_up_) catching_up_ = CatchingUp{now.boot, written, now.boot, behind};
+  CatchingUp& c = *catching_up_;
+  const bool reached = durable >= c.written;
+  const bool late = now.boot - c.since > config_.arming_near;
+  if (reached && !late) return true;
+  if (reached || late) {
+    c.since = now.boot;
+    c.written = written;
+  }
+  if (now.boot - c.compared < config_.arming_progress) return false;
+  if (behind >= c.behind) return true;
+  c.compared = now.boot;
+  c.behind = behind;
+  return false;
+}
+
 void ControlCore::steer_protection(Now now, ControlEffects& out) {
   if (!config_.lossless) return;
   const Protection& p = record_.protection;
@@ -55,7 +79,9 @@ void ControlCore::steer_protection(Now now, ControlEffects& out) {
   }
   Duration lost = ready ? Duration{} : now.boot - standby_lost_since_;
   if (p.state == ProtectionState::kOff || p.epoch != record_.intent.epoch) {
-    if (!ready || !open) return;
+    if (!ready || !open) return catching_up_.reset();
+    if (!time_to_arm(now)) return;
+    catching_up_.reset();
     ServiceRecord r = next_record();
     change_protection(r, ProtectionState::kArming);
     return save(std::move(r), out);

@@ -518,6 +518,42 @@ TEST_F(Lossless, AnOperatorLetsTheWriterGoOnWithoutALostStandbyAndOnlyThen) {
   EXPECT_EQ(store_.protection.state, ProtectionState::kArming) << "it comes back by itself";
 }
 
+// What was written during its absence must be received first, and no commit waits for that.
+TEST_F(Lossless, AStandbyThatComesBackIsArmedOnceItIsNear) {
+  standby_.database.replication = ReplicationState::kConnecting;
+  observe(healthy(), 20s);
+  ask(OperatorRequest::Kind::kDegrade);
+  ASSERT_EQ(store_.protection.state, ProtectionState::kOff);
+  auto both_move = [&](int seconds, std::uint64_t written, std::uint64_t received) {
+    for (int i = 0; i < seconds * 2; ++i) {
+      writer_.database.written = Position{writer_.database.written.value + written / 2};
+      standby_.database.durable = Position{standby_.database.durable.value + received / 2};
+      observe(healthy(), 500ms);
+    }
+  };
+  writer_.database.written = Position{standby_.database.durable.value + 100'000};
+  standby_.database.replication = ReplicationState::kStreaming;
+  both_move(90, 400, 1400);
+  EXPECT_EQ(store_.protection.state, ProtectionState::kOff) << "10,000 behind, and 10 s to go";
+  both_move(11, 400, 1400);
+  EXPECT_NE(store_.protection.state, ProtectionState::kOff);
+}
+
+TEST_F(Lossless, AStandbyThatComesNoNearerIsWaitedFor) {
+  standby_.database.replication = ReplicationState::kConnecting;
+  observe(healthy(), 20s);
+  ask(OperatorRequest::Kind::kDegrade);
+  standby_.database.replication = ReplicationState::kStreaming;
+  for (std::uint64_t i = 0; i < 2 * 29; ++i) {
+    writer_.database.written = Position{standby_.database.durable.value + 10'000 + 10 * i};
+    observe(healthy(), 500ms);
+  }
+  EXPECT_EQ(store_.protection.state, ProtectionState::kOff);
+  writer_.database.written = Position{standby_.database.durable.value + 20'000};
+  observe(healthy(), 2s);
+  EXPECT_NE(store_.protection.state, ProtectionState::kOff);
+}
+
 TEST_F(Lossless, AStandbyWhoseCopiesMayBeGoneProtectsNothing) {
   standby_.database.link = 6;
   observe(healthy(), 500ms);
