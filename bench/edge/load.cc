@@ -2,7 +2,9 @@
 // one thread, GET after GET; bodies are dropped in the kernel. Bench only: it trusts what it gets.
 //
 //   leeward-bench-load PORT PATH CONNECTIONS SECONDS [RATE]
+//   leeward-bench-load PORT PATH CONNECTIONS all COUNT
 //
+// A '#' in PATH becomes the number of the request; `all` asks for each number below COUNT once.
 // Without RATE each connection asks again as soon as it has its answer. With RATE so many requests
 // a second fall due, over all connections; a latency counts from then, so a server that stalls is
 // not spared the requests that it kept waiting. A second of warming up comes first. Prints JSON;
@@ -34,6 +36,7 @@ using Clock = std::chrono::steady_clock;
 using Nanoseconds = std::chrono::nanoseconds;
 
 constexpr auto kWarmUp = std::chrono::seconds(1);
+constexpr std::int64_t kAllMax = 1'200'000;  // milliseconds
 
 struct Connection {
   int fd = -1;
@@ -45,7 +48,10 @@ struct Connection {
 };
 
 struct Load {
-  std::string request;
+  std::string before, after;  // the number of the request
+  bool numbered = false;
+  std::uint64_t asked = 0;
+  std::uint64_t count = UINT64_MAX;
   Nanoseconds every{0};  // between two requests of a connection; 0: at once
   Clock::time_point from, until;
   std::vector<std::uint32_t> microseconds;  // of what was asked for after warming up
@@ -58,8 +64,12 @@ struct Load {
 }
 
 void ask(Load& load, Connection& c) {
-  if (send(c.fd, load.request.data(), load.request.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(load.request.size()))
+  if (load.asked == load.count) return;
+  const std::string request =
+      load.numbered ? load.before + std::to_string(load.asked) + load.after : load.before;
+  ++load.asked;
+  if (send(c.fd, request.data(), request.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(request.size()))
     die("send");
   c.waiting = c.in_head = true;
   c.head.clear();
@@ -141,7 +151,8 @@ void run(Load& load, std::vector<Connection>& connections) {
     epoll_ctl(epoll, EPOLL_CTL_ADD, c.fd, &event);
   }
   std::array<epoll_event, 256> events;
-  for (Clock::time_point now = Clock::now(); now < load.until; now = Clock::now()) {
+  for (Clock::time_point now = Clock::now(); now < load.until && load.answered < load.count;
+       now = Clock::now()) {
     Clock::time_point next = load.until;
     for (Connection& c : connections) {
       if (c.waiting) continue;
@@ -177,19 +188,30 @@ int main(int argc, char** argv) {
   const auto count = static_cast<std::size_t>(std::max(1, std::atoi(argv[3])));
   const double rate = argc > 5 ? std::atof(argv[5]) : 0;
   Load load;
-  load.request = std::string("GET ") + argv[2] + " HTTP/1.1\r\nHost: bench\r\n\r\n";
-  if (rate > 0)
+  const std::string request = std::string("GET ") + argv[2] + " HTTP/1.1\r\nHost: bench\r\n\r\n";
+  const std::size_t number_at = request.find('#');
+  load.numbered = number_at != std::string::npos;
+  load.before = request.substr(0, number_at);
+  if (load.numbered) load.after = request.substr(number_at + 1);
+  const bool all = std::string_view(argv[4]) == "all";
+  if (all) load.count = static_cast<std::uint64_t>(rate);
+  if (!all && rate > 0)
     load.every = Nanoseconds(static_cast<std::int64_t>(1e9 * static_cast<double>(count) / rate));
   std::vector<Connection> connections;
   for (std::size_t i = 0; i < count; ++i) connections.push_back(connect_to(port));
   const Clock::time_point begun = Clock::now();
-  load.from = begun + kWarmUp;
+  load.from = begun + (all ? std::chrono::seconds(0) : kWarmUp);
   load.until =
-      load.from + std::chrono::milliseconds(static_cast<std::int64_t>(1000 * std::atof(argv[4])));
+      load.from + std::chrono::milliseconds(
+                      all ? kAllMax : static_cast<std::int64_t>(1000 * std::atof(argv[4])));
   for (std::size_t i = 0; i < count; ++i)
     connections[i].due =
         begun + load.every * static_cast<std::int64_t>(i) / static_cast<std::int64_t>(count);
   run(load, connections);
+  if (all && load.answered < load.count) {
+    std::fputs("leeward-bench-load: not all were answered in time\n", stderr);
+    return 1;
+  }
   std::sort(load.microseconds.begin(), load.microseconds.end());
   rusage used{};
   getrusage(RUSAGE_SELF, &used);

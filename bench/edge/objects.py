@@ -3,8 +3,6 @@ different ones, all of which are still there when the origin is gone."""
 
 import http.client
 import pathlib
-import subprocess
-import sys
 
 import candidates
 import rig
@@ -24,21 +22,12 @@ def _resident(server):
     return total
 
 
-def _fill(port, uris, count):
-    argv = ["h2load", "-t1", "-c64", "--h1", f"-n{count}", f"--input-file={uris}",
-            f"--base-uri=http://127.0.0.1:{port}"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=1200, check=False,
-                          preexec_fn=rig.pinned(rig.CLIENT_CORE))
-    if done.returncode != 0 or f"{count} succeeded" not in done.stdout:
-        sys.exit(f"h2load: {done.stdout[-800:]}{done.stderr[-400:]}")
-
-
 def _still_there(port, count):
     """Of ASKED_AGAIN objects all over the million, those that are answered without an origin."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     found = 0
     for number in range(0, count, max(1, count // ASKED_AGAIN)):
-        connection.request("GET", f"/object/{number}")
+        connection.request("GET", f"/object/{number}", headers={"Host": "bench"})
         response = connection.getresponse()
         response.read()
         found += response.status == 200
@@ -47,7 +36,6 @@ def _still_there(port, count):
 
 
 def objects(run, count):
-    uris = pathlib.Path(run) / "uris"
     rows = [["server", "empty MB", "full MB", "bytes an object", "of them body", "still there"]]
     results = {}
     for name, make in candidates.makers().items():
@@ -55,9 +43,9 @@ def objects(run, count):
             continue  # its objects are files
         origin = candidates.responder(run, rig.CLIENT_CORE)
         with origin, make(run, [origin.port]) as candidate:
-            uris.write_text("".join(f"http://127.0.0.1:{candidate.port}/object/{n}\n" for n in range(count)))
             empty = _resident(candidate.server)
-            _fill(candidate.port, uris, count)
+            rig.run_json([rig.binary("leeward-bench-load"), str(candidate.port), "/object/#", "64", "all",
+                          str(count)], 1300)
             full = _resident(candidate.server)
             origin.server.stop()
             there = _still_there(candidate.port, count)
