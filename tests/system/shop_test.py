@@ -202,6 +202,20 @@ def test_the_pages_show_products_and_orders(shop):
     assert status == 200 and "Sea anchor" in text and "Ann &lt;b&gt;" in text
 
 
+def test_a_cache_may_keep_the_catalogue_and_nothing_with_an_identity(shop):
+    def cache_control(path):
+        connection = http.client.HTTPConnection("127.0.0.1", shop.ports["web"], timeout=10)
+        connection.request("GET", path)
+        value = connection.getresponse().headers["Cache-Control"]
+        connection.close()
+        return value
+
+    assert "max-age=1," in cache_control("/products")
+    assert "max-age=" in cache_control("/static/shop.css")
+    for path in ("/products/2", "/products/99", "/orders?customer=Ann", "/api/products", "/healthz"):
+        assert cache_control(path) == "no-store", path
+
+
 # Last: it ends the Redis of the module's shop.
 def test_no_request_fails_when_redis_is_away(shop):
     assert shop.get("/products/1")[0] == 200
