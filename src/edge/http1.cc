@@ -139,8 +139,10 @@ Special special(std::string_view name) {
 }
 
 struct Seen {
+  bool of_response = false;
   bool length = false;
   bool chunked = false;
+  bool unknown_coding = false;  // of a response only
   bool host = false;
   bool close = false;
   bool keep_alive = false;
@@ -157,6 +159,15 @@ bool parse_length(std::string_view text, std::uint64_t& value) {
   return std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc{};
 }
 
+// A token that neither is a registered transfer coding nor could be taken for one.
+bool names_no_coding(std::string_view text) {
+  std::string lowered;
+  for (char c : text) lowered += lower(c);
+  for (std::string_view known : {"chunk", "compress", "deflate", "gzip"})
+    if (lowered.find(known) != std::string::npos) return false;
+  return !text.empty() && all(text, kTokenChar);
+}
+
 Outcome note_special(Special what, const Field& field, Head& head, Seen& seen) {
   switch (what) {
     case Special::kHost:
@@ -171,7 +182,11 @@ Outcome note_special(Special what, const Field& field, Head& head, Seen& seen) {
       seen.length = true;
       break;
     case Special::kTransferEncoding:
-      if (seen.chunked) return bad(400, "more than one Transfer-Encoding");
+      if (seen.chunked || seen.unknown_coding) return bad(400, "more than one Transfer-Encoding");
+      if (seen.of_response && names_no_coding(field.value)) {
+        seen.unknown_coding = true;
+        break;
+      }
       if (field.value.empty()) return bad(400, "an empty Transfer-Encoding");
       if (!same_name(field.value, "chunked"))
         return bad(501, "a transfer coding other than chunked");
@@ -213,8 +228,9 @@ Outcome parse_fields(std::string_view rest, const Http1Limits& limits, Head& hea
     if (Outcome noted = note_special(what, field, head, seen); noted.kind == Outcome::Kind::kBad)
       return noted;
   }
-  if (seen.length && seen.chunked) return bad(400, "both Content-Length and Transfer-Encoding");
-  if (seen.chunked && head.minor_version == 0) return bad(400, "a transfer coding in HTTP/1.0");
+  const bool coded = seen.chunked || seen.unknown_coding;
+  if (seen.length && coded) return bad(400, "both Content-Length and Transfer-Encoding");
+  if (coded && head.minor_version == 0) return bad(400, "a transfer coding in HTTP/1.0");
   head.has_length = seen.length;
   head.keep_alive = !seen.close && (head.minor_version == 1 || seen.keep_alive);
   head.upgrade = seen.upgrade_token && seen.upgrade_field && head.minor_version == 1;
@@ -384,6 +400,7 @@ Outcome parse_response(std::string_view bytes, const Http1Limits& limits, bool t
   head.reason = line.size() > 13 ? line.substr(13) : std::string_view();
   if (!is_field_value(head.reason)) return bad(502, "a control character in the status line");
   Seen seen;
+  seen.of_response = true;
   Outcome fields = parse_fields(rest, limits, head, seen);
   if (fields.kind == Outcome::Kind::kBad) return bad(502, fields.why);
   if (head.status == 101)

@@ -13,8 +13,9 @@
 //   Host; a Host with user information or anything but host[:port] absolute-form whose authority is
 //   not the Host; authority-form; "*" with a method but OPTIONS a target with a fragment, or with
 //   octets outside of visible ASCII
-// One empty line before a request is skipped (RFC 9112 §2.2). A message has either no body, a
-// Content-Length, or the chunked coding; a response may also end with the connection.
+// One empty line before a request is skipped (RFC 9112 §2.2). A message has no body, a length, or
+// is chunked; a response may end with the connection, as one does whose coding is none that exists
+// (§6.3).
 //
 // Pure and incremental: the caller shows what it has and keeps the bytes; views point into them.
 #pragma once

@@ -178,6 +178,18 @@ TEST(Http1, ResponsesAreCutInOneWayOnly) {
   EXPECT_EQ(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
             -502);
   EXPECT_EQ(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"), -502);
+  EXPECT_EQ(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: CHUNKED\r\n\r\n"),
+            static_cast<int>(Framing::kChunked));
+  // A coding that does not exist ends with the connection; one that does, or that somebody might
+  // take for chunked, is refused.
+  EXPECT_EQ(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: qwerty\r\n\r\n"),
+            static_cast<int>(Framing::kUntilClose));
+  for (const char* coding : {"gzip", "x-gzip", "gzip, chunked", "xchunked", "chunked;a=b", "a, b",
+                             "", "a\r\nTransfer-Encoding: chunked", "a\r\nContent-Length: 3"})
+    EXPECT_EQ(framing(std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: ") + coding + "\r\n\r\n"),
+              -502)
+        << coding;
+  EXPECT_EQ(framing("HTTP/1.0 200 OK\r\nTransfer-Encoding: qwerty\r\n\r\n"), -502);
   EXPECT_EQ(framing("HTTP/1.1 2000 OK\r\n\r\n"), -502);
   EXPECT_EQ(framing("ICY 200 OK\r\n\r\n"), -502);
 }
