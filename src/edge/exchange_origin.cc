@@ -249,6 +249,7 @@ bool Exchange::on_origin_head(std::size_t slot, const ResponseHead& head) {
 bool Exchange::relay_interim(const ResponseHead& head) {
   if (down_ == nullptr || status_ != 0 || attempts_[1].link != nullptr) return true;
   if (head.status == 100 && continued_) return true;  // the client has heard it from us
+  if (!down_->wants_more()) return true;  // a client that does not read is spared: nothing piles up
   std::string& lines = loop_.lines();
   lines.clear();
   append_end_to_end(lines, head.fields());
