@@ -127,8 +127,8 @@ void HttpCache::Impl::collapse_key(const RequestView& request, const CacheKey& k
   if (!range.empty()) out.append("\x0b").append(range);
 }
 
-void HttpCache::Impl::store(const ObjectPtr& object, bool validated) {
-  if (!index.insert(object) || disk == nullptr) return;
+void HttpCache::Impl::store(const ObjectPtr& object, bool validated, const StoredObject* beside) {
+  if (!index.insert(object, beside) || disk == nullptr) return;
   // A large body that was only validated is not written again: after a restart its old head makes
   // it stale, and it is validated once more.
   if (!validated || object->size() <= DiskTier::kMemoryBodyMax) disk->write(object);
@@ -171,6 +171,8 @@ class Lookup {
     ObjectPtr object = cache_.find(request_, key, now_.boot);
     if (object == nullptr && cache_.disk != nullptr && load_from_disk(key)) return;
     if (object != nullptr && serve_stored(object, key)) return;
+    // What a request makes us validate is the form that the origin knows.
+    if (object != nullptr && object->coding != Coding::kNone) object = object->plain.lock();
     fetch(object, key);
   }
 
@@ -254,7 +256,13 @@ class Lookup {
       s.detail = "only-if-cached";
       return make_plain_answer(504, s, decision_.answer);
     }
-    if (request_.method == Method::kHead) return pass(object == nullptr ? "fwd=miss" : "fwd=stale");
+    if (request_.method == Method::kHead) {
+      if (object == nullptr || object->growing()) return pass("fwd=miss");
+      decision_.kind = CacheDecision::Kind::kFetch;
+      decision_.fill = make_head_fill(cache_, policy_, object, now_.boot);
+      cache_.counts.passes.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
     std::shared_ptr<PendingFill> pending;
     if (join(key, true, pending) == CollapseTable::Role::kWait) {
       decision_.kind = CacheDecision::Kind::kWait;
@@ -271,7 +279,10 @@ class Lookup {
   // Whether what is stored helps the fetch: to be validated, to be completed, or as a last resort.
   bool usable_for_fetch(const ObjectPtr& object) const {
     if (object == nullptr || object->growing()) return false;
-    if (!object->partial()) return has_validator(*object) || !object->freshness().no_stale;
+    if (!object->partial()) {
+      return covers(*object, request_.method, request_.fields) &&
+             (has_validator(*object) || !object->freshness().no_stale);
+    }
     bool ranged = find_field(request_.fields, "range").data() != nullptr;
     return !ranged && object->first() == 0 && object->etag().starts_with('"') &&
            object->freshness().fresh(now_.boot);
@@ -307,15 +318,6 @@ void HttpCache::passed(const RequestView& request, const ResponseView& response,
     if (!gone.empty()) impl_->index.remove_url(hash, url);
     if (impl_->disk != nullptr) impl_->disk->purge_url(url);
   }
-  if (request.method != Method::kHead || response.status != 200) return;
-  // RFC 9111 §4.3.5: a HEAD that shows another representation makes the stored one stale.
-  impl_->index.for_url(
-      hash_url(std::string(request.host) + std::string(request.target)),
-      std::string(request.host) + std::string(request.target), [&](StoredObject& o) {
-        bool same = validates(response, o.etag(), o.last_modified()) &&
-                    (!response.content_length || *response.content_length == o.complete_length());
-        if (!same && o.coding == Coding::kNone) o.soft_purged = true;
-      });
 }
 
 Result<std::uint64_t> HttpCache::purge(const PurgeRequest& request) {

@@ -240,7 +240,8 @@ StoreVerdict may_store(const RequestView& request, const ResponseView& response,
   }
   if (response.status == 206) {
     auto range = parse_content_range(find_field(response.fields, "content-range"));
-    if (!range || (response.content_length && *response.content_length != range->size())) {
+    bool asked = find_field(request.fields, "range").data() != nullptr;
+    if (!range || (!asked && !is_cut_as_said(response))) {
       return StoreVerdict::kPartial;
     }
     if (range->complete > policy.object_bytes_max) return StoreVerdict::kTooLarge;
@@ -253,6 +254,11 @@ StoreVerdict may_store(const RequestView& request, const ResponseView& response,
       (cacheable_by_default(response.status) || d.is_public || d.max_age || d.s_maxage) &&
       has_validator(response.fields);
   return usable || checkable ? StoreVerdict::kStored : StoreVerdict::kNoLifetime;
+}
+
+bool is_cut_as_said(const ResponseView& response) {
+  auto range = parse_content_range(find_field(response.fields, "content-range"));
+  return range && (!response.content_length || *response.content_length == range->size());
 }
 
 Reuse may_reuse(const Freshness& f, const RequestDirectives& directives, BootTime now) {
@@ -286,10 +292,17 @@ FieldFilter::FieldFilter(Fields response, const ResponseDirectives& directives,
   }
 }
 
+bool FieldFilter::is_ours_to_drop(std::string_view name) const {
+  return contains(kHopByHop, name) || contains(kOurs, name) || contains(dropped_, name) ||
+         (strip_set_cookie_ && same_name(name, "set-cookie"));
+}
+
 bool FieldFilter::keeps(std::string_view name) const {
-  if (contains(kHopByHop, name) || contains(kOurs, name)) return false;
-  if (strip_set_cookie_ && same_name(name, "set-cookie")) return false;
-  return !contains(dropped_, name) && !contains(*withheld_, name);
+  return !is_ours_to_drop(name) && !contains(*withheld_, name);
+}
+
+bool FieldFilter::withholds(std::string_view name) const {
+  return !is_ours_to_drop(name) && contains(*withheld_, name);
 }
 
 std::string stored_lines(const ResponseView& response, const FieldFilter& filter,

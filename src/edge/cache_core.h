@@ -64,6 +64,10 @@ StoreVerdict may_store(const RequestView& request, const ResponseView& response,
                        const ResponseDirectives& directives, const Freshness& freshness,
                        const CachePolicy& policy);
 
+// Of a 206 with a usable Content-Range: whether its body is as long as that says. One that is not
+// can be sent again to who asks for the same range, but no part of it can be found.
+bool is_cut_as_said(const ResponseView& response);
+
 enum class Reuse : std::uint8_t {
   kFresh,
   kStaleWhileRevalidate,  // serve now, validate in the background (RFC 5861 §3)
@@ -86,8 +90,12 @@ class FieldFilter {
  public:
   FieldFilter(Fields response, const ResponseDirectives& directives, const CachePolicy& policy);
   bool keeps(std::string_view name) const;
+  // Dropped only because it is withheld from others: the one who asked gets it.
+  bool withholds(std::string_view name) const;
 
  private:
+  bool is_ours_to_drop(std::string_view name) const;
+
   std::vector<std::string_view> dropped_;
   const std::vector<std::string>* withheld_;
   bool strip_set_cookie_;

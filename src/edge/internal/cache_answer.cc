@@ -100,10 +100,11 @@ void answer_range(const StoredObject& o, std::optional<ByteRange> range, std::ui
 }  // namespace
 
 bool covers(const StoredObject& object, Method method, Fields request) {
-  if (!object.partial()) return true;
+  if (!object.partial() && object.status() != 206) return true;
   if (method != Method::kGet) return false;
   auto spec = parse_range(find_field(request, "range"));
   if (!spec || !if_range_holds(request, object.etag(), object.last_modified())) return false;
+  if (!object.partial()) return true;  // the same Range: it is among what the object varies by
   auto range = resolve(*spec, object.complete_length());
   return range && range->first >= object.first() &&
          range->last < object.first() + object.final_size();
@@ -164,6 +165,14 @@ void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fie
   } else if (ranged) {
     answer_range(o, resolve(*spec, length), length, a);
   }
+}
+
+void add_lines(CacheAnswer& a, std::string_view lines) {
+  auto own = std::make_shared<OwnLines>();
+  own->keeps = std::move(a.owner);
+  own->lines.append(a.field_lines).append(lines);
+  a.field_lines = own->lines;
+  a.owner = std::move(own);
 }
 
 void add_cache_status(CacheAnswer& answer, const AnswerStatus& status) {

@@ -25,6 +25,8 @@ struct AnswerStatus {
 // get here (see covers()).
 void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fields request,
                  Now now, const AnswerStatus& status, CacheAnswer& answer);
+// Adds field lines for this answer alone.
+void add_lines(CacheAnswer& answer, std::string_view lines);
 
 // Whether the object has what the request asks for: always when it is whole; a partial one only for
 // a GET with a satisfiable Range inside it, whose If-Range holds.

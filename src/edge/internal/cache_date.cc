@@ -7,6 +7,7 @@
 #include <chrono>
 #include <string_view>
 
+#include "edge/exchange.h"
 #include "edge/internal/cache_text.h"
 
 namespace leeward::edge {
@@ -23,8 +24,11 @@ struct Scan {
   std::string_view rest;
   bool ok = true;
 
+  bool begins_with(std::string_view text) const {
+    return same_name(rest.substr(0, text.size()), text);
+  }
   void literal(std::string_view text) {
-    if (!rest.starts_with(text)) {
+    if (!begins_with(text)) {
       ok = false;
       return;
     }
@@ -46,7 +50,7 @@ struct Scan {
   template <std::size_t N>
   int name(const std::array<std::string_view, N>& names) {
     for (std::size_t i = 0; i < N; ++i) {
-      if (rest.starts_with(names[i])) {
+      if (begins_with(names[i])) {
         rest.remove_prefix(names[i].size());
         return static_cast<int>(i);
       }

@@ -132,7 +132,9 @@ Encoder::~Encoder() {
   thread_.join();
 }
 
-void Encoder::announce(int status, std::string& lines, bool no_transform) {
+void Encoder::announce(int status, std::string& lines, bool no_transform,
+                       std::optional<std::uint64_t> length) {
+  if (length && (*length < kBodyMin || *length > kBodyMax)) return;
   if (no_transform || status != 200 || !compressible(find_line(lines, "content-type")) ||
       find_line(lines, "content-encoding").data() != nullptr || varies_by_coding(lines)) {
     return;

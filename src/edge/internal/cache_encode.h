@@ -37,8 +37,9 @@ class Encoder {
   ~Encoder();
 
   // Adds Accept-Encoding to the Vary of a response that may be encoded later, so that caches behind
-  // us keep its forms apart (RFC 9110 §12.5.5).
-  static void announce(int status, std::string& lines, bool no_transform);
+  // us keep its forms apart (RFC 9110 §12.5.5). `length`: of its body, where known.
+  static void announce(int status, std::string& lines, bool no_transform,
+                       std::optional<std::uint64_t> length);
 
   // Called at a hit: queues the best coding that the client takes, if the object is one to encode
   // and that was not tried yet. Cheap when there is nothing to do.

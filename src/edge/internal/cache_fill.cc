@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "edge/internal/cache_impl.h"
 #include "edge/internal/cache_range.h"
+#include "edge/internal/cache_update.h"
 #include "edge/internal/cache_vary.h"
 
 namespace leeward::edge {
@@ -53,6 +54,7 @@ class CacheFill final : public Fill {
   void write_request_lines();
   Start validated(const ResponseView& response, Now now, CacheAnswer& answer);
   bool serve_stale(Now now, int status, std::string_view detail, CacheAnswer& answer);
+  void add_withheld(const ResponseView& response, CacheAnswer& answer) const;
   Start begin_store(const ResponseView& response, const ResponseDirectives& directives,
                     const Freshness& freshness, Now now, CacheAnswer& answer);
   bool continue_partial(const ResponseView& response, const ContentRange& range);
@@ -148,33 +150,10 @@ Fill::Start CacheFill::validated(const ResponseView& response, Now now, CacheAns
     // once, and is not used again.
     cache_.index.remove(*stale_);
   } else {
-    ResponseDirectives directives = response_directives(response.fields);
-    // A 304 without any freshness information keeps the stored one (§3.2).
-    std::string lines =
-        updated_lines(stale_->lines(), response, FieldFilter(response.fields, directives, policy_));
-    std::vector<Field> fields;
-    for_each_line(lines, [&](std::string_view n, std::string_view v) { fields.push_back({n, v}); });
-    ResponseView merged{stale_->status(), fields, std::nullopt, true};
-    directives = response_directives(fields);
-    StoredObject::Parts p;
-    p.status = stale_->status();
-    p.key_text = stale_->key_text();
-    p.url_size = stale_->url().size();
-    p.hash = stale_->hash();
-    p.vary = stale_->vary();
-    p.variant = stale_->variant();
-    p.lines = lines;
-    p.inline_body = stale_->inline_body();
-    p.content = stale_->content();
-    p.freshness = freshness_of(merged, directives, policy_, {sent_, now});
-    for (std::string_view t : tags_of(response.fields, kTagsPerObject)) {
-      p.tags.push_back(hash_tag(t));
-    }
-    if (p.tags.empty()) p.tags = stale_->tags();
-    p.purge_sequence = purge_sequence_;
-    p.stored_at = now.boot;
-    object = std::make_shared<StoredObject>(p);
-    if (directives.no_store) {
+    UpdatedObject updated =
+        update_object(*stale_, response, policy_, {sent_, now}, purge_sequence_);
+    object = std::move(updated.object);
+    if (updated.no_store) {
       cache_.index.remove(*stale_);
     } else if (pending_ == nullptr || !pending_->doomed) {
       cache_.store(object, true);
@@ -185,6 +164,7 @@ Fill::Start CacheFill::validated(const ResponseView& response, Now now, CacheAns
   AnswerStatus s = answer_status(304);
   s.stored = object != stale_;
   make_answer(object, request_.view().method, request_.view().fields, now, s, answer);
+  add_withheld(response, answer);
   return Start::kServe;
 }
 
@@ -228,6 +208,19 @@ Fill::Start CacheFill::on_response(const ResponseView& response, Now now, CacheA
   return begin_store(response, directives, freshness, now, answer);
 }
 
+// Fields that no later request may be served are still meant for the one that was answered with
+// them.
+void CacheFill::add_withheld(const ResponseView& response, CacheAnswer& answer) const {
+  ResponseDirectives directives = response_directives(response.fields);
+  if (directives.withheld.empty()) return;
+  FieldFilter filter(response.fields, directives, policy_);
+  std::string lines;
+  for (const Field& f : response.fields) {
+    if (filter.withholds(f.name)) lines.append(f.name).append(": ").append(f.value).append("\r\n");
+  }
+  if (!lines.empty()) add_lines(answer, lines);
+}
+
 // The new bytes must follow the stored ones of the same representation (RFC 9111 §3.4).
 bool CacheFill::continue_partial(const ResponseView& response, const ContentRange& range) {
   if (find_field(response.fields, "etag") != stale_->etag() || range.first != stale_->size() ||
@@ -250,7 +243,10 @@ Fill::Start CacheFill::begin_store(const ResponseView& response,
   status_ = response.status;
   freshness_ = freshness;
   stored_at_ = now.boot;
-  vary_ = vary_names(response.fields);
+  const bool cut = response.status != 206 || is_cut_as_said(response);
+  std::vector<Field> named(response.fields.begin(), response.fields.end());
+  if (!cut) named.push_back({"vary", "range"});
+  vary_ = vary_names(named);
   append_variant(vary_, request_.view().fields, variant_);
   for (std::string_view t : tags_of(response.fields, kTagsPerObject)) tags_.push_back(hash_tag(t));
   expected_ = response.has_body ? response.content_length : std::optional<std::uint64_t>(0);
@@ -258,7 +254,7 @@ Fill::Start CacheFill::begin_store(const ResponseView& response,
   if (completing()) {
     status_ = 200;
     expected_ = line_length = stale_->complete_length();
-  } else if (response.status == 206) {
+  } else if (response.status == 206 && cut) {
     auto range = parse_content_range(find_field(response.fields, "content-range"));
     first_ = range->first;
     complete_ = range->complete;
@@ -268,8 +264,12 @@ Fill::Start CacheFill::begin_store(const ResponseView& response,
     line_length = std::nullopt;  // RFC 9110 §8.6
   }
   stored_lines_ = stored_lines(response, filter, line_length, now.wall);
-  if (response.status == 206) stored_lines_ = without_line(stored_lines_, "content-range");
-  if (policy_.compress) Encoder::announce(status_, stored_lines_, directives.no_transform);
+  if (complete_ != 0 || completing()) {
+    stored_lines_ = without_line(stored_lines_, "content-range");
+  }
+  if (policy_.compress) {
+    Encoder::announce(status_, stored_lines_, directives.no_transform, expected_);
+  }
 
   if (content_ == nullptr) content_ = std::make_shared<Content>(expected_);
   storing_ = true;
@@ -284,6 +284,7 @@ Fill::Start CacheFill::begin_store(const ResponseView& response,
   AnswerStatus s = answer_status(response.status);
   s.stored = true;
   make_answer(growing_, request_.view().method, request_.view().fields, now, s, answer);
+  add_withheld(response, answer);
   if (pending_ != nullptr) {
     cache_.collapse.release(pending_, visible_ ? BootTime{} : now.boot + kAloneFor);
   }

@@ -61,13 +61,16 @@ struct HttpCache::Impl {
   ObjectPtr find(const RequestView& request, const CacheKey& key, BootTime now);
   // Key and, for a URL known to vary, the request's variant: what fills are collapsed by.
   void collapse_key(const RequestView& request, const CacheKey& key, std::string& out);
-  // Stores a complete object, in memory and on disk.
-  void store(const ObjectPtr& object, bool validated = false);
+  // Stores a complete object, in memory and on disk. `beside`: only if that one is still in memory.
+  void store(const ObjectPtr& object, bool validated = false, const StoredObject* beside = nullptr);
 };
 
 std::unique_ptr<Fill> make_fill(HttpCache::Impl& cache, const RequestView& request,
                                 const CachePolicy& policy, const CacheKey& key,
                                 std::shared_ptr<PendingFill> pending, ObjectPtr stale,
                                 BootTime now);
+// A HEAD that goes to the origin although `stored` would have been chosen for it (RFC 9111 §4.3.5).
+std::unique_ptr<Fill> make_head_fill(HttpCache::Impl& cache, const CachePolicy& policy,
+                                     ObjectPtr stored, BootTime now);
 
 }  // namespace leeward::edge

@@ -380,12 +380,12 @@ TEST(CacheDates, ThreeFormatsAndNothingElse) {
   EXPECT_EQ(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT", kWall), 784111777);
   EXPECT_EQ(parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT", kWall), 784111777);
   EXPECT_EQ(parse_http_date("Sun Nov  6 08:49:37 1994", kWall), 784111777);
-  for (std::string_view bad :
-       {"0", "", "Sun, 06 Nov 1994 08:49:37 UTC", "sun, 06 Nov 1994 08:49:37 GMT",
-        "Sun, 06 Nov 94 08:49:37 GMT", "Sun 06 Nov 1994 08:49:37 GMT",
-        "Sun,  06 Nov 1994 08:49:37 GMT", "Sun, 06-Nov-1994 08:49:37 GMT",
-        "Sun, 06 Nov 1994 08.49.37 GMT", "Sun, 06 Nov 1994 8:49:37 GMT",
-        "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT "}) {
+  EXPECT_EQ(parse_http_date("sUN, 06 nOV 1994 08:49:37 gmt", kWall), 784111777);  // RFC 9111 §4.2
+  for (std::string_view bad : {"0", "", "Sun, 06 Nov 1994 08:49:37 UTC",
+                               "Sun, 06 Nov 94 08:49:37 GMT", "Sun 06 Nov 1994 08:49:37 GMT",
+                               "Sun,  06 Nov 1994 08:49:37 GMT", "Sun, 06-Nov-1994 08:49:37 GMT",
+                               "Sun, 06 Nov 1994 08.49.37 GMT", "Sun, 06 Nov 1994 8:49:37 GMT",
+                               "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT "}) {
     EXPECT_FALSE(parse_http_date(bad, kWall)) << bad;
   }
   std::mt19937_64 random(7);

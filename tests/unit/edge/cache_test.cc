@@ -370,6 +370,26 @@ TEST(HttpCache, CompressesInTheBackgroundForThoseWhoTakeIt) {
   EXPECT_EQ(d.look({"GET", "/t", {{"Accept-Encoding", "br"}}}).kind, Kind::kFetch);
 }
 
+TEST(HttpCache, ACompressedFormIsNeverValidatedInPlaceOfThePlainOne) {
+  Driver d;
+  d.policy.honour_request_directives = true;
+  const std::string text(5000, 't');
+  d.get({"GET", "/t"}, always(ok(text, {{"Cache-Control", "max-age=600"},
+                                        {"Content-Type", "text/plain"},
+                                        {"ETag", "\"s\""}})));
+  Ask ask{"GET", "/t", {{"Accept-Encoding", "gzip"}}};
+  for (int tries = 0; tries < 5000; ++tries) {
+    if (Driver::field(d.get(ask, always(unreachable())), "content-encoding") == "gzip") break;
+    usleep(1000);
+  }
+  ask.fields.emplace_back("Cache-Control", "no-cache");
+  d.get(ask, always(Reply{304, {{"ETag", "\"s\""}}, ""}));
+  EXPECT_EQ(d.last_lines, "If-None-Match: \"s\"\r\n");
+  Reply plain = d.get({"GET", "/t"}, always(unreachable()));
+  EXPECT_EQ(Driver::field(plain, "content-encoding"), "(none)");
+  EXPECT_EQ(plain.body, text);
+}
+
 TEST(HttpCache, ABodyTooLargeToKeepFlowsThroughAWindow) {
   CacheOptions options;
   options.memory_bytes_max = 8u << 20;
