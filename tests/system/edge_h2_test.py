@@ -281,6 +281,23 @@ def test_a_head_that_is_too_large_is_refused(world):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_interim_responses_pass(world):
+    def hints(wire, request):
+        wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")
+        world.origin.answer(wire, request, 200, b"page", [("Cache-Control", "max-age=60")])
+
+    world.origin.handlers["/hints"] = hints
+    heads = []
+    for _ in range(2):
+        done = subprocess.run(["curl", "-sSi", "--http2-prior-knowledge", "--max-time", "10",
+                               f"http://127.0.0.1:{world.port}/hints"],
+                              capture_output=True, text=True, timeout=20)
+        heads.append([line.split()[1] for line in done.stdout.splitlines() if line.startswith("HTTP/2")])
+        assert done.stdout.endswith("page"), done.stderr
+    assert heads == [["103", "200"], ["200"]] and world.origin.count("/hints") == 1
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_is_content(world, tmp_path):
     (tmp_path / "body").write_text("x" * 200_000)  # an argument cannot be so long
     done = subprocess.run(["curl", "-sS", "--fail", "--http2-prior-knowledge", "--max-time", "10",

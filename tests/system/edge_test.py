@@ -277,6 +277,53 @@ def test_what_may_not_be_kept_says_why(world):
     assert world.a.count("/cached/private") == 3
 
 
+def test_interim_responses_pass_the_cache_and_are_not_repeated(world):
+    def hints(wire, request):
+        wire.send(b"HTTP/1.1 102 Processing\r\n\r\n"
+                  b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Early: 1\r\n\r\n")
+        world.a.answer(wire, request, 200, b"page", [("Cache-Control", "max-age=60")])
+
+    world.a.handlers["/cached/hints"] = world.a.handlers["/cached/old"] = hints
+    miss, hit = world.ask("/cached/hints"), world.ask("/cached/hints")
+    assert [i.status for i in miss.interim] == [102, 103]
+    assert miss.interim[1].fields == [("Link", "</a.css>; rel=preload"), ("X-Early", "1")]
+    assert hit.interim == [] and world.a.count("/cached/hints") == 1
+    assert [r.field("X-Early") for r in (miss, hit)] == [None, None]
+    with world.connect() as wire:  # RFC 9110 §15.2
+        wire.send(b"GET /cached/old HTTP/1.0\r\nHost: shop.test\r\n\r\n")
+        old = wire.reply()
+    assert (old.status, old.interim, old.body) == (200, [], b"page")
+
+
+def test_trailers_are_not_kept(world):
+    def chunked(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  b"4\r\npage\r\n0\r\nX-Sum: 1\r\n\r\n")
+
+    world.a.handlers["/cached/trailers"] = chunked
+    world.ask("/cached/trailers")
+    hit = world.ask("/cached/trailers")
+    assert (hit.body, hit.trailers, hit.field("X-Sum")) == (b"page", [], None)
+    assert hit.field("Content-Length") == "4" and world.a.count("/cached/trailers") == 1
+
+
+def test_a_transfer_coding_that_does_not_exist_ends_with_the_connection(world):
+    def odd(coding):
+        def handler(wire, request):
+            wire.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: "
+                      + coding + b"\r\n\r\npage")
+            raise EOFError
+        return handler
+
+    world.a.handlers["/cached/odd"] = odd(b"qwerty")
+    for _ in range(2):
+        reply = world.ask("/cached/odd")
+        assert (reply.status, reply.body) == (200, b"page")
+    assert world.a.count("/cached/odd") == 1
+    world.a.handlers["/cached/gzip"] = odd(b"gzip")
+    assert world.ask("/cached/gzip").status == 502
+
+
 def test_a_herd_is_one_fetch(world):
     world.a.handlers["/cached/herd"] = cacheable(
         world.a, [("Cache-Control", "max-age=60")], b"x" * 200_000, delay=0.3)
