@@ -62,7 +62,12 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self) {
                           .origins = {},
                           .policy = o.policy,
                           .sticky_cookie = o.sticky_cookie,
-                          .proxy_protocol = o.proxy_protocol};
+                          .proxy_protocol = o.proxy_protocol,
+                          .protocol = o.protocol,
+                          .tls = o.tls};
+    if (group.tls)
+      for (std::string* path : {&group.tls->ca, &group.tls->certificate, &group.tls->key})
+        *path = absolute(platform, *path);
     for (const std::string& server : o.servers)
       group.origins.push_back({.name = server, .address = server});
     for (const Tier& tier : platform.tiers)

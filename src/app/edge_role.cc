@@ -32,10 +32,7 @@ class OriginChecks {
       const EdgeCheck& check = platform.edge->origins[g].check;
       if (check.path.empty()) continue;
       for (std::size_t o = 0; o < config.groups[g].origins.size(); ++o) {
-        auto endpoint = parse_endpoint(config.groups[g].origins[o].address);
-        if (!endpoint) continue;  // a Unix socket: failures of requests alone tell
-        if (auto started = start_one(g, o, check, *endpoint, config.groups[g].origins[o].name);
-            !started)
+        if (auto started = start_one(g, o, check, config.groups[g].origins[o].name); !started)
           return started;
       }
     }
@@ -44,7 +41,7 @@ class OriginChecks {
 
  private:
   Status start_one(std::size_t group, std::size_t origin, const EdgeCheck& check,
-                   const Endpoint& endpoint, const std::string& name) {
+                   const std::string& name) {
     health::ProberOptions options;
     options.vantage = SiteId{0};
     options.policy.interval = check.interval;
@@ -52,7 +49,14 @@ class OriginChecks {
     options.policy.fall = check.fall;
     options.policy.rise = check.rise;
     options.policy.path = check.path;
-    options.targets = {{SiteId{0}, name, endpoint}};
+    options.targets = {{SiteId{0}, name, Endpoint{}}};
+    // By the edge itself, so that a check meets what a request would meet.
+    options.ask = [this, group, origin, path = check.path](const health::ProbeTarget&,
+                                                           Duration timeout, auto answer) {
+      edge_.probe(group, origin, {path, timeout}, [this, answer](Result<edge::ProbeReply> reply) {
+        loop_.post([answer, reply = std::move(reply)] { answer(as_response(reply)); });
+      });
+    };
     options.logger = logger_.with("check");
     auto up = std::make_shared<bool>(true);
     options.on_result = [this, group, origin, up](SiteId, const health::ProbeResult& result) {
@@ -66,6 +70,14 @@ class OriginChecks {
     if (!prober) return fail(std::move(prober.error()));
     probers_.push_back(std::move(*prober));
     return {};
+  }
+
+  static Result<net::HttpResponse> as_response(const Result<edge::ProbeReply>& reply) {
+    if (!reply) return fail(reply.error());
+    net::HttpResponse response;
+    response.status = reply->status;
+    response.body = reply->body;
+    return response;
   }
 
   net::EventLoop& loop_;

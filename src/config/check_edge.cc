@@ -1,4 +1,4 @@
-// What the edge section must fit to: tiers, origins, certificates.
+// What the edge section must fit to: tiers, origins, certificates, keys.
 #include <algorithm>
 
 #include "config/internal/check.h"
@@ -32,6 +32,17 @@ void check_origins(Reader& r, const Platform& p, EdgeOrigins& origins) {
     origins.check.path = tier->ready->path;
 }
 
+void check_origin_tls(Reader& r, const EdgeOrigins& origins) {
+  const std::string path = "edge.origins." + origins.name + ".tls";
+  if (!origins.tls || !r.sound(path)) return;
+  if (origins.tls->certificate.empty() != origins.tls->key.empty())
+    r.problem(r.key_at(path), path, "certificate and key belong together; give both or none");
+  for (const std::string& server : origins.servers)
+    if (server.starts_with("unix:") && origins.tls->name.empty())
+      r.problem(r.key_at(path), path,
+                fmt::format("{} has no host that could be verified; give name", quoted(server)));
+}
+
 void check_firewall(Reader& r, const EdgeFirewall& firewall) {
   const std::string path = "edge.firewall";
   if (!r.sound(path)) return;
@@ -62,7 +73,10 @@ void check_firewall(Reader& r, const EdgeFirewall& firewall) {
 void check_edge(Reader& r, Platform& p) {
   if (!p.edge || !r.sound("edge.listeners") || !r.sound("edge.routes")) return;
   EdgeSpec& edge = *p.edge;
-  for (EdgeOrigins& origins : edge.origins) check_origins(r, p, origins);
+  for (EdgeOrigins& origins : edge.origins) {
+    check_origins(r, p, origins);
+    check_origin_tls(r, origins);
+  }
   check_firewall(r, edge.firewall);
   auto empty = [&](const auto& list, const std::string& path, const char* what) {
     if (list.empty() && r.present(path)) r.problem(r.value_at(path), path, what);

@@ -81,6 +81,21 @@ Table<EdgeCheck> check_table() {
   return t;
 }
 
+Table<OriginTls> origin_tls_table() {
+  Table<OriginTls> t;
+  t.text("ca", &OriginTls::ca, kAnyText,
+         "PEM file with the authorities that may have signed the origins' certificates.")
+      .default_text("the system's");
+  t.text("name", &OriginTls::name, kHostRule,
+         "The name that the origins' certificates must have, and that they are asked for (SNI).")
+      .default_text("the address of the origin");
+  t.text("certificate", &OriginTls::certificate, kAnyText,
+         "PEM file with the edge's own certificate and those above it, for origins that ask for "
+         "one (mTLS).");
+  t.text("key", &OriginTls::key, kAnyText, "PEM file with its private key.");
+  return t;
+}
+
 void add_policy(Table<EdgeOrigins>& t) {
   auto of = [](auto member) {
     return [member](EdgeOrigins & o) -> auto& { return o.policy.*member; };
@@ -131,6 +146,16 @@ Table<EdgeOrigins> origins_table() {
       "proxy_protocol", &EdgeOrigins::proxy_protocol,
       "Tells the origins who the client is by a PROXY protocol v2 header; connections are then not "
       "used again.");
+  t.choice("protocol", &EdgeOrigins::protocol,
+           std::vector<std::pair<std::string, OriginProtocol>>{{"http1", OriginProtocol::kHttp1},
+                                                               {"http2", OriginProtocol::kHttp2}},
+           "What the origins speak. http2: many requests on one connection, as gRPC needs it; with "
+           "tls by ALPN, else by prior knowledge.");
+  t.section(
+      "tls", [](EdgeOrigins & o) -> auto& { return o.tls.emplace(); }, origin_tls_table(),
+      "With this section ({} is enough) the origins are asked over TLS, and always verified. "
+      "SIGHUP "
+      "reads the files again. Another site's edge is asked without.");
   add_policy(t);
   return t;
 }
@@ -166,7 +191,8 @@ Table<EdgeTimeouts> timeouts_table() {
   t.duration("body", &T::body, kAny, "Between two parts of a request's body.");
   t.duration("idle", &T::idle, kAny, "A client's connection between requests.");
   t.duration("write", &T::write, kAny, "A client that reads nothing.");
-  t.duration("connect", &T::connect, kAny, "To connect to an origin.");
+  t.duration("connect", &T::connect, kAny,
+             "To connect to an origin, and once more for its TLS handshake.");
   t.duration("first_byte", &T::first_byte, kAny,
              "From the request sent to the head of the response.");
   t.duration("origin_idle", &T::origin_idle, kAny, "Between two parts of a response.");

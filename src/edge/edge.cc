@@ -147,6 +147,12 @@ bool Edge::drain(Duration patience) {
   }
 }
 
+void Edge::probe(std::size_t group, std::size_t origin, ProbeQuestion question,
+                 std::function<void(Result<ProbeReply>)> done) {
+  Loop& loop = *impl_->loops.front();
+  loop.run([&] { loop.probe(group, origin, std::move(question), std::move(done)); });
+}
+
 std::size_t Edge::warm(const std::vector<std::string>& urls) {
   std::size_t taken = 0;
   Loop& loop = *impl_->loops.front();

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,8 @@ struct GroupSpec {
   OriginPolicy policy;
   std::string sticky_cookie;    // set to the origin's name; empty: none
   bool proxy_protocol = false;  // send the PROXY protocol v2 header to the origins
+  OriginProtocol protocol = OriginProtocol::kHttp1;
+  std::optional<OriginTls> tls{};  // with absolute paths; not for origins that are edges
   bool operator==(const GroupSpec&) const = default;
 };
 
@@ -103,6 +106,15 @@ struct WriterState {
   bool operator==(const WriterState&) const = default;
 };
 
+struct ProbeQuestion {
+  std::string path;
+  Duration timeout{};
+};
+struct ProbeReply {
+  int status = 0;
+  std::string body;  // its beginning
+};
+
 // Of what warm() was given since the start.
 struct WarmProgress {
   std::size_t waiting = 0;
@@ -126,6 +138,11 @@ class Edge {
   WriterState state() const;
   // An active check of an origin ended; `up` is what the checker's core says after it.
   void check(std::size_t group, std::size_t origin, bool passed, bool up);
+  // Asks an origin as its requests are asked (TLS, protocol, PROXY header), on a connection of its
+  // own. `done` comes on a thread of the edge, once, unless the edge ends before: a whole answer,
+  // kTimeout, kUnavailable (the log says more of TLS) or kCorrupt.
+  void probe(std::size_t group, std::size_t origin, ProbeQuestion question,
+             std::function<void(Result<ProbeReply>)> done);
   // Asks for these URLs ("http://host/path") in the background, so that the cache has them; returns
   // how many were taken (100,000 may wait).
   std::size_t warm(const std::vector<std::string>& urls);

@@ -183,9 +183,9 @@ void Exchange::on_release() {
 void Exchange::on_wake() {
   if (state_ == State::kInspect) return on_inspected();
   if (state_ == State::kCacheWait) return look_up();
-  if (storing_ && attempts_[winner_].link != nullptr) {
+  if (storing_ && attempts_[winner_].stream != nullptr) {
     fill_paused_ = false;
-    attempts_[winner_].link->resume();
+    attempts_[winner_].stream->resume();
   }
   if (serving_) pump_answer();
 }
@@ -221,18 +221,18 @@ bool Exchange::wants_body() const {
   if (state_ == State::kCollect) return body_.size() <= waf_->settings.body_bytes_max;
   const std::size_t room = loop_.snapshot().config.limits.buffer_bytes;
   if (state_ == State::kTunnel) {
-    const OriginLink* link = attempts_[winner_].link;
-    return link != nullptr && link->queued() < room;
+    const OriginStream* stream = attempts_[winner_].stream;
+    return stream != nullptr && stream->queued() < room;
   }
   if (state_ != State::kForward && state_ != State::kRespond) return body_.size() < room;
   for (const Attempt& a : attempts_)
-    if (a.link != nullptr) return body_received_ - a.sent + a.link->queued() < room;
+    if (a.stream != nullptr) return body_received_ - a.sent + a.stream->queued() < room;
   return body_.size() < room;
 }
 
 void Exchange::on_body(std::string_view bytes) {
   if (state_ == State::kTunnel) {
-    if (OriginLink* link = attempts_[winner_].link) link->write(bytes);
+    if (OriginStream* stream = attempts_[winner_].stream) stream->send_body(bytes);
     return;
   }
   body_received_ += bytes.size();
@@ -248,7 +248,7 @@ void Exchange::on_body(std::string_view bytes) {
 
 void Exchange::on_body_end(std::string_view trailers) {
   if (state_ == State::kTunnel) {
-    if (OriginLink* link = attempts_[winner_].link) link->half_close();
+    if (OriginStream* stream = attempts_[winner_].stream) stream->send_end({});
     return;
   }
   body_ended_ = true;
@@ -260,8 +260,8 @@ void Exchange::on_body_end(std::string_view trailers) {
 // Forgets the part of the body that was sent and is too large to be kept for another attempt.
 void Exchange::drop_body() {
   if (body_.size() <= loop_.snapshot().config.limits.replay_bytes) return;
-  const Attempt& a = attempts_[attempts_[0].link != nullptr ? 0 : 1];
-  if (a.link == nullptr) return;
+  const Attempt& a = attempts_[attempts_[0].stream != nullptr ? 0 : 1];
+  if (a.stream == nullptr) return;
   replayable_ = false;
   body_.erase(0, static_cast<std::size_t>(a.sent - body_base_));
   body_base_ = a.sent;
@@ -274,6 +274,8 @@ void Exchange::on_bad_body(const char* why) {
 
 void Exchange::on_body_timeout() {
   if (status_ == 0) return reply(408, "the request's body did not come in time");
+  // Both sides talk, as in a bidirectional gRPC call: silence is the origin's to end.
+  if (attempts_[winner_].stream != nullptr) return;
   down_->abort();
 }
 
@@ -281,8 +283,9 @@ void Exchange::on_body_timeout() {
 
 void Exchange::on_drained() {
   if (serving_) return pump_answer();
-  if ((state_ == State::kRespond || state_ == State::kTunnel) && attempts_[winner_].link != nullptr)
-    attempts_[winner_].link->resume();
+  if ((state_ == State::kRespond || state_ == State::kTunnel) &&
+      attempts_[winner_].stream != nullptr)
+    attempts_[winner_].stream->resume();
 }
 
 // The edge's own words.

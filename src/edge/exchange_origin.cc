@@ -1,10 +1,8 @@
 // Exchange: attempts at origins. One request may be sent to several: again after a failure, when
 // that is safe, and a second time beside a slow first one (hedge).
 #include <algorithm>
-#include <charconv>
 
 #include "edge/internal/exchange_flow.h"
-#include "edge/internal/origin_link.h"
 #include "edge/internal/proxy_fields.h"
 #include "edge/proxy_protocol.h"
 
@@ -55,17 +53,11 @@ bool Exchange::attempt(std::size_t slot, bool hedge) {
   last_origin_ = a.origin;
   core().started(loop_.now(), a.origin);
   group_->stats->origins[a.origin].requests.add();
-  auto& idle = group_->idle[a.origin];
-  if (!idle.empty() && !group_->spec().proxy_protocol) {
-    a.link = idle.back();
-    idle.pop_back();
-  } else {
-    a.link = &loop_.new_link();
-    a.link->connect(group_, a.origin);
-  }
-  a.link->begin(*this, slot, head_.method == Method::kHead);
-  append_request(a.link->out(), group_->spec().origins[a.origin]);
-  a.link->wrote();
+  a.stream = &open_origin_stream(loop_, group_, a.origin, *this, slot,
+                                 group_->spec().proxy_protocol
+                                     ? format_proxy_header(client_, ClientAddress{})
+                                     : std::string());
+  send_request(slot);
   send_request_body(slot);
   if (route_->hedge && expendable && !hedged_ && !head_.upgrade && other_origin_exists())
     loop_.wheel().arm(timer_, loop_.now() + core().hedge_after());
@@ -84,10 +76,30 @@ std::optional<std::size_t> Exchange::sticky_origin() const {
   return std::nullopt;
 }
 
-void Exchange::append_request(std::string& out, const OriginSpec& origin) const {
-  if (group_->spec().proxy_protocol) out.append(format_proxy_header(client_, ClientAddress{}));
-  out.append(head_.method_text).append(" ").append(head_.target).append(" HTTP/1.1\r\nHost: ");
-  out.append(head_.host).append("\r\n");
+void Exchange::send_request(std::size_t slot) {
+  std::string& lines = loop_.lines();
+  lines.clear();
+  append_fields(lines);
+  append_forwarded(lines);
+  if (fill_) lines.append(fill_->request_lines());
+  if (list_has(find_field(head_.fields(), "te"), "trailers")) lines.append("TE: trailers\r\n");
+  if (group_->spec().origins[attempts_[slot].origin].edge)
+    lines.append(kEdgeHopField).append(": 1\r\n");
+  OriginRequest request{.method = head_.method_text,
+                        .target = head_.target,
+                        .authority = head_.host,
+                        .lines = lines,
+                        .upgrade = {},
+                        .framing = head_.framing,
+                        .content_length = {},
+                        .to_head = head_.method == Method::kHead};
+  if (head_.upgrade && route_->upgrade) request.upgrade = find_field(head_.fields(), "upgrade");
+  if (head_.has_length) request.content_length = head_.content_length;
+  attempts_[slot].stream->send_head(request);
+}
+
+// What the client said that is meant for the origin.
+void Exchange::append_fields(std::string& out) const {
   const bool replaced = fill_ && fill_->replaces_conditions();
   const ConnectionOptions options(head_.fields());
   for (const Field& field : head_.fields()) {
@@ -96,23 +108,6 @@ void Exchange::append_request(std::string& out, const OriginSpec& origin) const 
     if (replaced && is_conditional(field.name)) continue;
     out.append(field.name).append(": ").append(field.value).append("\r\n");
   }
-  append_forwarded(out);
-  if (fill_) out.append(fill_->request_lines());
-  if (head_.upgrade && route_->upgrade) {
-    out.append("Connection: upgrade\r\nUpgrade: ").append(find_field(head_.fields(), "upgrade"));
-    out.append("\r\n");
-  }
-  if (list_has(find_field(head_.fields(), "te"), "trailers")) out.append("TE: trailers\r\n");
-  if (head_.framing == Framing::kChunked) {
-    out.append("Transfer-Encoding: chunked\r\n");
-  } else if (head_.has_length) {
-    char text[20];
-    out.append("Content-Length: ");
-    out.append(text, std::to_chars(text, text + sizeof text, head_.content_length).ptr);
-    out.append("\r\n");
-  }
-  if (origin.edge) out.append(kEdgeHopField).append(": 1\r\n");
-  out.append("\r\n");
 }
 
 // Who asked, and how: told anew, or carried on from one we trust.
@@ -132,25 +127,17 @@ void Exchange::append_forwarded(std::string& out) const {
 
 void Exchange::send_request_body(std::size_t slot) {
   Attempt& a = attempts_[slot];
-  if (a.link == nullptr || a.end_sent) return;
+  if (a.stream == nullptr || a.end_sent) return;
   const std::size_t room = snapshot_->config.limits.buffer_bytes;
   const std::string_view rest =
       std::string_view(body_).substr(static_cast<std::size_t>(a.sent - body_base_));
-  const bool chunked = head_.framing == Framing::kChunked;
-  if (!rest.empty() && a.link->queued() < room) {
-    if (chunked) {
-      char text[20];
-      std::string size(text, std::to_chars(text, text + sizeof text, rest.size(), 16).ptr);
-      a.link->write(size.append("\r\n"));
-    }
-    a.link->write(rest);
-    if (chunked) a.link->write("\r\n");
+  if (!rest.empty() && a.stream->queued() < room) {
+    a.stream->send_body(rest);
     a.sent += rest.size();
   }
   if (!body_ended_ || a.sent != body_base_ + body_.size()) return;
-  if (chunked) a.link->write("0\r\n" + body_trailers_ + "\r\n");
   a.end_sent = true;
-  a.link->request_sent();
+  a.stream->send_end(body_trailers_);
 }
 
 void Exchange::on_origin_drained(std::size_t slot) {
@@ -165,23 +152,23 @@ void Exchange::on_origin_drained(std::size_t slot) {
 
 void Exchange::cancel(std::size_t slot, bool lost_hedge) {
   Attempt& a = attempts_[slot];
-  if (a.link == nullptr) return;
+  if (a.stream == nullptr) return;
   if (!a.heard) {
     lost_hedge ? core().lost(loop_.now(), a.origin, a.started)
                : core().failed(loop_.now(), a.origin, false);
   }
   core().ended(a.origin);
-  std::exchange(a.link, nullptr)->abandon();
+  std::exchange(a.stream, nullptr)->abandon();
 }
 
-bool Exchange::may_retry(bool nothing_sent) const {
-  return status_ == 0 && attempts_made_ < snapshot_->config.limits.attempts_max &&
-         (nothing_sent || safe_to_repeat());
+bool Exchange::may_retry(bool nothing_done) const {
+  return status_ == 0 && attempts_made_ < snapshot_->config.limits.attempts_max && replayable_ &&
+         (nothing_done || is_idempotent(head_.method));
 }
 
-void Exchange::on_origin_fault(std::size_t slot, OriginFault fault, bool nothing_sent) {
+void Exchange::on_origin_fault(std::size_t slot, OriginFault fault, bool nothing_done) {
   Attempt& a = attempts_[slot];
-  a.link = nullptr;
+  a.stream = nullptr;
   const BootTime now = loop_.now();
   const bool counts = fault != OriginFault::kStale;
   if (counts) group_->stats->origins[a.origin].failures.add();
@@ -200,12 +187,12 @@ void Exchange::on_origin_fault(std::size_t slot, OriginFault fault, bool nothing
     if (down_ != nullptr) return down_->abort();
     return finish();
   }
-  if (attempts_[1 - slot].link != nullptr) return;  // the other one may still answer
+  if (attempts_[1 - slot].stream != nullptr) return;  // the other one may still answer
   origin_done_ = true;
   // A kept connection that was closed as we used it says nothing about the origin: it may be asked
   // again.
   if (fault == OriginFault::kStale) tried_ &= ~(OriginCore::Mask{1} << a.origin);
-  if (may_retry(nothing_sent) && (fault == OriginFault::kStale || core().take_retry())) {
+  if (may_retry(nothing_done) && (fault == OriginFault::kStale || core().take_retry())) {
     stats_->retries.add();
     hedged_ = false;
     timer_.disarm();
@@ -228,12 +215,12 @@ bool Exchange::on_origin_head(std::size_t slot, const ResponseHead& head) {
   origin_time_ = now - origin_began_;
   if (server_error) {
     group_->stats->origins[a.origin].failures.add();
-    const bool other_runs = attempts_[1 - slot].link != nullptr;
+    const bool other_runs = attempts_[1 - slot].stream != nullptr;
     const bool again = status_ == 0 && safe_to_repeat() && !head_.upgrade &&
                        (other_runs || (attempts_made_ < snapshot_->config.limits.attempts_max &&
                                        other_origin_exists() && core().take_retry()));
     if (again) {
-      a.link = nullptr;
+      a.stream = nullptr;
       core().ended(a.origin);
       if (other_runs) return false;
       stats_->retries.add();
@@ -247,7 +234,7 @@ bool Exchange::on_origin_head(std::size_t slot, const ResponseHead& head) {
 }
 
 bool Exchange::relay_interim(const ResponseHead& head) {
-  if (down_ == nullptr || status_ != 0 || attempts_[1].link != nullptr) return true;
+  if (down_ == nullptr || status_ != 0 || attempts_[1].stream != nullptr) return true;
   if (head.status == 100 && continued_) return true;  // the client has heard it from us
   if (!down_->wants_more()) return true;  // a client that does not read is spared: nothing piles up
   std::string& lines = loop_.lines();
@@ -312,7 +299,7 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
   }
   fill_.reset();
   core().ended(attempts_[slot].origin);
-  attempts_[slot].link = nullptr;
+  attempts_[slot].stream = nullptr;
   origin_done_ = true;
   if (down_ != nullptr)
     serve(std::move(answer));
@@ -380,7 +367,7 @@ bool Exchange::on_origin_body(std::size_t slot, std::string_view bytes) {
         break;
     }
     core().ended(attempts_[slot].origin);
-    attempts_[slot].link = nullptr;
+    attempts_[slot].stream = nullptr;
     origin_done_ = true;
     fill_.reset();
     storing_ = false;
@@ -394,8 +381,8 @@ bool Exchange::on_origin_body(std::size_t slot, std::string_view bytes) {
 
 void Exchange::on_origin_end(std::size_t slot, std::string_view trailers) {
   Attempt& a = attempts_[slot];
-  if (a.link == nullptr) return;
-  a.link = nullptr;
+  if (a.stream == nullptr) return;
+  a.stream = nullptr;
   core().ended(a.origin);
   origin_done_ = true;
   if (storing_) {

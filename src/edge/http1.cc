@@ -418,9 +418,6 @@ Outcome parse_response(std::string_view bytes, const Http1Limits& limits, bool t
 
 // ---- chunked coding
 
-namespace {
-
-// Trailer fields that would change how the message is framed, routed or authenticated.
 bool allowed_in_trailer(std::string_view name) {
   static constexpr std::string_view kNot[] = {"host",
                                               "content-length",
@@ -452,6 +449,8 @@ bool allowed_in_trailer(std::string_view name) {
     if (folds_to(name, not_allowed)) return false;
   return true;
 }
+
+namespace {
 
 int hex(char c) {
   if (c >= '0' && c <= '9') return c - '0';

@@ -109,6 +109,8 @@ bool is_field_value(std::string_view text);  // no control characters but HTAB
 bool list_has(std::string_view list, std::string_view element);
 // Fields that mean this connection only (RFC 9110 §7.6.1), whether Connection names them or not.
 bool is_hop_by_hop(std::string_view name);
+// Not framing, routing, authentication, nor what the message is judged by (RFC 9110 §6.5.1).
+bool allowed_in_trailer(std::string_view name);
 
 // The chunked coding, decoded (RFC 9112 §7.1). Chunk extensions are checked and dropped.
 class ChunkedDecoder {

@@ -17,9 +17,13 @@
 #include "edge/internal/client_h1.h"
 #include "edge/internal/client_h2.h"
 #include "edge/internal/exchange_flow.h"
+#include "edge/internal/origin_h2.h"
 #include "edge/internal/origin_link.h"
+#include "edge/internal/origin_probe.h"
+#include "edge/internal/origin_stream_h2.h"
 #include "edge/internal/stream_h2.h"
 #include "edge/internal/tls.h"
+#include "edge/internal/tls_client.h"
 #include "edge/internal/warmer.h"
 
 namespace leeward::edge {
@@ -59,7 +63,25 @@ GroupState::GroupState(std::shared_ptr<const Snapshot> s, std::size_t index)
     : snapshot(std::move(s)),
       at(index),
       core(snapshot->groups[index].spec.policy, weights_of(snapshot->groups[index].spec)),
-      idle(snapshot->groups[index].spec.origins.size()) {}
+      origins(snapshot->groups[index].spec.origins.size()) {
+  for (OriginState& origin : origins) origin.session = std::make_shared<TlsSession>();
+  tls = snapshot->groups[index].tls;
+}
+
+void GroupState::close_idle() {
+  for (OriginState& origin : origins) {
+    while (!origin.idle.empty()) origin.idle.back()->close_idle();
+    while (!origin.multiplexed.empty()) origin.multiplexed.back()->retire();
+  }
+}
+
+void GroupState::use(const std::shared_ptr<const TlsClient>& loaded) {
+  if (tls == nullptr || tls->same_as(*loaded)) return;
+  tls = loaded;
+  // What was verified by the old ones does not count any more.
+  for (OriginState& origin : origins) origin.session = std::make_shared<TlsSession>();
+  close_idle();
+}
 
 Loop::Loop(const Shared& shared, unsigned index, std::shared_ptr<const Snapshot> snapshot)
     : shared_(shared),
@@ -287,7 +309,24 @@ OriginLink& Loop::new_link() {
   return l;
 }
 
-void Loop::link_gone(OriginLink& link) {
+OriginH2& Loop::new_h2_link() {
+  auto link = std::make_unique<OriginH2>(*this);
+  OriginH2& l = *link;
+  links_.emplace(&l, std::move(link));
+  return l;
+}
+
+void Loop::probe(std::size_t group, std::size_t origin, ProbeQuestion question,
+                 std::function<void(Result<ProbeReply>)> done) {
+  if (group >= groups_.size() || origin >= groups_[group]->core.size())
+    return done(fail(Code::kNotFound, "there is no such origin any more"));
+  auto probe = std::make_unique<OriginProbe>(*this, std::move(question), std::move(done));
+  OriginProbe& p = *probe;
+  links_.emplace(&p, std::move(probe));
+  p.begin(groups_[group], origin);
+}
+
+void Loop::link_gone(Target& link) {
   auto found = links_.find(&link);
   graves_.push_back(std::move(found->second));
   links_.erase(found);
@@ -365,6 +404,7 @@ void Loop::adopt(std::shared_ptr<const Snapshot> snapshot) {
     auto found = old.find(spec.name);
     if (found != old.end() && found->second->spec() == spec) {
       groups.push_back(found->second);
+      found->second->use(snapshot->groups[i].tls);
       old.erase(found);
       continue;
     }
@@ -375,8 +415,7 @@ void Loop::adopt(std::shared_ptr<const Snapshot> snapshot) {
   }
   for (auto& [name, group] : old) {
     group->retired = true;
-    for (auto& idle : group->idle)
-      while (!idle.empty()) idle.back()->close_idle();
+    group->close_idle();
   }
   groups_ = std::move(groups);
   snapshot_ = std::move(snapshot);

@@ -1,42 +1,25 @@
 #include "edge/internal/origin_link.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <charconv>
+#include <utility>
 
 namespace leeward::edge {
 
-void OriginLink::connect(std::shared_ptr<GroupState> group, std::size_t origin) {
-  group_ = std::move(group);
-  origin_ = origin;
+void OriginLink::connect(std::shared_ptr<GroupState> group, std::size_t origin,
+                         std::string preamble, bool exclusive) {
   phase_ = Phase::kConnecting;
-  const SocketAddress& address = group_->snapshot->groups[group_->at].addresses[origin];
-  UniqueFd fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  group_->stats->origins[origin].connects.add();
-  const int one = 1;
-  if (fd.valid() && !address.is_unix())
-    setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  const bool begun =
-      fd.valid() && (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage),
-                               address.size) == 0 ||
-                     errno == EINPROGRESS);
-  if (begun) {
-    const int number = fd.get();
-    io_.open(std::move(fd));
-    loop_.watch(number, *this);
+  exclusive_ = exclusive;
+  if (socket_.connect(loop_, *this, std::move(group), origin, std::move(preamble)))
     arm(timeouts().connect);
-  }
   loop_.defer(*this);  // one that could not even begin fails there
 }
 
-void OriginLink::begin(Exchange& exchange, std::size_t slot, bool to_head) {
-  exchange_ = &exchange;
+void OriginLink::begin(OriginUser& user, std::size_t slot) {
+  user_ = &user;
   slot_ = slot;
-  to_head_ = to_head;
   scan_ = {};
   keep_alive_ = true;
   request_complete_ = anything_sent_ = anything_heard_ = shut_when_sent_ = false;
@@ -46,21 +29,51 @@ void OriginLink::begin(Exchange& exchange, std::size_t slot, bool to_head) {
     arm(timeouts().first_byte);
   }
   if (out_.capacity() < 256) out_ = loop_.take_buffer();
+}
+
+// ---- the request
+
+void OriginLink::send_head(const OriginRequest& request) {
+  to_head_ = request.to_head;
+  chunks_ = request.framing == Framing::kChunked;
+  out_.append(request.method).append(" ").append(request.target).append(" HTTP/1.1\r\nHost: ");
+  out_.append(request.authority).append("\r\n").append(request.lines);
+  if (!request.upgrade.empty())
+    out_.append("Connection: upgrade\r\nUpgrade: ").append(request.upgrade).append("\r\n");
+  if (chunks_) {
+    out_.append("Transfer-Encoding: chunked\r\n");
+  } else if (request.content_length) {
+    char text[20];
+    out_.append("Content-Length: ");
+    out_.append(text, std::to_chars(text, text + sizeof text, *request.content_length).ptr);
+    out_.append("\r\n");
+  }
+  out_.append("\r\n");
   loop_.defer(*this);
 }
 
-void OriginLink::write(std::string_view bytes) {
-  out_.append(bytes);
+void OriginLink::send_body(std::string_view bytes) {
+  if (chunks_ && phase_ != Phase::kTunnel) {
+    char text[20];
+    out_.append(text, std::to_chars(text, text + sizeof text, bytes.size(), 16).ptr);
+    out_.append("\r\n").append(bytes).append("\r\n");
+  } else {
+    out_.append(bytes);
+  }
   loop_.defer(*this);
 }
 
-void OriginLink::half_close() {
-  shut_when_sent_ = true;
+void OriginLink::send_end(std::string_view trailer_lines) {
+  if (phase_ == Phase::kTunnel)
+    shut_when_sent_ = true;
+  else if (chunks_)
+    out_.append("0\r\n").append(trailer_lines).append("\r\n");
+  request_complete_ = true;
   loop_.defer(*this);
 }
 
 void OriginLink::abandon() {
-  exchange_ = nullptr;
+  user_ = nullptr;
   die();
 }
 
@@ -72,13 +85,10 @@ void OriginLink::on_events(std::uint32_t events) {
   if (phase_ == Phase::kDead) return;
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
+  if (io_.ssl() != nullptr) readable_ = writable_ = true;
   if (phase_ == Phase::kConnecting) {
-    if (!writable_) return;
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (getsockopt(io_.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0)
-      return fault(OriginFault::kConnect);
-    connected();
+    if (writable_) establish();
+    if (phase_ != Phase::kHead) return;
   }
   if (phase_ == Phase::kIdle) {
     // Whatever comes on an idle connection, its end or bytes nobody asked for, ends it.
@@ -95,10 +105,19 @@ void OriginLink::on_events(std::uint32_t events) {
   if (phase_ != Phase::kDead) read_more();
 }
 
-void OriginLink::connected() {
-  phase_ = Phase::kHead;
-  reused_ = false;
-  arm(timeouts().first_byte);
+void OriginLink::establish() {
+  const OriginSocket::State before = socket_.state();
+  switch (socket_.advance()) {
+    case OriginSocket::State::kFailed:
+      return fault(OriginFault::kConnect);
+    case OriginSocket::State::kOpen:
+      phase_ = Phase::kHead;
+      reused_ = false;
+      return arm(timeouts().first_byte);
+    default:
+      // The handshake has as long as the connection had.
+      if (before == OriginSocket::State::kConnecting) arm(timeouts().connect);
+  }
 }
 
 void OriginLink::on_deferred() {
@@ -131,7 +150,7 @@ void OriginLink::flush() {
     out_.clear();
     out_sent_ = 0;
     loop_.give_buffer(out_);
-    if (exchange_ != nullptr) exchange_->on_origin_drained(slot_);
+    if (user_ != nullptr) user_->on_origin_drained(slot_);
   }
   if (shut_when_sent_ && out_.empty()) {
     shut_when_sent_ = false;
@@ -143,7 +162,7 @@ void OriginLink::flush() {
 
 void OriginLink::read_more() {
   while (readable_ && phase_ != Phase::kDead && phase_ != Phase::kIdle) {
-    if (exchange_ == nullptr || !exchange_->origin_may_send(slot_)) return;
+    if (user_ == nullptr || !user_->origin_may_send(slot_)) return;
     const auto moved = io_.read({loop_.scratch(), Loop::kScratchBytes});
     if (moved.result == Transport::Result::kAgain) {
       readable_ = false;
@@ -199,9 +218,9 @@ std::size_t OriginLink::advance_head(std::string_view bytes) {
     return bytes.size();
   }
   scan_ = {};
-  Exchange& exchange = *exchange_;
+  OriginUser& user = *user_;
   if (head.status < 200 && head.status != 101) {
-    exchange.on_origin_head(slot_, head);
+    user.on_origin_head(slot_, head);
     return outcome.consumed;
   }
   framing_ = head.framing;
@@ -210,7 +229,7 @@ std::size_t OriginLink::advance_head(std::string_view bytes) {
   if (framing_ == Framing::kChunked) chunked_.reset();
   phase_ = framing_ == Framing::kTunnel ? Phase::kTunnel : Phase::kBody;
   arm(phase_ == Phase::kTunnel ? timeouts().tunnel : timeouts().origin_idle);
-  if (!exchange.on_origin_head(slot_, head)) {
+  if (!user.on_origin_head(slot_, head)) {
     if (phase_ != Phase::kDead) abandon();
     return bytes.size();
   }
@@ -238,7 +257,7 @@ std::size_t OriginLink::advance_body(std::string_view bytes) {
     data = step.data;
     end = step.kind == ChunkedDecoder::Step::Kind::kEnd;
   }
-  if (!data.empty() && !exchange_->on_origin_body(slot_, data)) {
+  if (!data.empty() && !user_->on_origin_body(slot_, data)) {
     if (phase_ != Phase::kDead) abandon();
     return bytes.size();
   }
@@ -248,25 +267,27 @@ std::size_t OriginLink::advance_body(std::string_view bytes) {
 
 // The response is whole. The connection is kept when the request was, too.
 void OriginLink::finished(std::string_view trailers) {
-  Exchange& exchange = *std::exchange(exchange_, nullptr);
+  OriginUser& user = *std::exchange(user_, nullptr);
   const std::size_t slot = slot_;
   const std::string kept(framing_ == Framing::kChunked ? trailers : std::string_view());
-  auto& idle = group_->idle[origin_];
-  const bool keep = keep_alive_ && request_complete_ && out_.empty() && !group_->retired &&
-                    !loop_.draining() &&
+  auto& idle = socket_.origin().idle;
+  const bool keep = keep_alive_ && request_complete_ && out_.empty() && !exclusive_ &&
+                    socket_.current() && !loop_.draining() &&
                     idle.size() < loop_.snapshot().config.limits.pool_per_origin;
   if (keep) {
     phase_ = Phase::kIdle;
     arm(timeouts().pool);
     idle.push_back(this);
   }
-  exchange.on_origin_end(slot, kept);
+  user.on_origin_end(slot, kept);
   if (!keep) die();
 }
 
 void OriginLink::on_eof(bool error) {
   if (phase_ == Phase::kHead) {
     const bool stale = reused_ && !anything_heard_;
+    // Only now TLS 1.3 tells a client whose certificate the other side does not like.
+    if (error && !stale) socket_.report_tls_failure();
     return fault(stale ? OriginFault::kStale : OriginFault::kBroken);
   }
   if (!error && (framing_ == Framing::kUntilClose || phase_ == Phase::kTunnel)) {
@@ -277,16 +298,18 @@ void OriginLink::on_eof(bool error) {
 }
 
 void OriginLink::fault(OriginFault what) {
-  Exchange* exchange = std::exchange(exchange_, nullptr);
+  OriginUser* user = std::exchange(user_, nullptr);
   const bool nothing_sent = !anything_sent_;
   const std::size_t slot = slot_;
   die();
-  if (exchange != nullptr) exchange->on_origin_fault(slot, what, nothing_sent);
+  if (user != nullptr) user->on_origin_fault(slot, what, nothing_sent);
 }
 
 void OriginLink::on_timer(Timer&) {
   switch (phase_) {
     case Phase::kConnecting:
+      if (socket_.state() == OriginSocket::State::kHandshake)
+        socket_.report_tls_failure("no handshake in time");
       return fault(OriginFault::kConnect);
     case Phase::kHead:
       // A body that is still coming is not the origin's delay.
@@ -294,8 +317,7 @@ void OriginLink::on_timer(Timer&) {
       return fault(OriginFault::kFirstByte);
     case Phase::kBody:
       // Nor is a client that reads slowly.
-      if (exchange_ != nullptr && !exchange_->origin_may_send(slot_))
-        return arm(timeouts().origin_idle);
+      if (user_ != nullptr && !user_->origin_may_send(slot_)) return arm(timeouts().origin_idle);
       return fault(OriginFault::kIdle);
     case Phase::kTunnel:
       return fault(OriginFault::kIdle);
@@ -308,10 +330,10 @@ void OriginLink::on_timer(Timer&) {
 
 void OriginLink::die() {
   if (phase_ == Phase::kDead) return;
-  if (phase_ == Phase::kIdle) std::erase(group_->idle[origin_], this);
+  if (phase_ == Phase::kIdle) std::erase(socket_.origin().idle, this);
   phase_ = Phase::kDead;
   timer_.disarm();
-  exchange_ = nullptr;
+  user_ = nullptr;
   io_.close();
   loop_.link_gone(*this);
 }

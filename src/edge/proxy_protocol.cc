@@ -68,4 +68,9 @@ std::string format_proxy_header(const ClientAddress& client, const ClientAddress
   return out;
 }
 
+std::string format_local_proxy_header() {
+  std::string out(kSignature);
+  return out.append("\x20\0\0\0", 4);
+}
+
 }  // namespace leeward::edge

@@ -23,5 +23,7 @@ ProxyHeader parse_proxy_header(std::string_view bytes);
 
 // The header for a connection from `client` to `server`, both IPv4-mapped or both IPv6.
 std::string format_proxy_header(const ClientAddress& client, const ClientAddress& server);
+// The header of a connection that is for nobody but us: a health check (command LOCAL).
+std::string format_local_proxy_header();
 
 }  // namespace leeward::edge

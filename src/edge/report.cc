@@ -58,6 +58,7 @@ void Report::add(const LoopStats& stats) {
       group[i].requests += s.origins[i].requests.value();
       group[i].connects += s.origins[i].connects.value();
       group[i].failures += s.origins[i].failures.value();
+      group[i].tls_failures += s.origins[i].tls_failures.value();
     }
   });
 }
@@ -124,6 +125,9 @@ std::string Report::prometheus_text() const {
                  &Origin::connects);
   origin_counter("leeward_edge_origin_failures_total", "counter", "Attempts that failed.",
                  &Origin::failures);
+  origin_counter("leeward_edge_origin_tls_failures_total", "counter",
+                 "Connections that failed in TLS: a certificate that is none, no handshake.",
+                 &Origin::tls_failures);
   return t.take();
 }
 

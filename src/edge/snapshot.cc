@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "edge/internal/tls.h"
+#include "edge/internal/tls_client.h"
 
 namespace leeward::edge {
 namespace {
@@ -31,7 +32,7 @@ Status check_route(const RouteSpec& route, std::size_t groups) {
 }
 
 Result<Group> compile_group(const GroupSpec& spec) {
-  Group group{.spec = spec, .addresses = {}};
+  Group group{.spec = spec, .addresses = {}, .tls = nullptr};
   if (spec.origins.empty() || spec.origins.size() > OriginCore::kOriginsMax)
     return fail(Code::kInvalid, "group {}: {} origins; 1 to {} are possible", spec.name,
                 spec.origins.size(), OriginCore::kOriginsMax);
@@ -41,6 +42,11 @@ Result<Group> compile_group(const GroupSpec& spec) {
     if (origin.weight == 0)
       return fail(Code::kInvalid, "group {}: origin {} has no weight", spec.name, origin.name);
     group.addresses.push_back(*address);
+  }
+  if (spec.tls) {
+    auto tls = TlsClient::load(*spec.tls, spec.protocol);
+    if (!tls) return fail(std::move(tls.error()).wrap("group " + spec.name));
+    group.tls = std::move(*tls);
   }
   return group;
 }

@@ -6,46 +6,13 @@
 #include <array>
 #include <charconv>
 #include <cstring>
-#include <vector>
 
-#include "edge/cache_core.h"
 #include "edge/http1.h"
 #include "edge/internal/exchange_flow.h"
+#include "edge/internal/h2_fields.h"
 
 namespace leeward::edge {
 namespace {
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  return lower;
-}
-
-// Field lines as nghttp2 takes them; owns the texts.
-class FieldList {
- public:
-  void add(std::string_view name, std::string_view value) {
-    texts_.emplace_back(lower_case(name), std::string(value));
-  }
-  void add_lines(std::string_view lines) {
-    for_each_line(lines,
-                  [this](std::string_view name, std::string_view value) { add(name, value); });
-  }
-  std::span<const nghttp2_nv> list() {
-    list_.clear();
-    auto bytes = [](const std::string& s) {
-      return reinterpret_cast<std::uint8_t*>(const_cast<char*>(s.data()));
-    };
-    for (const auto& [name, value] : texts_)
-      list_.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
-    return list_;
-  }
-
- private:
-  std::vector<std::pair<std::string, std::string>> texts_;
-  std::vector<nghttp2_nv> list_;
-};
 
 ssize_t read_source(nghttp2_session*, std::int32_t, std::uint8_t* buffer, std::size_t size,
                     std::uint32_t* flags, nghttp2_data_source* source, void*) {
@@ -70,7 +37,7 @@ bool StreamH2::add_field(std::string_view name, std::string_view value) {
     return head_bytes_ <= 4 * most;
   }
   if (begun_) {
-    trailers_.append(name).append(": ").append(value).append("\r\n");
+    if (allowed_in_trailer(name)) trailers_.append(name).append(": ").append(value).append("\r\n");
     return true;
   }
   if (name == ":method") {

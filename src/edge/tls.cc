@@ -20,14 +20,6 @@ constexpr char kCiphers[] =
 constexpr unsigned char kProtocols[] = "\x02h2\x08http/1.1";
 constexpr std::size_t kOcspBytesMax = 64u << 10;
 
-std::string openssl_reason() {
-  char text[256] = "unknown";
-  if (const unsigned long code = ERR_peek_last_error(); code != 0)
-    ERR_error_string_n(code, text, sizeof text);
-  ERR_clear_error();
-  return text;
-}
-
 int select_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
                     const unsigned char* offered, unsigned offered_size, void*) {
   unsigned char* chosen = nullptr;
@@ -37,21 +29,13 @@ int select_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
   return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-void configure(SSL_CTX* context) {
-  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  SSL_CTX_set_cipher_list(context, kCiphers);
-  SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384");
-  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                   SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
-                                   SSL_OP_IGNORE_UNEXPECTED_EOF);
-  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                SSL_MODE_RELEASE_BUFFERS);
+void configure_server(SSL_CTX* context) {
+  configure_tls(context);
   // Tickets carry the sessions, so that no loop needs another's memory; each start has its own
   // keys.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(context, select_protocol, nullptr);
 }
-
 // The names that the certificate is for, in lower case.
 std::vector<std::string> names_of(X509* certificate) {
   std::vector<std::string> names;
@@ -72,6 +56,25 @@ std::vector<std::string> names_of(X509* certificate) {
 
 }  // namespace
 
+void configure_tls(SSL_CTX* context) {
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  SSL_CTX_set_cipher_list(context, kCiphers);
+  SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384");
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                   SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                                   SSL_OP_IGNORE_UNEXPECTED_EOF);
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS);
+}
+
+std::string openssl_reason() {
+  char text[256] = "unknown";
+  if (const unsigned long code = ERR_peek_last_error(); code != 0)
+    ERR_error_string_n(code, text, sizeof text);
+  ERR_clear_error();
+  return text;
+}
+
 std::string_view negotiated_protocol(const SSL* ssl) {
   const unsigned char* text = nullptr;
   unsigned size = 0;
@@ -86,7 +89,7 @@ TlsServer::~TlsServer() {
 Result<TlsServer::Entry> TlsServer::load_one(const Certificate& certificate) {
   Entry entry;
   entry.context = SSL_CTX_new(TLS_server_method());
-  configure(entry.context);
+  configure_server(entry.context);
   auto failed = [&](std::string_view what, const std::string& path) {
     SSL_CTX_free(entry.context);
     return fail(Code::kInvalid, "{} {}: {}", what, path, openssl_reason());

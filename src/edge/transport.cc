@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 #include <sys/sendfile.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -111,9 +112,19 @@ void Transport::shut_down_writing() {
   ::shutdown(fd_.get(), SHUT_WR);
 }
 
-Transport::Moved Transport::ssl_outcome(int result) const {
+Transport::Moved Transport::handshake() { return ssl_outcome(SSL_do_handshake(ssl_)); }
+
+std::string Transport::tls_failure() const {
+  if (const long verified = SSL_get_verify_result(ssl_); verified != X509_V_OK)
+    return fmt::format("its certificate: {}", X509_verify_cert_error_string(verified));
+  const char* reason = ssl_error_ != 0 ? ERR_reason_error_string(ssl_error_) : nullptr;
+  return reason != nullptr ? reason : "the connection was closed";
+}
+
+Transport::Moved Transport::ssl_outcome(int result) {
   if (result > 0) return {Result::kOk, static_cast<std::size_t>(result)};
   const int error = SSL_get_error(ssl_, result);
+  if (error == SSL_ERROR_SSL) ssl_error_ = ERR_peek_last_error();
   ERR_clear_error();
   switch (error) {
     case SSL_ERROR_WANT_READ:

@@ -6,7 +6,6 @@
 #include <set>
 
 #include "health/health_core.h"
-#include "net/http.h"
 
 namespace leeward::health {
 namespace {
@@ -87,6 +86,7 @@ class Prober::Impl {
   ProberOptions options_;
   HealthCore core_;
   net::HttpClient client_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::vector<Target> targets_;  // never resized after construction: callbacks keep references
 };
 
@@ -124,14 +124,20 @@ void Prober::Impl::probe(Target& t) {
   // After a suspension the old opinion has become unknown, and listeners should hear so before the
   // next result comes.
   tell_change(t);
+  const Duration timeout = core_.next_probe(t.what.site).timeout;
+  BootTime started = BootClock::now();
+  auto done = [this, &t, started](const Result<net::HttpResponse>& answer) {
+    conclude(t, started, judge(answer, BootClock::now() - started));
+  };
+  if (options_.ask)
+    return options_.ask(t.what, timeout,
+                        [done, alive = std::weak_ptr(alive_)](Result<net::HttpResponse> answer) {
+                          if (!alive.expired()) done(answer);
+                        });
   net::HttpRequest request;
   request.path = options_.policy.path;
   request.headers["User-Agent"] = "leeward-probe";
-  BootTime started = BootClock::now();
-  client_.send(t.what.endpoint, std::move(request), core_.next_probe(t.what.site).timeout,
-               [this, &t, started](const Result<net::HttpResponse>& answer) {
-                 conclude(t, started, judge(answer, BootClock::now() - started));
-               });
+  client_.send(t.what.endpoint, std::move(request), timeout, done);
 }
 
 ProbeResult Prober::Impl::judge(const Result<net::HttpResponse>& answer, Duration took) const {

@@ -23,6 +23,7 @@
 #include "model/ids.h"
 #include "model/platform.h"
 #include "model/status.h"
+#include "net/http.h"
 #include "net/loop.h"
 
 namespace leeward::health {
@@ -44,6 +45,10 @@ struct ProberOptions {
   ProbePolicy policy;                // `port` is not used: targets bring theirs
   std::vector<ProbeTarget> targets;  // one a site
   Logger logger;
+  // Asks a target for policy.path within `timeout`; empty: by HTTP/1.1 at its endpoint. Called, and
+  // to be answered, on the loop's thread; an answer after the prober's end is ignored.
+  using Answer = std::function<void(Result<net::HttpResponse>)>;
+  std::function<void(const ProbeTarget&, Duration timeout, Answer)> ask;
   Registry* registry = nullptr;                               // outlives the prober; may be null
   std::function<void(SiteId, const ProbeResult&)> on_result;  // every probe; may be empty
   std::function<void(SiteId, Health)> on_change;  // every change of opinion; may be empty

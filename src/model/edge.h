@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,17 @@ struct EdgeCheck {
   int rise = 1;
 };
 
+enum class OriginProtocol : std::uint8_t { kHttp1, kHttp2 };
+
+// TLS to the origins of a group. They are always verified.
+struct OriginTls {
+  std::string ca;           // PEM; empty: the system's authorities
+  std::string name;         // SNI, and the name that is verified; empty: the origin's address
+  std::string certificate;  // PEM, ours; empty: none
+  std::string key;
+  bool operator==(const OriginTls&) const = default;
+};
+
 struct EdgeOrigins {
   std::string name;
   std::string tier;                  // its instances on every site; or
@@ -85,6 +97,8 @@ struct EdgeOrigins {
   EdgeCheck check;
   std::string sticky_cookie;
   bool proxy_protocol = false;
+  OriginProtocol protocol = OriginProtocol::kHttp1;
+  std::optional<OriginTls> tls;
 };
 
 // Which requests need the writer, and wait while it moves.

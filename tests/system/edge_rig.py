@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ import time
 from stormlib import layout
 
 _HOST = "127.0.0.1"
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 def free_ports(count):
@@ -24,6 +26,47 @@ def free_ports(count):
     finally:
         for s in sockets:
             s.close()
+
+
+def _exactly(connection, count):
+    data = b""
+    while len(data) < count:
+        more = connection.recv(count - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
+
+
+class Authority:
+    """A certificate authority of its own, with files in `directory`: NAME.pem and NAME.key."""
+
+    def __init__(self, directory, name="ca"):
+        self.directory, self.name = pathlib.Path(directory), name
+        self._openssl("req", "-x509", *_NEW_KEY, "-days", "2", "-subj", f"/CN={name}", "-keyout",
+                      f"{name}.key", "-out", f"{name}.pem")
+
+    def issue(self, name, names, days=2):
+        """A certificate for `names` ("DNS:a.test,IP:127.0.0.1"); expired with negative `days`."""
+        self._openssl("req", *_NEW_KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out",
+                      f"{name}.csr")
+        (self.directory / f"{name}.ext").write_text(f"subjectAltName={names}\n")
+        self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{self.name}.pem", "-CAkey",
+                      f"{self.name}.key", "-CAcreateserial", "-days", str(days), "-extfile",
+                      f"{name}.ext", "-out", f"{name}.pem")
+
+    def server(self, name, asks_for=None):
+        """A server's context with that certificate; `asks_for`: who must have signed the client's."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.directory / f"{name}.pem", self.directory / f"{name}.key")
+        if asks_for is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.directory / f"{asks_for}.pem")
+        return context
+
+    def _openssl(self, *arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=20,
+                       cwd=self.directory)
 
 
 class Reply:
@@ -137,6 +180,14 @@ class Wire:
         return self.reply(method)
 
 
+class Handshake:
+    """What a server knows after a TLS handshake."""
+
+    def __init__(self, connection):
+        self.version, self.resumed = connection.version(), connection.session_reused
+        self.certificate = connection.getpeercert()  # of the client; None or {} without
+
+
 class Request:
     """What an origin received."""
 
@@ -159,6 +210,8 @@ class Origin:
         self.requests, self.wires = [], []
         self.mode = "serve"  # or "hang" (accepts, never answers) or "503"
         self.proxy_headers = None  # a list: connections begin with a PROXY v2 header, kept here
+        self.tls = None  # an ssl.SSLContext: connections go on with TLS
+        self.handshakes = []  # of those
         self._lock = threading.Lock()
         self._listener = None
         self._open = set()
@@ -202,20 +255,25 @@ class Origin:
 
     def _serve(self, connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        wire = Wire(connection, 60.0)
-        with self._lock:
-            self.wires.append(wire)
+        plain = connection
         try:
             if self.proxy_headers is not None:
-                start = wire.take(16)
-                self.proxy_headers.append(start + wire.take(int.from_bytes(start[14:16], "big")))
+                start = _exactly(connection, 16)
+                self.proxy_headers.append(
+                    start + _exactly(connection, int.from_bytes(start[14:16], "big")))
+            if self.tls is not None:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+                self.handshakes.append(Handshake(connection))
+            wire = Wire(connection, 60.0)
+            with self._lock:
+                self.wires.append(wire)
             while True:
                 self._one(wire)
         except (EOFError, OSError, ValueError, AssertionError):
             pass
         finally:
             with self._lock:
-                self._open.discard(connection)
+                self._open.discard(plain)
             connection.close()
 
     def _one(self, wire):

@@ -15,23 +15,12 @@
 #include "edge/http1.h"
 #include "edge/internal/downstream.h"
 #include "edge/internal/loop.h"
+#include "edge/internal/origin_stream.h"
 #include "edge/waf_pool.h"
 
 namespace leeward::edge {
 
-class OriginLink;
-
-// Why an attempt failed.
-enum class OriginFault : std::uint8_t {
-  kConnect,    // no connection: nothing was sent
-  kStale,      // a kept connection was closed as we used it: nothing was answered
-  kFirstByte,  // no answer in time
-  kBroken,     // closed or reset before the head was complete
-  kBadReply,   // what came is not HTTP
-  kIdle,       // the response's body stopped
-};
-
-class Exchange final : private Timer::Owner {
+class Exchange final : public OriginUser, private Timer::Owner {
  public:
   explicit Exchange(Loop& loop, std::uint32_t slot) : loop_(loop), slot_(slot), timer_(*this) {}
 
@@ -49,14 +38,13 @@ class Exchange final : private Timer::Owner {
   void on_drained();
   void on_client_gone();
 
-  // From an origin's side; `slot` names the attempt.
-  void on_origin_drained(std::size_t slot);
-  // False: the attempt is over, the connection of no more use.
-  bool on_origin_head(std::size_t slot, const ResponseHead& head);
-  bool on_origin_body(std::size_t slot, std::string_view bytes);
-  bool origin_may_send(std::size_t slot) const;
-  void on_origin_end(std::size_t slot, std::string_view trailers);
-  void on_origin_fault(std::size_t slot, OriginFault fault, bool nothing_sent);
+  // OriginUser; `slot` names the attempt.
+  void on_origin_drained(std::size_t slot) override;
+  bool on_origin_head(std::size_t slot, const ResponseHead& head) override;
+  bool on_origin_body(std::size_t slot, std::string_view bytes) override;
+  bool origin_may_send(std::size_t slot) const override;
+  void on_origin_end(std::size_t slot, std::string_view trailers) override;
+  void on_origin_fault(std::size_t slot, OriginFault fault, bool nothing_done) override;
 
   // From the loop.
   void on_release();  // parked no more
@@ -77,7 +65,7 @@ class Exchange final : private Timer::Owner {
     kOver,
   };
   struct Attempt {
-    OriginLink* link = nullptr;
+    OriginStream* stream = nullptr;
     std::size_t origin = 0;
     BootTime started;
     bool heard = false;      // OriginCore::heard or failed was called
@@ -120,12 +108,12 @@ class Exchange final : private Timer::Owner {
 
   // exchange_origin.cc
   bool attempt(std::size_t slot, bool hedge);
-  void append_request(std::string& out, const OriginSpec& origin) const;
+  void send_request(std::size_t slot);
+  void append_fields(std::string& out) const;
   void append_forwarded(std::string& out) const;
   void send_request_body(std::size_t slot);
   void cancel(std::size_t slot, bool lost_hedge);
-  bool may_retry(bool nothing_sent) const;
-  void retry_or_fail(int status, std::string_view why);
+  bool may_retry(bool nothing_done) const;
   bool respond(std::size_t slot, const ResponseHead& head);
   void relay_head(const ResponseHead& head, std::string_view cache_lines);
   bool relay_interim(const ResponseHead& head);

@@ -31,8 +31,11 @@ namespace leeward::edge {
 class Client;
 class Transport;
 class Exchange;
+class OriginH2;
 class OriginLink;
 class Loop;
+class TlsClient;
+class TlsSession;
 class Warmer;
 
 // What epoll events and deferred work point at. Objects are freed at the end of a round only, so
@@ -48,6 +51,14 @@ class Target {
   bool deferred_ = false;
 };
 
+// What a loop has of one origin.
+struct OriginState {
+  std::vector<OriginLink*> idle;       // the warmest last
+  std::vector<OriginH2*> multiplexed;  // that may take streams
+  std::shared_ptr<TlsSession> session;
+  BootTime reported_at;  // a failure of TLS, to the log
+};
+
 // A group of origins as one loop sees it; outlives its place in the configuration while it is used.
 struct GroupState {
   explicit GroupState(std::shared_ptr<const Snapshot> s, std::size_t index);
@@ -56,9 +67,15 @@ struct GroupState {
   std::shared_ptr<const Snapshot> snapshot;
   std::size_t at;
   OriginCore core;
-  std::vector<std::vector<OriginLink*>> idle;  // by origin, the warmest last
+  std::vector<OriginState> origins;
+  std::shared_ptr<const TlsClient> tls;  // null: none
   std::shared_ptr<GroupStats> stats;
   bool retired = false;  // no longer in the configuration: connections are not kept
+
+  // What is open is closed once it is idle.
+  void close_idle();
+  // From now on by the certificates that were loaded last.
+  void use(const std::shared_ptr<const TlsClient>& loaded);
 };
 
 // What all loops of an edge share; all of it is immutable or safe for any thread.
@@ -127,9 +144,13 @@ class Loop final : public Wakeup {
   void speak_h2(Client& from, Transport&& io, const ListenerSpec& listener,
                 const ClientAddress& address, std::string_view first_bytes);
   OriginLink& new_link();
-  void link_gone(OriginLink& link);
+  OriginH2& new_h2_link();
+  void link_gone(Target& link);
 
   Warmer& warmer() { return *warmer_; }
+  // See Edge::probe.
+  void probe(std::size_t group, std::size_t origin, ProbeQuestion question,
+             std::function<void(Result<ProbeReply>)> done);
 
   // Parking: false when there is no room. A released request's on_release() is called.
   bool park(Exchange& exchange, std::size_t bytes);
@@ -169,7 +190,7 @@ class Loop final : public Wakeup {
   std::vector<std::string> buffers_;
 
   std::unordered_map<Client*, std::unique_ptr<Client>> clients_;
-  std::unordered_map<OriginLink*, std::unique_ptr<OriginLink>> links_;
+  std::unordered_map<Target*, std::unique_ptr<Target>> links_;  // to origins
   std::vector<std::unique_ptr<Target>> graves_;
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // by slot
   std::vector<Exchange*> free_exchanges_;

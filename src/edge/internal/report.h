@@ -28,7 +28,7 @@ class Report {
     std::array<std::uint64_t, Histogram::kBucketCount> latency{};
   };
   struct Origin {
-    std::uint64_t requests = 0, connects = 0, failures = 0;
+    std::uint64_t requests = 0, connects = 0, failures = 0, tls_failures = 0;
   };
   std::uint64_t accepted_ = 0, shed_ = 0, clients_ = 0, bad_ = 0, refused_ = 0, parked_ = 0;
   std::map<std::string, Route, std::less<>> routes_;

@@ -15,11 +15,13 @@
 
 namespace leeward::edge {
 
+class TlsClient;
 class TlsServer;
 
 struct Group {
   GroupSpec spec;
   std::vector<SocketAddress> addresses;
+  std::shared_ptr<const TlsClient> tls;  // null: none
 };
 
 struct Snapshot {

@@ -40,7 +40,7 @@ struct RouteStats {
 };
 
 struct OriginStats {
-  Count requests, connects, failures;
+  Count requests, connects, failures, tls_failures;
 };
 
 struct GroupStats {

@@ -41,7 +41,12 @@ class TlsServer {
   std::unordered_map<std::string, const Entry*> by_name_;  // "shop.test", "*.shop.test"
 };
 
-// What the client and we agreed on by ALPN; "" before the handshake is over or without ALPN.
+// What clients and origins have in common: versions, ciphers, groups, modes.
+void configure_tls(SSL_CTX* context);
+// The latest error of OpenSSL's queue, which is emptied.
+std::string openssl_reason();
+
+// What both sides agreed on by ALPN; "" before the handshake is over or without ALPN.
 std::string_view negotiated_protocol(const SSL* ssl);
 
 }  // namespace leeward::edge

@@ -59,8 +59,11 @@ class Transport {
   }
 
   void open(UniqueFd fd) { fd_ = std::move(fd); }
-  // Takes the session; a handshake runs within read() and write().
+  // Takes the session; a handshake runs within read() and write(), or by itself in handshake().
   void secure(SSL* ssl);
+  Moved handshake();
+  // Why TLS failed: what is wrong with the other side's certificate, or the last error.
+  std::string tls_failure() const;
   void close();
   void shut_down_writing();
 
@@ -76,10 +79,11 @@ class Transport {
   Moved write_file(int file, std::uint64_t offset, std::size_t size);
 
  private:
-  Moved ssl_outcome(int result) const;
+  Moved ssl_outcome(int result);
 
   UniqueFd fd_;
   SSL* ssl_ = nullptr;
+  unsigned long ssl_error_ = 0;  // OpenSSL's code of the error that ended it
 };
 
 }  // namespace leeward::edge

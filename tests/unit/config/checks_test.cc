@@ -58,6 +58,26 @@ INSTANTIATE_TEST_SUITE_P(
                edge_with("rules_file: r.conf, held_bytes_max: 65536, body_bytes_max: 131072"),
                "held_bytes_max is below body_bytes_max"}));
 
+std::string edge_of(const std::string& origins, const std::string& route) {
+  return "\nedge:\n  listeners: [{ port: 80 }]\n  origins: { o: { " + origins +
+         " } }\n  routes: [{ origins: o" + route + " }]\ndns:\n";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Origins, Rule,
+    ::testing::Values(
+        Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:443\"], tls: {}, protocol: http2", ""),
+               ""},
+        Change{"\ndns:\n",
+               edge_of("servers: [\"unix:/run/o\"], tls: { name: o.test, certificate: c, key: k }",
+                       ""),
+               ""},
+        Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:443\"], tls: { key: k }", ""),
+               "certificate and key belong together"},
+        Change{"\ndns:\n", edge_of("servers: [\"unix:/run/o\"], tls: {}", ""),
+               "has no host that could be verified"},
+        Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:80\"], protocol: h3", ""), "http2"}));
+
 INSTANTIATE_TEST_SUITE_P(
     Nodes, Rule,
     ::testing::Values(
