@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <map>
 
+#include "config/config.h"
+
 namespace leeward::app {
 namespace {
 
@@ -94,6 +96,20 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self) {
   config.parking = spec.parking;
   config.server_timing = spec.server_timing;
   return config;
+}
+
+Status read_signing_keys(const Platform& platform, edge::EdgeConfig& config) {
+  for (std::size_t i = 0; i < config.routes.size(); ++i)
+    for (const EdgeSigningKey& key : platform.edge->routes[i].signing_keys) {
+      const std::string what = fmt::format("route {}, key {}", config.routes[i].name, key.id);
+      auto secret = config::resolve_secret(key.secret, platform.directory);
+      if (!secret) return fail(std::move(secret.error()).wrap(what));
+      if (secret->size() < edge::kSigningSecretMin)
+        return fail(Code::kInvalid, "{}: the secret has fewer than {} bytes", what,
+                    edge::kSigningSecretMin);
+      config.routes[i].signing_keys.push_back({key.id, std::move(*secret)});
+    }
+  return {};
 }
 
 EdgeFirewall edge_firewall(const Platform& platform) {

@@ -10,6 +10,9 @@ namespace leeward::app {
 // instances are reached directly; where another site's tier listens on loopback only, through that
 // site's edge.
 edge::EdgeConfig edge_config(const Platform& platform, SiteId self);
+// REQUIRES: platform.edge; `config` is edge_config() of it. Reads the secrets that URLs are signed
+// with; an error names the route and the key.
+Status read_signing_keys(const Platform& platform, edge::EdgeConfig& config);
 // REQUIRES: platform.edge. The same with absolute paths, and without the web application firewall.
 EdgeFirewall edge_firewall(const Platform& platform);
 EdgeWaf edge_waf(const Platform& platform);

@@ -95,6 +95,7 @@ Status reload(const cli::RoleOptions& options, const Context& context, edge::Edg
                 "{} cannot be used; the edge goes on as before. `leeward validate {}` tells why",
                 options.config_path, options.config_path);
   edge::EdgeConfig config = edge_config(*loaded.platform, context.self);
+  if (auto read = read_signing_keys(*loaded.platform, config); !read) return read;
   auto firewall = rules.made_of(edge_firewall(*loaded.platform));
   if (!firewall) return fail(std::move(firewall.error()));
   config.firewall = *firewall;
@@ -157,6 +158,7 @@ int run_edge(const cli::RoleOptions& options) {
   if (!firewall) return report_failure(firewall.error());
   EdgeRules rules(loop, *firewall, context->logger);
   edge::EdgeConfig config = edge_config(platform, context->self);
+  if (auto read = read_signing_keys(platform, config); !read) return report_failure(read.error());
   config.firewall = *firewall;
   EdgeWafRules waf_rules(loop, context->logger);
   auto waf = waf_rules.made_of(edge_waf(platform));

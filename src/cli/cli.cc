@@ -76,6 +76,8 @@ struct Arguments {
   std::uint64_t lag_samples = 60;
   EdgeOptions edge;
   bool purge_prefix = false, purge_key = false, purge_all = false;
+  SignOptions sign;
+  std::string sign_expires = "1h";
   SpeedOptions speed;
   std::string validate_file;
   std::string maintenance;
@@ -140,7 +142,28 @@ CLI::App* add_role(CLI::App& app, Arguments& a, const std::string& name,
   return sub;
 }
 
+void add_edge_sign(CLI::App& edge, Arguments& a) {
+  CLI::App* sub =
+      add(edge, a, "sign",
+          "Signs a URL of a route with signed.keys, so that whoever has it may ask until "
+          "it expires; with --prefix everything that begins like it, also as a cookie.",
+          "  leeward edge sign https://www.shop.test/films/1.mp4 --expires 1h\n"
+          "  leeward edge sign https://www.shop.test/films/ --prefix --expires 1d",
+          [&a](Io& io) {
+            auto expires = parse_duration(a.sign_expires);
+            if (!expires) return report(io, expires.error());
+            a.sign.expires = *expires;
+            return edge_sign(a.globals, a.sign, io);
+          });
+  sub->add_option("url", a.sign.url, "http://HOST/PATH or https://HOST/PATH")->required();
+  sub->add_option("--expires", a.sign_expires, "For how long it is good")->capture_default_str();
+  sub->add_flag("--prefix", a.sign.prefix, "Everything that begins like this");
+  sub->add_option("--key", a.sign.key, "The key's id; default: the route's first");
+  sub->add_option("--client-network", a.sign.client_network, "Good from there only: 192.0.2.0/24");
+}
+
 void add_edge_commands(CLI::App& edge, Arguments& a) {
+  add_edge_sign(edge, a);
   CLI::App* top = add(edge, a, "top",
                       "Shows what each edge does now, route by route and origin by origin: rates, "
                       "latencies, how much the cache answers.",

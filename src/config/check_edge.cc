@@ -43,6 +43,21 @@ void check_origin_tls(Reader& r, const EdgeOrigins& origins) {
                 fmt::format("{} has no host that could be verified; give name", quoted(server)));
 }
 
+void check_signing_keys(Reader& r, const EdgeRoute& route, std::size_t index) {
+  const std::string path = fmt::format("edge.routes[{}].signed.keys", index);
+  if (!r.sound(path)) return;
+  if (r.present(path) && route.signing_keys.empty())
+    r.problem(r.value_at(path), path, "without a key nobody could sign");
+  std::vector<std::string> ids;
+  for (std::size_t i = 0; i < route.signing_keys.size(); ++i) {
+    const std::string& id = route.signing_keys[i].id;
+    const std::string place = fmt::format("{}[{}].id", path, i);
+    if (std::find(ids.begin(), ids.end(), id) != ids.end() && r.sound(place))
+      r.problem(r.value_at(place), place, fmt::format("there is a key {} already", quoted(id)));
+    ids.push_back(id);
+  }
+}
+
 void check_firewall(Reader& r, const EdgeFirewall& firewall) {
   const std::string path = "edge.firewall";
   if (!r.sound(path)) return;
@@ -103,6 +118,7 @@ void check_edge(Reader& r, Platform& p) {
                 fmt::format("there is no policy {} in edge.cache_policies{}", quoted(name),
                             suggestion(name, names)));
   }
+  for (std::size_t i = 0; i < edge.routes.size(); ++i) check_signing_keys(r, edge.routes[i], i);
   for (std::size_t i = 0; i < edge.listeners.size(); ++i) {
     const std::string path = fmt::format("edge.listeners[{}]", i);
     const std::string& address = edge.listeners[i].address;

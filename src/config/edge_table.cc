@@ -160,6 +160,18 @@ Table<EdgeOrigins> origins_table() {
   return t;
 }
 
+Table<EdgeRoute> signed_table() {
+  Table<EdgeSigningKey> key;
+  key.text("id", &EdgeSigningKey::id, kNameRule, "KeyName in the URLs.").required();
+  key.secret("secret", &EdgeSigningKey::secret, "At least 16 bytes.").required();
+  Table<EdgeRoute> t;
+  add_list(t, "keys", &EdgeRoute::signing_keys, key,
+           "Any of them may have signed; `leeward edge sign` takes the first. To change keys, add "
+           "the new one, sign with it, and remove the old one when its URLs have expired.");
+  t.required();
+  return t;
+}
+
 Table<EdgeRoute> route_table() {
   Table<EdgeRoute> t;
   t.text(
@@ -180,6 +192,9 @@ Table<EdgeRoute> route_table() {
   t.boolean("upgrade", &EdgeRoute::upgrade, "WebSocket and other upgrades may pass.");
   t.text("cache", &EdgeRoute::cache, kNameRule,
          "Responses are kept by this policy of edge.cache_policies. Without it: not kept.");
+  t.section(
+      "signed", [](EdgeRoute & r) -> auto& { return r; }, signed_table(),
+      "Only requests whose URL or cookie carries a good signature are answered; others get 403.");
   return t;
 }
 

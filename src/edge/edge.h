@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "edge/exchange.h"
+#include "edge/signed_url.h"
 #include "model/edge.h"
 #include "model/ids.h"
 
@@ -56,6 +57,7 @@ struct RouteSpec {
   bool hedge = true;    // safe requests without a body may be sent to a second origin
   bool upgrade = true;  // WebSocket and other upgrades may pass
   std::shared_ptr<const CachePolicy> cache;  // null: not cached
+  std::vector<SigningKey> signing_keys{};    // empty: requests need no signature
 };
 
 struct ListenerSpec {

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "edge/internal/access_format.h"
-#include "edge/internal/origin_link.h"
+#include "edge/internal/proxy_fields.h"
 #include "edge/internal/reason.h"
 
 namespace leeward::edge {
@@ -70,8 +70,36 @@ void Exchange::route() {
       return reply(verdict.status, "refused", verdict.retry_after);
     }
   }
+  if (!check_signature()) return;
   if (must_inspect(true)) return collect();
   look_up();
+}
+
+// Afterwards the request is the same as one without a signature, for the cache and for the origin.
+bool Exchange::check_signature() {
+  if (route_->signing_keys.empty()) return true;
+  const std::string_view proto = trusted_ ? find_field(head_.fields(), "x-forwarded-proto") : "";
+  SignedRequest request{.scheme = !proto.empty() ? proto
+                                  : secure_      ? "https"
+                                                 : "http",
+                        .host = host_.view(),
+                        .target = head_.target,
+                        .cookie = {},
+                        .client = client_};
+  for (const Field& field : head_.fields())
+    if (request.cookie.empty() && same_name(field.name, "cookie"))
+      request.cookie = cookie_value(field.value, kSignedCookie);
+  const std::int64_t now =
+      std::chrono::duration_cast<std::chrono::seconds>(loop_.both().wall.time_since_epoch())
+          .count();
+  const SignatureCheck check = edge::check_signature(request, route_->signing_keys, now);
+  if (check.good) {
+    head_.target = head_.target.substr(0, check.target_size);
+    return true;
+  }
+  firewall_rule_ = check.reason;
+  reply(403, "this needs a URL or cookie with a signature that is good");
+  return false;
 }
 
 void Exchange::look_up() {

@@ -106,6 +106,10 @@ void Exchange::append_fields(std::string& out) const {
     if (is_hop_by_hop(field.name) || options.names(field.name) || is_proxy_owned(field.name))
       continue;
     if (replaced && is_conditional(field.name)) continue;
+    if (!route_->signing_keys.empty() && same_name(field.name, "cookie")) {
+      append_cookies_without(out, field.value, kSignedCookie);
+      continue;
+    }
     out.append(field.name).append(": ").append(field.value).append("\r\n");
   }
 }

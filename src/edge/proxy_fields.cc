@@ -99,4 +99,16 @@ std::string_view cookie_value(std::string_view cookies, std::string_view name) {
   return {};
 }
 
+void append_cookies_without(std::string& out, std::string_view cookies, std::string_view name) {
+  std::string kept;
+  while (!cookies.empty()) {
+    const std::size_t end = std::min(cookies.find(';'), cookies.size());
+    const std::string_view pair = trim(cookies.substr(0, end));
+    if (!pair.empty() && pair.substr(0, pair.find('=')) != name)
+      kept.append(kept.empty() ? "" : "; ").append(pair);
+    cookies.remove_prefix(std::min(end + 1, cookies.size()));
+  }
+  if (!kept.empty()) out.append("Cookie: ").append(kept).append("\r\n");
+}
+
 }  // namespace leeward::edge

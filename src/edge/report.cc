@@ -167,6 +167,31 @@ std::string Report::json(const Snapshot& snapshot, const WriterState& state) con
   return out.append("]}");
 }
 
+namespace {
+
+// Writes what the signature is worth, and returns the target without it.
+std::string_view explain_signature(Loop& loop, const RouteSpec& route, bool https,
+                                   const HostText& host, std::string_view target,
+                                   std::string& out) {
+  if (route.signing_keys.empty()) return target;
+  const std::int64_t now =
+      std::chrono::duration_cast<std::chrono::seconds>(loop.both().wall.time_since_epoch()).count();
+  const SignatureCheck check = check_signature({.scheme = https ? "https" : "http",
+                                                .host = host.view(),
+                                                .target = target,
+                                                .cookie = {},
+                                                .client = {}},
+                                               route.signing_keys, now);
+  if (!check.good) {
+    fmt::format_to(std::back_inserter(out), "signature refused: 403, {}\n", check.reason);
+    return target;
+  }
+  out.append("signature good\n");
+  return target.substr(0, check.target_size);
+}
+
+}  // namespace
+
 std::string explain_request(Loop& loop, std::string_view url) {
   const bool https = url.starts_with("https://");
   if (!https && !url.starts_with("http://")) return "write http://HOST/PATH or https://HOST/PATH\n";
@@ -181,11 +206,13 @@ std::string explain_request(Loop& loop, std::string_view url) {
   if (route == nullptr) return out + "route     none matches: 404\n";
   fmt::format_to(std::back_inserter(out), "route     {} (host {}, path {})\n", route->name,
                  route->host.empty() ? "any" : route->host, route->path);
+  const std::string_view unsigned_target =
+      explain_signature(loop, *route, https, host, target, out);
   RequestView request;
   request.method_text = "GET";
   request.scheme = https ? "https" : "http";
   request.host = host.view();
-  request.target = target;
+  request.target = unsigned_target;
   Cache* cache = loop.shared().options.cache.get();
   fmt::format_to(std::back_inserter(out), "cache     {}\n",
                  cache == nullptr || !route->cache

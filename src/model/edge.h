@@ -9,6 +9,7 @@
 
 #include "base/time.h"
 #include "model/edge_cache.h"
+#include "model/platform.h"
 
 namespace leeward {
 
@@ -108,6 +109,12 @@ enum class WriterNeed : std::uint8_t {
   kAll,
 };
 
+// A key that URLs are signed with (edge/signed_url.h).
+struct EdgeSigningKey {
+  std::string id;
+  SecretRef secret;  // at least 16 bytes
+};
+
 struct EdgeRoute {
   std::string host;  // "shop.test", "*.shop.test"; empty: any
   std::string path = "/";
@@ -115,7 +122,8 @@ struct EdgeRoute {
   WriterNeed writer = WriterNeed::kUnsafe;
   bool hedge = true;
   bool upgrade = true;
-  std::string cache;  // name of a policy; empty: not cached
+  std::string cache;                         // name of a policy; empty: not cached
+  std::vector<EdgeSigningKey> signing_keys;  // empty: requests need no signature
 };
 
 struct EdgeListener {

@@ -119,6 +119,16 @@ int edge_explain(const Globals& globals, const EdgeOptions& options, Io& io);
 int edge_purge(const Globals& globals, const EdgeOptions& options, Io& io);
 int edge_warm(const Globals& globals, const EdgeOptions& options, Io& io);
 
+// edge_sign.cc
+struct SignOptions {
+  std::string url;
+  Duration expires = 1h;
+  bool prefix = false;         // whatever begins like the URL
+  std::string key;             // empty: the first one of the URL's route
+  std::string client_network;  // empty: anybody
+};
+int edge_sign(const Globals& globals, const SignOptions& options, Io& io);
+
 // speed.cc
 struct SpeedOptions {
   std::vector<std::string> urls;

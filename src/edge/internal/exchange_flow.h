@@ -77,6 +77,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
 
   // exchange_flow.cc
   void route();
+  bool check_signature();  // false: refused
   void look_up();
   void forward();
   void park();
@@ -178,7 +179,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
   CacheAnswer answer_;
   std::string_view pass_reason_;
   bool cache_gave_up_ = false;
-  std::string_view firewall_rule_;
+  std::string_view firewall_rule_;  // or what is wrong with the signature
 
   // Inspection.
   std::shared_ptr<const Waf> waf_;  // while it goes on

@@ -34,5 +34,7 @@ void append_end_to_end(std::string& out, Fields fields);
 void append_address(std::string& out, const ClientAddress& address);
 // The value of one cookie in a Cookie field.
 std::string_view cookie_value(std::string_view cookies, std::string_view name);
+// A Cookie line without that cookie; nothing when no other is left.
+void append_cookies_without(std::string& out, std::string_view cookies, std::string_view name);
 
 }  // namespace leeward::edge

@@ -64,7 +64,7 @@ std::string edge_of(const std::string& origins, const std::string& route) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Origins, Rule,
+    OriginsAndSignatures, Rule,
     ::testing::Values(
         Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:443\"], tls: {}, protocol: http2", ""),
                ""},
@@ -76,7 +76,18 @@ INSTANTIATE_TEST_SUITE_P(
                "certificate and key belong together"},
         Change{"\ndns:\n", edge_of("servers: [\"unix:/run/o\"], tls: {}", ""),
                "has no host that could be verified"},
-        Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:80\"], protocol: h3", ""), "http2"}));
+        Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:80\"], protocol: h3", ""), "http2"},
+        Change{"\ndns:\n",
+               edge_of("servers: [\"10.0.0.1:80\"]",
+                       ", signed: { keys: [{ id: k, secret: \"env:K\" }] }"),
+               ""},
+        Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:80\"]", ", signed: { keys: [] }"),
+               "without a key nobody could sign"},
+        Change{"\ndns:\n",
+               edge_of("servers: [\"10.0.0.1:80\"]",
+                       ", signed: { keys: [{ id: k, secret: \"env:K\" }, { id: k, secret: "
+                       "\"env:L\" }] }"),
+               "there is a key 'k' already"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Nodes, Rule,
