@@ -9,26 +9,16 @@
 namespace leeward::app {
 namespace {
 
-// Where another site's edge takes requests from us: its first listener without TLS and PROXY
-// header.
-std::optional<std::uint16_t> plain_port(const EdgeSpec& edge) {
-  for (const EdgeListener& l : edge.listeners)
-    if (!l.tls && !l.proxy_protocol && (l.address == "{address}" || l.address == "0.0.0.0"))
-      return l.port;
-  return std::nullopt;
-}
-
 void add_tier(const Platform& platform, SiteId self, const Tier& tier, edge::GroupSpec& group) {
   for (SiteId site : platform.workload_sites()) {
     const Site& s = platform.site(site);
-    if (tier.local && site != self) {
-      if (auto port = plain_port(*platform.edge))
+    if (site != self && (tier.local || group.shield))
+      if (auto port = platform.edge->plain_port())
         group.origins.push_back({.name = s.name + "-edge",
                                  .address = fmt::format("{}:{}", s.address, *port),
                                  .site = site,
                                  .edge = true});
-      continue;
-    }
+    if (site != self && tier.local) continue;
     for (int i = 0; i < tier.instances; ++i)
       group.origins.push_back(
           {.name = fmt::format("{}-{}-{}", s.name, tier.name, i),
@@ -64,14 +54,17 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self) {
                           .origins = {},
                           .policy = o.policy,
                           .sticky_cookie = o.sticky_cookie,
+                          .shield = o.shield,
                           .proxy_protocol = o.proxy_protocol,
                           .protocol = o.protocol,
                           .tls = o.tls};
     if (group.tls)
       for (std::string* path : {&group.tls->ca, &group.tls->certificate, &group.tls->key})
         *path = absolute(platform, *path);
-    for (const std::string& server : o.servers)
-      group.origins.push_back({.name = server, .address = server});
+    for (const std::string& text : o.servers)
+      if (auto server = parse_edge_server(text))  // the configuration's check said what is wrong
+        group.origins.push_back(
+            {.name = server->address, .address = server->address, .weight = server->weight});
     for (const Tier& tier : platform.tiers)
       if (tier.name == o.tier) add_tier(platform, self, tier, group);
     config.groups.push_back(std::move(group));

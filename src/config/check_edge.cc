@@ -21,7 +21,20 @@ void check_origins(Reader& r, const Platform& p, EdgeOrigins& origins) {
               fmt::format("group '{}' needs either tier or servers", origins.name));
     return;
   }
-  if (origins.tier.empty()) return;
+  for (std::size_t i = 0; i < origins.servers.size(); ++i) {
+    const std::string place = fmt::format("{}.servers[{}]", path, i);
+    if (auto server = parse_edge_server(origins.servers[i]); !server && r.sound(place))
+      r.problem(r.value_at(place), place, server.error().message);
+  }
+  if (origins.tier.empty()) {
+    if (origins.shield)
+      r.problem(r.key_at(path + ".shield"), path + ".shield",
+                "only a tier has another site whose edge could be asked");
+    return;
+  }
+  if (origins.shield && !p.edge->plain_port())
+    r.problem(r.key_at(path + ".shield"), path + ".shield",
+              "the edges have no listener on {address} without TLS at which they could be asked");
   auto tier = std::find_if(p.tiers.begin(), p.tiers.end(),
                            [&](const Tier& t) { return t.name == origins.tier; });
   if (tier == p.tiers.end())

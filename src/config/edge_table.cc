@@ -138,7 +138,13 @@ Table<EdgeOrigins> origins_table() {
   t.text("tier", &EdgeOrigins::tier, kNameRule,
          "The instances of this tier on every workload site; those of the active site come first.");
   t.texts("servers", &EdgeOrigins::servers, kAnyText,
-          "Other servers: 10.0.0.1:8080 or unix:/path. Give this or tier.");
+          "Other servers: 10.0.0.1:8080, [::1]:8080 or unix:/path, with a share if need be: "
+          "10.0.0.1:8080 "
+          "weight=3. Give this or tier.");
+  t.boolean(
+      "shield", &EdgeOrigins::shield,
+      "The other site's instances are asked through that site's edge, so that one cache answers "
+      "for both (an origin shield); without that edge, directly. Needs tier.");
   t.section("check", &EdgeOrigins::check, check_table(), "Active checks of each origin.");
   t.text("sticky_cookie", &EdgeOrigins::sticky_cookie, kNameRule,
          "A cookie with this name keeps a client at its origin while that is available.");

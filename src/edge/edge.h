@@ -42,6 +42,7 @@ struct GroupSpec {
   std::vector<OriginSpec> origins;
   OriginPolicy policy;
   std::string sticky_cookie;    // set to the origin's name; empty: none
+  bool shield = false;          // origins that are edges are asked before others of their site
   bool proxy_protocol = false;  // send the PROXY protocol v2 header to the origins
   OriginProtocol protocol = OriginProtocol::kHttp1;
   std::optional<OriginTls> tls{};  // with absolute paths; not for origins that are edges

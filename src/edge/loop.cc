@@ -391,7 +391,8 @@ void Loop::apply_ranks(GroupState& group) const {
   const auto& origins = group.spec().origins;
   for (std::size_t i = 0; i < origins.size(); ++i) {
     const bool here = origins[i].site == kNoSite || origins[i].site == state_.active;
-    group.core.set_rank(i, static_cast<std::uint8_t>((here ? 0 : 2) + (origins[i].edge ? 1 : 0)));
+    const bool last = origins[i].edge != group.spec().shield;
+    group.core.set_rank(i, static_cast<std::uint8_t>((here ? 0 : 2) + (last ? 1 : 0)));
   }
 }
 

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/time.h"
 #include "model/edge_cache.h"
 #include "model/platform.h"
@@ -90,10 +92,19 @@ struct OriginTls {
   bool operator==(const OriginTls&) const = default;
 };
 
+struct EdgeServer {
+  static constexpr std::uint32_t kWeightMax = 1000;
+  std::string address;       // "10.0.0.1:8080", "[::1]:8080", "unix:/path"
+  std::uint32_t weight = 1;  // its share, beside those of the others
+};
+// "ADDRESS" or "ADDRESS weight=N".
+Result<EdgeServer> parse_edge_server(std::string_view text);
+
 struct EdgeOrigins {
   std::string name;
   std::string tier;                  // its instances on every site; or
-  std::vector<std::string> servers;  // "10.0.0.1:8080", "unix:/path"
+  std::vector<std::string> servers;  // as parse_edge_server() reads them
+  bool shield = false;  // the other site's instances are asked through that site's edge
   OriginPolicy policy;
   EdgeCheck check;
   std::string sticky_cookie;
@@ -217,6 +228,10 @@ struct EdgeSpec {
   int threads = 0;                  // 0: one a core
   AccessLogFormat access_log = AccessLogFormat::kNone;
   bool server_timing = false;
+
+  // Where another site's edge takes requests from us: its first listener without TLS and PROXY
+  // header.
+  std::optional<std::uint16_t> plain_port() const;
 };
 
 }  // namespace leeward

@@ -13,21 +13,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/socket_address.h"
 #include "edge/exchange.h"
 
 namespace leeward::edge {
 
-// TCP address or Unix socket, ready for bind() and connect().
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  bool is_unix() const { return storage.ss_family == AF_UNIX; }
-  bool operator==(const SocketAddress& o) const {
-    return size == o.size && std::memcmp(&storage, &o.storage, size) == 0;
-  }
-};
-// "10.0.0.1:80", "[::1]:80" or "unix:/path"; kInvalid says what to write.
-Result<SocketAddress> parse_socket_address(std::string_view text);
 SocketAddress address_of(int socket);  // size 0: it has none
 ClientAddress client_address(const sockaddr_storage& storage);
 

@@ -94,7 +94,7 @@ class Client {
 
 class EdgeOfTwoSites : public ::testing::Test {
  protected:
-  std::unique_ptr<Edge> start(EdgeParking parking = {}) {
+  std::unique_ptr<Edge> start(EdgeParking parking = {}, bool shield = false) {
     EdgeConfig config;
     config.site = "here";
     config.listeners = {{.address = "127.0.0.1:0"}};
@@ -102,7 +102,10 @@ class EdgeOfTwoSites : public ::testing::Test {
                       .origins = {{.name = "a", .address = here_.address(), .site = kHere},
                                   {.name = "b", .address = there_.address(), .site = kThere}},
                       .policy = {},
-                      .sticky_cookie = ""}};
+                      .sticky_cookie = "",
+                      .shield = shield}};
+    config.groups[0].origins.push_back(
+        {.name = "b-edge", .address = its_edge_.address(), .site = kThere, .edge = true});
     config.routes = {{.name = "all", .host = "", .path = "/", .group = 0, .cache = nullptr}};
     config.parking = parking;
     EdgeOptions options;
@@ -116,8 +119,21 @@ class EdgeOfTwoSites : public ::testing::Test {
     return {.active = active, .epoch = Epoch{epoch}, .version = ++version_, .moving = moving};
   }
   inline static std::uint64_t version_ = 0;
-  Origin here_{"here"}, there_{"there"};
+  Origin here_{"here"}, there_{"there"}, its_edge_{"its edge"};
 };
+
+// The other site's edge stands in for its servers, or, as a shield, before them.
+TEST_F(EdgeOfTwoSites, AShieldIsAskedBeforeTheServersOfItsSite) {
+  for (bool shield : {false, true}) {
+    auto edge = start({}, shield);
+    Client client(edge->listening().front());
+    client.send("GET");
+    EXPECT_EQ(client.answer(), "200 here");
+    ASSERT_TRUE(edge->publish(state(kThere, 2, false)));
+    client.send("GET");
+    EXPECT_EQ(client.answer(), shield ? "200 its edge" : "200 there");
+  }
+}
 
 TEST_F(EdgeOfTwoSites, WhatNeedsTheWriterWaitsWhileItMovesAndGoesToTheNewOne) {
   auto edge = start();
