@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "edge/cache_policy.h"
+#include "edge/match_path.h"
 
 namespace leeward::edge {
 namespace {
@@ -149,9 +150,11 @@ Verdict AccessRules::judge(const RequestView& request, Now now) {
       return {.refused = true, .status = 403, .retry_after = {}, .rule = "block_countries"};
     }
   }
+  std::string storage;
+  const std::string_view path = rates_.empty() ? "/" : match_path(request.target, storage);
   for (std::size_t i = 0; i < rates_.size(); ++i) {
     RateRule& rule = *rates_[i];
-    Duration wait = take(rule, i, request, now.boot);
+    Duration wait = path.starts_with(rule.path) ? take(rule, i, request, now.boot) : 0ns;
     if (wait == 0ns) continue;
     rule.refused.fetch_add(1, std::memory_order_relaxed);
     return {
@@ -162,7 +165,6 @@ Verdict AccessRules::judge(const RequestView& request, Now now) {
 
 Duration AccessRules::take(RateRule& rule, std::size_t index, const RequestView& request,
                            BootTime now) {
-  if (!request.target.starts_with(rule.path)) return 0ns;
   std::uint64_t seed = seed_ + index;
   if (!rule.header.empty()) {
     std::string_view value = find_field(request.fields, rule.header);

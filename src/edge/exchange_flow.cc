@@ -7,6 +7,7 @@
 #include "edge/internal/access_format.h"
 #include "edge/internal/proxy_fields.h"
 #include "edge/internal/reason.h"
+#include "edge/match_path.h"
 
 namespace leeward::edge {
 namespace {
@@ -54,7 +55,7 @@ RequestView Exchange::view() const {
           .client = client_};
 }
 
-std::string_view Exchange::path() const { return head_.target == "*" ? "/" : head_.target; }
+std::string_view Exchange::path() { return match_path(head_.target, path_storage_); }
 
 void Exchange::route() {
   const Snapshot& snapshot = loop_.snapshot();

@@ -4,6 +4,8 @@
 
 #include <iterator>
 
+#include "edge/match_path.h"
+
 namespace leeward::edge {
 namespace {
 
@@ -202,7 +204,8 @@ std::string explain_request(Loop& loop, std::string_view url) {
     return "the URL's host is none\n";
   const std::string target(slash < url.size() ? url.substr(slash) : "/");
   std::string out = fmt::format("GET {} of {}\n", target, host.view());
-  const RouteSpec* route = loop.snapshot().find(host.view(), target);
+  std::string storage;
+  const RouteSpec* route = loop.snapshot().find(host.view(), match_path(target, storage));
   if (route == nullptr) return out + "route     none matches: 404\n";
   fmt::format_to(std::back_inserter(out), "route     {} (host {}, path {})\n", route->name,
                  route->host.empty() ? "any" : route->host, route->path);

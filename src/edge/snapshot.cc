@@ -8,12 +8,11 @@
 namespace leeward::edge {
 namespace {
 
-// "/shop" is a prefix of "/shop", "/shop/x" and "/shop?x", not of "/shopping".
+// "/shop" is a prefix of "/shop" and "/shop/x", not of "/shopping".
 bool has_prefix(std::string_view path, std::string_view prefix) {
   if (!path.starts_with(prefix)) return false;
   if (prefix.back() == '/' || path.size() == prefix.size()) return true;
-  const char next = path[prefix.size()];
-  return next == '/' || next == '?';
+  return path[prefix.size()] == '/';
 }
 
 const RouteSpec* longest(const std::vector<const RouteSpec*>& routes, std::string_view path) {

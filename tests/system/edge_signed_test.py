@@ -64,6 +64,13 @@ def test_without_a_signature_nothing_is_answered(world):
     assert not world.origin.count("/films/none") and world.ask("/other").status == 200
 
 
+@pytest.mark.parametrize("target", ["//films/way", "/x/../films/way", "/%66ilms/way", "/x%2f..%2Ffilms/way",
+                                    "/./films/way", "/films/./way"])
+def test_no_other_spelling_of_a_path_goes_round_its_route(world, target):
+    assert world.ask(target).status == 403
+    assert not world.origin.count(target)
+
+
 def test_a_signed_url_is_answered_and_its_signature_goes_no_further(world):
     urls = [world.sign("/films/1?q=1", "--expires", life)["url"] for life in ("1h", "2h")]
     urls.append(world.sign("/films/1?q=1", "--key", "old")["url"])

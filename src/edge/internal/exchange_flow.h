@@ -87,7 +87,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
   void give_up(int status, std::string_view why);
   void adopt_head(std::string_view bytes);
   RequestView view() const;
-  std::string_view path() const;  // as routes see it
+  std::string_view path();  // as routes see it
   void finish();
   void count_and_log();
   void drop_body();
@@ -136,6 +136,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
   bool adopted_ = false;
   std::string_view given_head_;
   HostText host_;
+  std::string path_storage_;
   ClientAddress client_;
   std::string_view protocol_;  // "1.1"; static text
   bool secure_ = false;

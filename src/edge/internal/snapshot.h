@@ -30,7 +30,7 @@ struct Snapshot {
   Http1Limits head_limits;
   std::shared_ptr<const TlsServer> tls;  // null without certificates
 
-  // Null when no route matches.
+  // `path` as match_path() gives it. Null when no route matches.
   const RouteSpec* find(std::string_view host, std::string_view path) const;
   std::size_t index_of(const RouteSpec& route) const {
     return static_cast<std::size_t>(&route - config.routes.data());
