@@ -46,7 +46,7 @@ void ClientH1::begin_drain() {
 
 void ClientH1::on_events(std::uint32_t events) {
   if (phase_ == Phase::kDead) return;
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if (io_.note(events)) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
   if ((events & (EPOLLHUP | EPOLLERR)) != 0 && exchange_ != nullptr && !wants_read())
     broken_ = true;  // nobody would notice by reading
@@ -104,8 +104,7 @@ void ClientH1::read_more() {
       in_.erase(0, used);
       if (in_.empty()) loop_.give_buffer(in_);
     }
-    // A socket that gave less than was asked for is empty; the next byte is a new event.
-    if (io_.ssl() == nullptr && moved.bytes < Loop::kScratchBytes) readable_ = false;
+    if (io_.emptied_by(moved.bytes, Loop::kScratchBytes)) readable_ = false;
   }
   if (phase_ == Phase::kDead || !eof_) return;
   // The client will say no more. What it asked for is still answered, unless its own part is

@@ -153,7 +153,7 @@ StreamH2* ClientH2::find(std::int32_t id) {
 
 void ClientH2::on_events(std::uint32_t events) {
   if (dead_) return;
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if (io_.note(events)) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
   if (io_.ssl() != nullptr) readable_ = writable_ = true;
   read_more();
@@ -173,7 +173,7 @@ void ClientH2::read_more() {
       break;
     }
     if (!closing_) receive({loop_.scratch(), moved.bytes});
-    if (io_.ssl() == nullptr && moved.bytes < Loop::kScratchBytes) readable_ = false;
+    if (io_.emptied_by(moved.bytes, Loop::kScratchBytes)) readable_ = false;
   }
 }
 

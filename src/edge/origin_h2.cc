@@ -187,7 +187,7 @@ void OriginH2::refuse_what_is_too_much() {
 
 void OriginH2::on_events(std::uint32_t events) {
   if (dead_) return;
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if (io_.note(events)) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
   if (io_.ssl() != nullptr) readable_ = writable_ = true;
   if (!open_ && writable_) establish();
@@ -207,7 +207,7 @@ void OriginH2::read_more() {
       break;
     }
     receive({loop_.scratch(), moved.bytes});
-    if (io_.ssl() == nullptr && moved.bytes < Loop::kScratchBytes) readable_ = false;
+    if (io_.emptied_by(moved.bytes, Loop::kScratchBytes)) readable_ = false;
   }
 }
 

@@ -83,7 +83,7 @@ void OriginLink::close_idle() {
 
 void OriginLink::on_events(std::uint32_t events) {
   if (phase_ == Phase::kDead) return;
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if (io_.note(events)) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
   if (io_.ssl() != nullptr) readable_ = writable_ = true;
   if (phase_ == Phase::kConnecting) {
@@ -186,7 +186,7 @@ void OriginLink::read_more() {
       in_.erase(0, used);
       if (in_.empty()) loop_.give_buffer(in_);
     }
-    if (io_.ssl() == nullptr && moved.bytes < Loop::kScratchBytes) readable_ = false;
+    if (io_.emptied_by(moved.bytes, Loop::kScratchBytes)) readable_ = false;
   }
   // More than the response asked for.
   if (phase_ == Phase::kIdle && !in_.empty()) die();

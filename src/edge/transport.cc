@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -92,6 +93,12 @@ Transport::Moved Transport::ssl_outcome(int result) {
     default:
       return {Result::kError, 0};
   }
+}
+
+bool Transport::note(std::uint32_t events) {
+  constexpr std::uint32_t kEnd = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+  if ((events & kEnd) != 0) ended_ = true;
+  return (events & (EPOLLIN | kEnd)) != 0;
 }
 
 Transport::Moved Transport::read(std::span<char> into) {

@@ -307,6 +307,19 @@ def test_trailers_are_not_kept(world):
     assert hit.field("Content-Length") == "4" and world.a.count("/cached/trailers") == 1
 
 
+def test_a_response_that_ends_with_its_connection_ends_at_once(world):
+    """However body and end come: here mostly in one piece."""
+    def handler(wire, request):
+        wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        wire.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npage")
+        raise EOFError
+
+    world.a.handlers["/until-close"] = handler
+    began = time.monotonic()
+    assert {world.ask("/until-close").body for _ in range(300)} == {b"page"}
+    assert time.monotonic() - began < 30  # a missed end would wait for timeouts.origin_idle
+
+
 def test_a_transfer_coding_that_does_not_exist_ends_with_the_connection(world):
     def odd(coding):
         def handler(wire, request):

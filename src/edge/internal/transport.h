@@ -45,10 +45,14 @@ class Transport {
     close();
     fd_ = std::move(other.fd_);
     ssl_ = std::exchange(other.ssl_, nullptr);
+    ended_ = other.ended_;
     return *this;
   }
 
-  void open(UniqueFd fd) { fd_ = std::move(fd); }
+  void open(UniqueFd fd) {
+    fd_ = std::move(fd);
+    ended_ = false;
+  }
   // Takes the session; a handshake runs within read() and write(), or by itself in handshake().
   void secure(SSL* ssl);
   Moved handshake();
@@ -61,6 +65,13 @@ class Transport {
   bool is_open() const { return fd_.valid(); }
   SSL* ssl() const { return ssl_; }
 
+  // What epoll says of the socket. True: there is something to read, if only its end.
+  bool note(std::uint32_t events);
+  // Whether a read that gave `got` of `asked` octets left nothing behind, so that the next octet is
+  // a new event. Not so once the other side has ended: that was told already, and is read last.
+  bool emptied_by(std::size_t got, std::size_t asked) const {
+    return ssl_ == nullptr && !ended_ && got < asked;
+  }
   Moved read(std::span<char> into);
   Moved write(std::string_view bytes);
   // Both as one system call on a plain socket.
@@ -73,6 +84,7 @@ class Transport {
 
   UniqueFd fd_;
   SSL* ssl_ = nullptr;
+  bool ended_ = false;           // by the other side
   unsigned long ssl_error_ = 0;  // OpenSSL's code of the error that ended it
 };
 
