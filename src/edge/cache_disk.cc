@@ -144,6 +144,7 @@ Status DiskTier::Impl::open_segments() {
   closedir(dir);
   std::sort(ids.begin(), ids.end());
   for (std::uint32_t id : ids) {
+    if (last_id != 0 && id != last_id + 1) slots.clear();  // one is missing: see scan()
     Segment s;
     s.id = id;
     s.path = fmt::format("{}/{:08x}.seg", directory, id);
@@ -162,14 +163,18 @@ void DiskTier::Impl::scan(Segment& s) {
   fstat(s.file->get(), &info);
   std::uint64_t end = static_cast<std::uint64_t>(info.st_size), at = 0;
   std::string header_bytes, head;
+  // A record that a crash has cut short, or kept from getting its header, is the last one. After
+  // any other that cannot be read there may have been a purge, so what is older is not to be
+  // trusted.
+  bool torn = true;
   while (at + kRecordHeaderSize <= end) {
     if (!read_fully(s.file->get(), at, kRecordHeaderSize, header_bytes)) break;
     auto h = read_header(header_bytes);
+    torn = h || header_bytes.find_first_not_of('\0') == std::string::npos;
     if (!h || at + kRecordHeaderSize + h->head_size + h->body_size > end) break;
-    if (!read_fully(s.file->get(), at + kRecordHeaderSize, h->head_size, head) ||
-        !head_matches(*h, head)) {
-      break;
-    }
+    torn = read_fully(s.file->get(), at + kRecordHeaderSize, h->head_size, head) &&
+           head_matches(*h, head);
+    if (!torn) break;
     last_number = std::max(last_number, h->number);
     if (h->type == RecordType::kObject) {
       auto parts = read_object_head(head, SystemClock().now());
@@ -192,6 +197,7 @@ void DiskTier::Impl::scan(Segment& s) {
   }
   if (at < end) {  // torn by a crash, or not ours: cut off, so that new records follow good ones
     ++stats.corrupt;
+    if (!torn) slots.clear();
     if (ftruncate(s.file->get(), static_cast<off_t>(at)) != 0) {
       logger.warn("a damaged cache segment cannot be cut", {{"segment", s.path}});
     }

@@ -108,8 +108,28 @@ TEST_F(CacheDisk, TornTailsAreCutOffAndWrittenOver) {
   std::string last = segments().back();
   fs::resize_file(last, fs::file_size(last) - 10);
   EXPECT_EQ(served(9), 8);
-  std::ofstream(last, std::ios::app | std::ios::binary) << std::string(5000, '\xee');
+  std::ofstream(last, std::ios::app | std::ios::binary) << std::string(5000, '\0');
   EXPECT_EQ(served(9), 8);
+}
+
+// Where a record cannot be read there may have been a purge.
+TEST_F(CacheDisk, NothingOlderThanDamageIsServed) {
+  fill(9);
+  std::string last = segments().back();
+  std::ofstream(last, std::ios::app | std::ios::binary) << std::string(5000, '\xee');
+  EXPECT_EQ(served(9), 0);
+  fill(9);
+  {
+    Driver d(options());
+    d.cache.purge({PurgeRequest::Kind::kUrl, "h/o1", false});
+    d.cache.flush_disk();
+  }
+  last = segments().back();
+  int fd = open(last.c_str(), O_RDWR);
+  const char odd = 'x';  // inside the purge's head, the last record
+  ASSERT_EQ(pwrite(fd, &odd, 1, static_cast<off_t>(fs::file_size(last)) - 2), 1);
+  close(fd);
+  EXPECT_EQ(served(9), 0);
 }
 
 TEST_F(CacheDisk, FlippedBitsAreMissesNotWrongBytes) {
