@@ -77,7 +77,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (answered.kind != Outcome::Kind::kDone) continue;
     check_head(*response);
     expect(response->status >= 100 && response->status <= 999);
-    if (to_head || response->status == 204 || response->status == 304)
+    if (response->status == 101)
+      expect(response->framing == Framing::kTunnel);  // whatever was asked
+    else if (to_head || response->status == 204 || response->status == 304)
       expect(response->framing == Framing::kNone);
   }
   return 0;
