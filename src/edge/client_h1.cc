@@ -18,6 +18,7 @@ constexpr std::size_t kWriteDirectly = 8u
 constexpr std::size_t kPieceMax = 256u << 10;  // one client's turn
 constexpr Duration kLinger = 2s;               // for a client to read its last answer
 constexpr std::size_t kDiscardMax = 256u << 10;
+constexpr std::size_t kReadPerTurn = 256u << 10;
 
 void append_number(std::string& out, std::uint64_t value, int base = 10) {
   char text[20];
@@ -53,7 +54,15 @@ void ClientH1::on_events(std::uint32_t events) {
   // The handshake of TLS may need either direction.
   if (io_.ssl() != nullptr) readable_ = writable_ = true;
   if (!out_.empty() || stalled_ || broken_) flush();
+  read_left_ = kReadPerTurn;
   if (phase_ != Phase::kDead) read_more();
+}
+
+void ClientH1::on_turn() {
+  turn_taken_ = false;
+  if (phase_ == Phase::kDead) return;
+  read_left_ = kReadPerTurn;
+  read_more();
 }
 
 bool ClientH1::wants_read() const {
@@ -81,6 +90,10 @@ void ClientH1::read_more() {
     if (in_.empty()) loop_.give_buffer(in_);
   }
   while (readable_ && !eof_ && wants_read()) {
+    if (read_left_ == 0) {
+      if (!std::exchange(turn_taken_, true)) loop_.take_turns(*this);
+      return;
+    }
     const auto moved = io_.read({loop_.scratch(), Loop::kScratchBytes});
     if (moved.result == Transport::Result::kAgain) {
       readable_ = false;
@@ -91,6 +104,7 @@ void ClientH1::read_more() {
       if (moved.result == Transport::Result::kError) broken_ = true;
       break;
     }
+    read_left_ -= std::min(read_left_, moved.bytes);
     const std::string_view fresh(loop_.scratch(), moved.bytes);
     if (in_.empty()) {
       const std::size_t used = advance(fresh);

@@ -10,8 +10,11 @@
 namespace leeward::edge {
 namespace {
 
-constexpr std::size_t kWriteBytes = 64u << 10;  // gathered for one write
-constexpr Duration kLinger = 1s;                // for a client to read our last words
+constexpr std::size_t kWriteBytes = 64u << 10;   // gathered for one write
+constexpr Duration kLinger = 1s;                 // for a client to read our last words
+constexpr std::size_t kDiscardMax = 256u << 10;  // of what it still says meanwhile
+constexpr std::size_t kReadPerTurn = 64u << 10;
+constexpr std::size_t kStartsPerTurn = 32;
 
 }  // namespace
 
@@ -21,13 +24,14 @@ struct ClientH2::Callbacks {
 
   static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* frame, void* user) {
     ClientH2& c = self(user);
-    if (!c.check_closed(*frame)) c.end(NGHTTP2_STREAM_CLOSED);
+    if (const std::uint32_t error = c.closed_error(*frame); error != NGHTTP2_NO_ERROR) c.end(error);
     return 0;
   }
 
   static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
     ClientH2& c = self(user);
     c.in_head_ = true;
+    c.head_since_ = c.loop_.now();
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
       c.streams_.emplace(frame->hd.stream_id, std::make_unique<StreamH2>(c, frame->hd.stream_id));
     return 0;
@@ -84,7 +88,22 @@ struct ClientH2::Callbacks {
   }
 
   static int on_sent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    if (frame->hd.type == NGHTTP2_RST_STREAM) self(user).remember_reset(frame->hd.stream_id);
+    if (frame->hd.type != NGHTTP2_RST_STREAM) return 0;
+    ClientH2& c = self(user);
+    c.remember_reset(frame->hd.stream_id);
+    // The client's fault is work for nothing, like its own resets; ours is not.
+    const std::uint32_t error = frame->rst_stream.error_code;
+    if (error != NGHTTP2_NO_ERROR && error != NGHTTP2_INTERNAL_ERROR) c.spend_on_idle_frame();
+    // SETTINGS that make a window too large are the connection's fault (RFC 9113 §6.9.2), for which
+    // nghttp2 blames the streams.
+    const StreamH2* stream = c.find(frame->hd.stream_id);
+    if (error == NGHTTP2_FLOW_CONTROL_ERROR && stream != nullptr && !stream->at_fault())
+      c.end(error);
+    return 0;
+  }
+
+  static int on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int, void* user) {
+    if (StreamH2* stream = self(user).find(frame->hd.stream_id)) stream->blame();
     return 0;
   }
 
@@ -107,6 +126,7 @@ struct ClientH2::Callbacks {
       nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
       nghttp2_session_callbacks_set_on_frame_send_callback(made, on_sent);
       nghttp2_session_callbacks_set_on_stream_close_callback(made, on_close);
+      nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, on_invalid_frame);
       return std::unique_ptr<nghttp2_session_callbacks, decltype(&nghttp2_session_callbacks_del)>(
           made, nghttp2_session_callbacks_del);
     }();
@@ -122,7 +142,7 @@ void ClientH2::open(Transport&& io, const ListenerSpec& listener, const ClientAd
   io_ = std::move(io);
   listener_ = &listener;
   address_ = address;
-  idle_frames_at_ = progress_ = loop_.now();
+  idle_frames_at_ = progress_ = head_since_ = loop_.now();
   nghttp2_option* option = nullptr;
   LEEWARD_CHECK(nghttp2_option_new(&option) == 0);
   nghttp2_option_set_no_auto_window_update(option, 1);
@@ -139,6 +159,7 @@ void ClientH2::open(Transport&& io, const ListenerSpec& listener, const ClientAd
   nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, std::size(settings));
   nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
   readable_ = writable_ = true;
+  begin_turn();
   loop_.watch_again(io_.fd(), *this);
   receive(first_bytes);
   stir();
@@ -156,13 +177,28 @@ void ClientH2::on_events(std::uint32_t events) {
   if (io_.note(events)) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
   if (io_.ssl() != nullptr) readable_ = writable_ = true;
+  begin_turn();
   read_more();
-  if (!dead_) on_deferred();
+  on_deferred();
+}
+
+void ClientH2::begin_turn() {
+  read_left_ = kReadPerTurn;
+  starts_left_ = kStartsPerTurn;
+}
+
+void ClientH2::on_turn() {
+  turn_taken_ = false;
+  if (dead_) return;
+  begin_turn();
+  read_more();
+  on_deferred();
 }
 
 void ClientH2::read_more() {
   // Answers wait to be written: what else the client wants can wait in its socket.
-  while (readable_ && !eof_ && !broken_ && out_.size() - out_sent_ < kWriteBytes) {
+  while (readable_ && !eof_ && !broken_ && read_left_ > 0 &&
+         out_.size() - out_sent_ < kWriteBytes) {
     const auto moved = io_.read({loop_.scratch(), Loop::kScratchBytes});
     if (moved.result == Transport::Result::kAgain) {
       readable_ = false;
@@ -174,6 +210,8 @@ void ClientH2::read_more() {
     }
     if (!closing_) receive({loop_.scratch(), moved.bytes});
     if (io_.emptied_by(moved.bytes, Loop::kScratchBytes)) readable_ = false;
+    if (closing_ && (discarded_ += moved.bytes) > kDiscardMax) broken_ = true;
+    read_left_ -= std::min(read_left_, moved.bytes);
   }
 }
 
@@ -193,20 +231,30 @@ void ClientH2::remember_reset(std::int32_t stream) {
   reset_by_us_.push_back(stream);
 }
 
-// False: the frame is on a stream that has ended, or was never begun before a later one, and it was
-// not us who reset it.
-bool ClientH2::check_closed(const nghttp2_frame_hd& frame) {
-  if (frame.type != NGHTTP2_DATA && frame.type != NGHTTP2_HEADERS) return true;
+// What a frame is on a stream that has ended, or that a later one has passed over, unless it was us
+// who reset it (RFC 9113 §5.1, §5.1.1).
+std::uint32_t ClientH2::closed_error(const nghttp2_frame_hd& frame) {
+  if (frame.type != NGHTTP2_DATA && frame.type != NGHTTP2_HEADERS) return NGHTTP2_NO_ERROR;
   const std::int32_t id = frame.stream_id;
+  if (id == 0) return NGHTTP2_NO_ERROR;  // nghttp2 knows what that is
   if (id > highest_) {
-    if (frame.type == NGHTTP2_DATA) return true;  // nghttp2 knows what that is
+    if (frame.type == NGHTTP2_DATA) return NGHTTP2_NO_ERROR;
+    if (const std::int32_t next = highest_ == 0 ? 1 : highest_ + 2; id > next) {
+      if (passed_over_.size() == kPassedOverKept) passed_over_.pop_front();
+      passed_over_.emplace_back(next, id);
+    }
     highest_ = id;
     // These nghttp2 will refuse or ignore.
     if (streams_.size() >= kStreamsMax || draining_) remember_reset(id);
-    return true;
+    return NGHTTP2_NO_ERROR;
   }
-  return find(id) != nullptr ||
-         std::find(reset_by_us_.begin(), reset_by_us_.end(), id) != reset_by_us_.end();
+  if (find(id) != nullptr ||
+      std::find(reset_by_us_.begin(), reset_by_us_.end(), id) != reset_by_us_.end())
+    return NGHTTP2_NO_ERROR;
+  const bool unused = std::any_of(passed_over_.begin(), passed_over_.end(), [id](const auto& gap) {
+    return gap.first <= id && id < gap.second;
+  });
+  return unused ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_STREAM_CLOSED;
 }
 
 void ClientH2::spend_on_idle_frame() {
@@ -219,15 +267,31 @@ void ClientH2::spend_on_idle_frame() {
 
 // ---- writing
 
+// Requests begin here and not while their frames are read: those that were taken back at once cost
+// no more than their frames.
+void ClientH2::settle_streams() {
+  bool more = false;
+  for (auto& [id, stream] : streams_) {
+    if (stream->waits() && starts_left_ > 0) {
+      --starts_left_;
+      stream->begin();
+    }
+    more = more || stream->waits();
+    stream->settle();
+  }
+  if ((more || (readable_ && read_left_ == 0)) && !std::exchange(turn_taken_, true))
+    loop_.take_turns(*this);
+}
+
 void ClientH2::on_deferred() {
   if (dead_) return;
-  for (auto& [id, stream] : streams_) stream->settle();
+  settle_streams();
   send_pending();
   if (broken_ || eof_) return die();
   const bool over = nghttp2_session_want_read(session_.get()) == 0 &&
                     nghttp2_session_want_write(session_.get()) == 0;
   if (over && out_.empty()) close_softly();
-  if (readable_ && !closing_ && out_.empty()) {
+  if (readable_ && !closing_ && read_left_ > 0 && out_.empty()) {
     read_more();
     stir();
   }
@@ -275,6 +339,8 @@ void ClientH2::begin_drain() {
 void ClientH2::end(std::uint32_t error) {
   nghttp2_session_terminate_session(session_.get(), error);
   stir();
+  if (!std::exchange(told_, true))
+    loop_.wheel().arm(timer_, loop_.now() + loop_.snapshot().config.timeouts.write);
 }
 
 void ClientH2::close_softly() {
@@ -285,14 +351,15 @@ void ClientH2::close_softly() {
 }
 
 void ClientH2::arm() {
-  if (dead_ || closing_ || draining_) return;
+  if (dead_ || closing_ || draining_ || told_) return;
   const EdgeTimeouts& t = loop_.snapshot().config.timeouts;
-  const Duration patience = !ready_ || in_head_ ? t.header : streams_.empty() ? t.idle : t.write;
-  loop_.wheel().arm(timer_, loop_.now() + patience);
+  // A head's time does not begin anew with each octet of it.
+  if (!ready_ || in_head_) return loop_.wheel().arm(timer_, head_since_ + t.header);
+  loop_.wheel().arm(timer_, loop_.now() + (streams_.empty() ? t.idle : t.write));
 }
 
 void ClientH2::on_timer(Timer&) {
-  if (closing_) return die();
+  if (closing_ || told_) return die();
   const EdgeTimeouts& t = loop_.snapshot().config.timeouts;
   if (draining_) {
     if (streams_.empty()) return end(NGHTTP2_NO_ERROR);

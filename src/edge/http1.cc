@@ -148,6 +148,7 @@ struct Seen {
   bool keep_alive = false;
   bool upgrade_token = false;
   bool upgrade_field = false;
+  bool upgrade_h2 = false;
   bool expect = false;
   std::string_view host_value;
 };
@@ -199,6 +200,8 @@ Outcome note_special(Special what, const Field& field, Head& head, Seen& seen) {
       break;
     case Special::kUpgrade:
       seen.upgrade_field = true;
+      seen.upgrade_h2 =
+          seen.upgrade_h2 || list_has(field.value, "h2c") || list_has(field.value, "h2");
       break;
     case Special::kExpect:
       if (!same_name(field.value, "100-continue")) return bad(417, "an unknown expectation");
@@ -233,7 +236,10 @@ Outcome parse_fields(std::string_view rest, const Http1Limits& limits, Head& hea
   if (coded && head.minor_version == 0) return bad(400, "a transfer coding in HTTP/1.0");
   head.has_length = seen.length;
   head.keep_alive = !seen.close && (head.minor_version == 1 || seen.keep_alive);
-  head.upgrade = seen.upgrade_token && seen.upgrade_field && head.minor_version == 1;
+  // HTTP/2 in a tunnel would be requests that nobody here has read; an Upgrade may be ignored (RFC
+  // 9113 §3.1, RFC 9110 §7.8).
+  head.upgrade =
+      seen.upgrade_token && seen.upgrade_field && !seen.upgrade_h2 && head.minor_version == 1;
   return {.kind = Outcome::Kind::kDone};
 }
 

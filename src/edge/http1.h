@@ -50,7 +50,7 @@ struct Head {
   std::uint64_t content_length = 0;  // with kLength; of a HEAD or 304 response, as announced
   bool has_length = false;
   bool keep_alive = true;  // what version and Connection say
-  bool upgrade = false;    // Connection: upgrade, and an Upgrade field
+  bool upgrade = false;    // Connection: upgrade, and an Upgrade field that does not name HTTP/2
   std::size_t field_count = 0;
   std::array<Field, kFieldsMax> field_array;
   Fields fields() const { return {field_array.data(), field_count}; }

@@ -52,8 +52,12 @@ void ring(int eventfd) {
 
 struct Loop::Listener final : Target {
   Listener(Loop& l, const ListenerSpec& s) : loop(l), spec(s) {}
-  void on_events(std::uint32_t) override { loop.accept_from(*this); }
-  void on_deferred() override { loop.accept_from(*this); }
+  void on_events(std::uint32_t) override { on_turn(); }
+  void on_deferred() override {}
+  void on_turn() override {
+    // More may wait, and edge-triggered nobody tells again.
+    if (loop.accept_from(*this)) loop.take_turns(*this);
+  }
   Loop& loop;
   ListenerSpec spec;
   UniqueFd fd;
@@ -185,8 +189,8 @@ void Loop::main() {
   std::array<epoll_event, kEventsMax> events;
   while (!stop_) {
     const bool busy = !clients_.empty() || !links_.empty() || !parked_.empty();
-    const int n = epoll_wait(epoll_.get(), events.data(), kEventsMax,
-                             busy ? kRoundMilliseconds : kIdleMilliseconds);
+    const int patience = !turns_.empty() ? 0 : busy ? kRoundMilliseconds : kIdleMilliseconds;
+    const int n = epoll_wait(epoll_.get(), events.data(), kEventsMax, patience);
     now_ = BootClock::now();
     for (int i = 0; i < n; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
@@ -200,6 +204,7 @@ void Loop::main() {
       run_posted();
       run_woken();
     }
+    run_turns();
     wheel_.advance(now_);
     run_deferred();
     if (releasing_) release_parked();
@@ -218,6 +223,13 @@ void Loop::run_deferred() {
     target->on_deferred();
   }
   deferred_.clear();
+}
+
+void Loop::run_turns() {
+  for (Target* target : std::exchange(turns_, {})) {
+    target->on_turn();
+    run_deferred();
+  }
 }
 
 void Loop::bury() { graves_.clear(); }
@@ -248,17 +260,17 @@ void Loop::defer(Target& target) {
 
 // ---- clients
 
-void Loop::accept_from(Listener& listener) {
-  if (!listener.fd.valid()) return;
+bool Loop::accept_from(Listener& listener) {
+  if (!listener.fd.valid()) return false;
   for (int i = 0; i < kAcceptsPerRound; ++i) {
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     UniqueFd fd(accept4(listener.fd.get(), reinterpret_cast<sockaddr*>(&storage), &size,
                         SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.valid()) {
-      if (errno == EMFILE || errno == ENFILE) shed(listener);
+      if ((errno == EMFILE || errno == ENFILE) && shed(listener)) continue;
       if (errno == ECONNABORTED || errno == EINTR) continue;
-      return;
+      return false;
     }
     stats_.accepted.add();
     if (clients_.size() >= snapshot_->config.limits.connections_max) {
@@ -274,16 +286,18 @@ void Loop::accept_from(Listener& listener) {
     c.open(std::move(fd), listener.spec, client_address(storage),
            listener.spec.tls ? snapshot_->tls->accept() : nullptr);
   }
-  defer(listener);  // more may wait, and edge-triggered nobody tells again
+  return true;
 }
 
 // No descriptor is left: the one that is kept for this takes the client and closes it.
-void Loop::shed(Listener& listener) {
+bool Loop::shed(Listener& listener) {
   spare_.reset();
   UniqueFd fd(accept4(listener.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const bool waited = fd.valid();
   fd.reset();
   spare_ = UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  stats_.shed.add();
+  if (waited) stats_.shed.add();
+  return waited;
 }
 
 void Loop::speak_h2(Client& from, Transport&& io, const ListenerSpec& listener,
@@ -296,6 +310,7 @@ void Loop::speak_h2(Client& from, Transport&& io, const ListenerSpec& listener,
 }
 
 void Loop::client_gone(Client& client) {
+  std::erase(turns_, &client);
   auto found = clients_.find(&client);
   graves_.push_back(std::move(found->second));
   clients_.erase(found);
@@ -436,7 +451,9 @@ void Loop::check(std::size_t group, std::size_t origin, bool passed, bool up) {
 void Loop::begin_drain() {
   draining_ = true;
   // Who is in the queue already has been told by the kernel that he is connected.
-  for (auto& listener : listeners_) accept_from(*listener);
+  for (auto& listener : listeners_)
+    while (accept_from(*listener)) {
+    }
   for (auto& listener : listeners_) listener->fd.reset();
   std::vector<Client*> clients;
   for (auto& [client, owned] : clients_) clients.push_back(client);

@@ -72,10 +72,12 @@ void StreamH2::on_head_end(bool end_stream) {
   if (!cookie_.empty()) head_.append("cookie: ").append(cookie_).append("\r\n");
   if (body_open_ && !has_length_) head_.append("transfer-encoding: chunked\r\n");
   head_.append("\r\n");
-  begin();
+  waits_ = true;
+  client_.stir();
 }
 
 void StreamH2::begin() {
+  waits_ = false;
   Exchange& exchange = loop().take_exchange();
   HeadScan scan;
   const Outcome outcome =
@@ -100,6 +102,7 @@ void StreamH2::refuse(int status, std::string_view why) {
 
 void StreamH2::on_body(std::string_view bytes) {
   unconsumed_ += bytes.size();
+  if (waits_) begin();
   if (exchange_ == nullptr) return take_window();
   loop().wheel().arm(timer_, loop().now() + loop().snapshot().config.timeouts.body);
   exchange_->on_body(bytes);
@@ -107,7 +110,9 @@ void StreamH2::on_body(std::string_view bytes) {
 }
 
 void StreamH2::on_body_end() {
-  if (!std::exchange(body_open_, false)) return;
+  if (!body_open_) return;
+  if (waits_) begin();
+  body_open_ = false;
   timer_.disarm();
   if (exchange_ != nullptr) exchange_->on_body_end(trailers_);
 }

@@ -11,8 +11,8 @@ from concurrent import futures
 import pytest
 
 import edge_rig as rig
-from edge_h2_test import (DATA, END_HEADERS, END_STREAM, GOAWAY, H2, HEADERS, PREFACE, RST_STREAM,
-                          SETTINGS, WINDOW_UPDATE, ACK, block, frame, get)
+from h2_wire import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, H2, HEADERS, PREFACE, RST_STREAM,
+                     SETTINGS, WINDOW_UPDATE, block, frame, get)
 
 grpc = pytest.importorskip("grpc")
 pytestmark = pytest.mark.skipif(not os.access(rig.layout.binary(), os.X_OK),

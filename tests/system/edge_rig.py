@@ -243,6 +243,11 @@ class Origin:
         with self._lock:
             return next(r for r in reversed(self.requests) if r.target == target)
 
+    def connections(self):
+        """How many are open."""
+        with self._lock:
+            return len(self._open)
+
     def _accept(self, listener):
         while True:
             try:
@@ -331,10 +336,12 @@ edge:
 
 
 class Edge:
-    """`leeward edge` of site gcp. `section` is the rest of the configuration's edge section."""
+    """`leeward edge` of site gcp. `section` is the rest of the configuration's edge section; `prefix`, if
+    any, is a command that runs it.
+    """
 
-    def __init__(self, directory, section):
-        self.directory = pathlib.Path(directory)
+    def __init__(self, directory, section, prefix=()):
+        self.directory, self._prefix = pathlib.Path(directory), prefix
         self.admin, control, agent, probe = free_ports(4)
         self._head = _CONFIG.format(run=self.directory, admin=self.admin, control=control,
                                     agent=agent, probe=probe)
@@ -360,8 +367,8 @@ class Edge:
     def _spawn(self, *arguments):
         with open(self.log, "ab") as log:
             return subprocess.Popen(
-                [str(layout.binary()), "edge", "--config", str(self.directory / "leeward.yaml"),
-                 "--site", "gcp", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                [*self._prefix, str(layout.binary()), "edge", "--config",
+                 str(self.directory / "leeward.yaml"), "--site", "gcp", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def take_over(self):
         """A successor takes the place of the edge that serves; the exit status of that one, or, when the

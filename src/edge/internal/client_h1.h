@@ -27,6 +27,7 @@ class ClientH1 final : public Client, public Downstream, private Timer::Owner {
   // Target
   void on_events(std::uint32_t events) override;
   void on_deferred() override;
+  void on_turn() override;
 
   // Downstream
   void send_interim(int status, std::string_view lines) override;
@@ -93,9 +94,11 @@ class ClientH1 final : public Client, public Downstream, private Timer::Owner {
   bool keep_alive_ = true;
   bool reply_chunked_ = false;
   bool reply_begun_ = false;
-  bool first_ = true;         // nothing was taken from the client yet
-  bool close_after_ = false;  // the response ends with the connection
-  bool stalled_ = false;      // out_ could not be written at once
+  bool first_ = true;          // nothing was taken from the client yet
+  bool close_after_ = false;   // the response ends with the connection
+  bool stalled_ = false;       // out_ could not be written at once
+  bool turn_taken_ = false;    // the loop's next round is asked for
+  std::size_t read_left_ = 0;  // octets that may still be read in this one
   std::size_t discarded_ = 0;
 };
 

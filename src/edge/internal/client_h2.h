@@ -19,6 +19,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "edge/internal/client.h"
 #include "edge/internal/downstream.h"
@@ -48,6 +49,7 @@ class ClientH2 final : public Client, private Timer::Owner {
   // Target
   void on_events(std::uint32_t events) override;
   void on_deferred() override;
+  void on_turn() override;
 
   // For its streams:
   Loop& loop() { return loop_; }
@@ -64,13 +66,15 @@ class ClientH2 final : public Client, private Timer::Owner {
   struct Callbacks;  // nghttp2's, as members
 
   void on_timer(Timer& timer) override;
+  void begin_turn();
   void receive(std::string_view bytes);
   void read_more();
+  void settle_streams();
   void send_pending();
   void arm();
   void spend_on_idle_frame();
   StreamH2* find(std::int32_t id);
-  bool check_closed(const nghttp2_frame_hd& frame);
+  std::uint32_t closed_error(const nghttp2_frame_hd& frame);
   void remember_reset(std::int32_t stream);
   void close_softly();
   void end(std::uint32_t error);  // GOAWAY, and close once it is sent
@@ -89,13 +93,23 @@ class ClientH2 final : public Client, private Timer::Owner {
   bool eof_ = false, broken_ = false, dead_ = false;
   bool closing_ = false;  // the last words are sent; what still comes is thrown away
   bool draining_ = false;
-  bool ready_ = false;        // the client's SETTINGS came
-  bool in_head_ = false;      // a block of fields began and has not ended
-  std::int32_t highest_ = 0;  // stream that the client has begun
+  bool told_ = false;            // by a GOAWAY that ends the connection
+  bool ready_ = false;           // the client's SETTINGS came
+  bool in_head_ = false;         // a block of fields began and has not ended
+  BootTime head_since_;          // when that was, or the connection was opened
+  std::size_t read_left_ = 0;    // octets and requests that this connection may still
+  std::size_t starts_left_ = 0;  // take in the loop's round, so that others have theirs
+  bool turn_taken_ = false;      // and it has asked for the next round
+  std::size_t discarded_ = 0;    // after our last words
+  std::int32_t highest_ = 0;     // stream that the client has begun
   // Streams that we reset lately: what was under way on them is ignored (RFC 9113 §5.1). On every
   // other stream that has ended, frames are an error.
   static constexpr std::size_t kResetsKept = 256;
   std::deque<std::int32_t> reset_by_us_;
+  // Numbers that the client has left out, from the first up to the second: using one later is an
+  // error of another kind than using one again. Of those before, only the latter is said.
+  static constexpr std::size_t kPassedOverKept = 64;
+  std::deque<std::pair<std::int32_t, std::int32_t>> passed_over_;
   double idle_frames_left_ = kIdleFramesMax;
   BootTime idle_frames_at_;
   BootTime progress_;  // the last byte that went out, or the last time nothing waited to

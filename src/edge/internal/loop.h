@@ -45,6 +45,7 @@ class Target {
   virtual ~Target() = default;
   virtual void on_events(std::uint32_t events) = 0;
   virtual void on_deferred() = 0;
+  virtual void on_turn() {}  // what Loop::take_turns() promised
 
  private:
   friend class Loop;
@@ -128,6 +129,9 @@ class Loop final : public Wakeup {
   void watch(int fd, Target& target);        // edge-triggered, for reading and writing
   void watch_again(int fd, Target& target);  // another target for a watched descriptor
   void defer(Target& target);
+  // For who has had enough of this round and could go on: on_turn() comes in the next one, after
+  // everybody else's events. Once for each call.
+  void take_turns(Target& target) { turns_.push_back(&target); }
   char* scratch() { return scratch_.get(); }
   ResponseHead& response_head() { return response_head_; }
   std::string& lines() { return lines_; }
@@ -159,11 +163,12 @@ class Loop final : public Wakeup {
  private:
   struct Listener;
   void main();
-  void accept_from(Listener& listener);
-  void shed(Listener& listener);
+  bool accept_from(Listener& listener);  // true: more may wait
+  bool shed(Listener& listener);         // false: nobody waited
   void run_posted();
   void run_woken();
   void run_deferred();
+  void run_turns();
   void bury();
   void apply_ranks(GroupState& group) const;
   void release_parked();
@@ -195,6 +200,7 @@ class Loop final : public Wakeup {
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // by slot
   std::vector<Exchange*> free_exchanges_;
   std::vector<Target*> deferred_;
+  std::vector<Target*> turns_;
 
   std::unique_ptr<Warmer> warmer_;
 

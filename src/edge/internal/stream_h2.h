@@ -18,6 +18,9 @@ class StreamH2 final : public Downstream, private Timer::Owner {
 
   std::int32_t id() const { return id_; }
   bool has_queued() const { return out_.size() > out_sent_; }
+  bool waits() const { return waits_; }  // for begin(): the head is there
+  bool at_fault() const { return at_fault_; }
+  void blame() { at_fault_ = true; }  // a frame on this stream was wrong
 
   // ---- from the connection, inside of nghttp2's callbacks
   // False: several times limits.head_bytes_max came; the connection is not to go on.
@@ -29,6 +32,7 @@ class StreamH2 final : public Downstream, private Timer::Owner {
   ssize_t read_body(std::uint8_t* to, std::size_t size, std::uint32_t* flags);
 
   // ---- from the connection, outside of them
+  void begin();
   // What calls of the exchange had to wait with. True: the stream is of no more use to anybody
   // here.
   void settle();
@@ -48,7 +52,6 @@ class StreamH2 final : public Downstream, private Timer::Owner {
 
  private:
   void on_timer(Timer& timer) override;
-  void begin();
   void refuse(int status, std::string_view why);
   void reset(std::uint32_t error);
   void take_window();
@@ -65,7 +68,9 @@ class StreamH2 final : public Downstream, private Timer::Owner {
   std::string method_, target_, authority_, fields_, cookie_;
   std::size_t head_bytes_ = 0;
   bool has_length_ = false;
-  bool begun_ = false;
+  bool begun_ = false;  // what still comes of fields is trailers
+  bool waits_ = false;
+  bool at_fault_ = false;
   std::string head_;  // as HTTP/1.1; the exchange's views point into it until it adopts them
   std::string trailers_;
   bool body_open_ = false;      // more of the request's body is to come

@@ -146,6 +146,17 @@ TEST(Http1, TellsWhatTheRequestIs) {
   EXPECT_EQ(host.view(), "shop.test");
 }
 
+TEST(Http1, AnUpgradeToHttp2IsNone) {
+  for (const char* protocols : {"h2c", "h2", "websocket, h2c", "websocket\r\nUpgrade: H2C"}) {
+    const std::string bytes =
+        std::string("GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: ") + protocols +
+        "\r\n\r\n";
+    const Parsed p = parse(bytes);
+    ASSERT_EQ(p.outcome.kind, Outcome::Kind::kDone) << p.outcome.why;
+    EXPECT_FALSE(p.head->upgrade) << protocols;
+  }
+}
+
 TEST(Http1, HeadsHaveLimits) {
   HeadScan scan;
   auto head = std::make_unique<RequestHead>();
