@@ -14,6 +14,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.dont_write_bytecode = True
 import rig  # noqa: E402
+import attack  # noqa: E402
 import candidates  # noqa: E402
 import failover  # noqa: E402
 import objects  # noqa: E402
@@ -156,7 +157,8 @@ def collapse(run):
 
 
 def main():
-    wanted = sys.argv[1:] or ["hits", "paced", "objects", "failover", "collapse", "speed", "waf"]
+    wanted = sys.argv[1:] or ["hits", "paced", "objects", "failover", "collapse", "speed", "waf",
+                              "attack"]
     if not rig.installed("h2load", "nghttp2-client"):
         sys.exit("h2load makes the load by HTTPS and HTTP/2")
     results = {}
@@ -177,6 +179,8 @@ def main():
             results["speed"] = speed.speed(run)
         if "waf" in wanted:
             results["waf"] = waf.waf(run, rig.environment_number("SECONDS", 4), rig.rounds())
+        if "attack" in wanted:
+            results["attack"] = attack.attack(run, rig.environment_number("SECONDS", 4), rig.rounds())
     rig.write_json("edge", results)
 
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the edge costs and what it saves, against the proxies that people know.
 #
-#   ROUNDS=3 SECONDS=4 bench/edge/run.sh [hits] [paced] [objects] [failover] [collapse] [speed] [waf]     (default: all)
+#   ROUNDS=3 SECONDS=4 bench/edge/run.sh [hits] [paced] [objects] [failover] [collapse] [speed] [waf] [attack]     (default: all)
 #
 # hits      cached hits of 1 KiB and 100 KiB over 64 keep-alive connections, by HTTP/1.1, and of 1 KiB by
 #           HTTPS and HTTP/2; misses of 1 KiB; beside the peers a responder that only reads and writes
@@ -15,6 +15,11 @@
 # speed     what the reference architecture compared: `leeward speed` with an origin as slow as its own.
 # waf       the same rules (OWASP's CRS) and the same libmodsecurity in the edge and in nginx: GET/s, POST of
 #           2 KiB of JSON/s; small GETs one after the other while two clients post a megabyte each. Medians.
+# attack    400 requests/s, half of them cached, half proxied, with and without an attack, in turn: slow heads and
+#           bodies (1,000 connections each), large heads, many fields, HPACK bombs, rapid reset, CONTINUATION,
+#           PING, SETTINGS and unknown frames (16 connections that come back), 50,000 (IDLE) idle connections.
+#           p99 and how the edge ended the attackers' connections. Some only: ATTACKS="rapid reset,idle".
+#           Attackers share the load's core, at the lowest priority, and are bounded in number and time.
 #
 # How to read hits: candidates take turns, ratios are of one round. "limit" says which side had no time
 # left. Where it says "client" the server could have done more; its CPU per request then compares.
