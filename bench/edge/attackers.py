@@ -73,15 +73,14 @@ class Attack:
                 await writer.drain()
                 await asyncio.sleep(self.pause)
             if time.monotonic() < until:
-                await asyncio.wait_for(listening, PATIENCE_SECONDS)
-        except (OSError, TimeoutError):
+                await asyncio.wait([listening], timeout=PATIENCE_SECONDS)
+        except OSError:
             pass
-        if listening.done():
-            listening.exception()
-            self.ended[last_words(said)] += 1
-        else:
-            listening.cancel()
-            self.ended["still open"] += 1
+        # What was said before a reset may still be on its way to us.
+        await asyncio.wait([listening], timeout=0.1)
+        self.ended[last_words(said) if listening.done() else "still open"] += 1
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
         writer.transport.abort()
 
     async def run(self, port, seconds):

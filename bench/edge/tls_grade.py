@@ -70,8 +70,9 @@ def grade(found):
     score = 0.3 * 100 + 0.3 * exchange + 0.4 * ciphers
     if caps or score < 80:
         return "below A", score, caps
-    hsts = found.get("HSTS_time", found["HSTS"])
-    return "A+" if hsts["severity"] == "OK" else "A", score, [] if hsts["severity"] == "OK" else ["no HSTS"]
+    if found.get("HSTS_time", {}).get("severity") == "OK":
+        return "A+", score, []
+    return "A", score, ["no HSTS"]
 
 
 def scan(folder, fields, results, log):

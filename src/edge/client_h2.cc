@@ -15,6 +15,8 @@ constexpr Duration kLinger = 1s;                 // for a client to read our las
 constexpr std::size_t kDiscardMax = 256u << 10;  // of what it still says meanwhile
 constexpr std::size_t kReadPerTurn = 64u << 10;
 constexpr std::size_t kStartsPerTurn = 32;
+// Browsers send some with each request (PRIORITY_UPDATE of RFC 9218, and grease).
+constexpr double kUnknownFrameCost = 0.125;
 
 }  // namespace
 
@@ -25,6 +27,7 @@ struct ClientH2::Callbacks {
   static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* frame, void* user) {
     ClientH2& c = self(user);
     if (const std::uint32_t error = c.closed_error(*frame); error != NGHTTP2_NO_ERROR) c.end(error);
+    if (frame->type > NGHTTP2_CONTINUATION) c.spend_on_idle_frame(kUnknownFrameCost);
     return 0;
   }
 
@@ -42,9 +45,12 @@ struct ClientH2::Callbacks {
                        std::uint8_t, void* user) {
     ClientH2& c = self(user);
     StreamH2* stream = c.find(frame->hd.stream_id);
-    if (stream != nullptr && !stream->add_field({reinterpret_cast<const char*>(name), name_size},
-                                                {reinterpret_cast<const char*>(value), value_size}))
+    if (stream != nullptr &&
+        !stream->add_field({reinterpret_cast<const char*>(name), name_size},
+                           {reinterpret_cast<const char*>(value), value_size})) {
       c.end(NGHTTP2_ENHANCE_YOUR_CALM);
+      return NGHTTP2_ERR_CALLBACK_FAILURE;  // or it goes on to the block's end
+    }
     return 0;
   }
 
@@ -114,6 +120,26 @@ struct ClientH2::Callbacks {
     return 0;
   }
 
+  // A frame of an unknown type is ignored (RFC 9113 §5.5).
+  static int ignore_unknown(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) {
+    return NGHTTP2_ERR_CANCEL;
+  }
+
+  // One for all connections, as the table below. nghttp2 tells of a frame of an unknown type only
+  // when the type is named.
+  static const nghttp2_option* options() {
+    static const auto options = [] {
+      nghttp2_option* made = nullptr;
+      LEEWARD_CHECK(nghttp2_option_new(&made) == 0);
+      nghttp2_option_set_no_auto_window_update(made, 1);
+      for (int type = NGHTTP2_CONTINUATION + 1; type <= 0xff; ++type)
+        nghttp2_option_set_user_recv_extension_type(made, static_cast<std::uint8_t>(type));
+      return std::unique_ptr<nghttp2_option, decltype(&nghttp2_option_del)>(made,
+                                                                            nghttp2_option_del);
+    }();
+    return options.get();
+  }
+
   // One table for all connections of the process; immutable once made.
   static const nghttp2_session_callbacks* table() {
     static const auto callbacks = [] {
@@ -127,6 +153,7 @@ struct ClientH2::Callbacks {
       nghttp2_session_callbacks_set_on_frame_send_callback(made, on_sent);
       nghttp2_session_callbacks_set_on_stream_close_callback(made, on_close);
       nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, on_invalid_frame);
+      nghttp2_session_callbacks_set_unpack_extension_callback(made, ignore_unknown);
       return std::unique_ptr<nghttp2_session_callbacks, decltype(&nghttp2_session_callbacks_del)>(
           made, nghttp2_session_callbacks_del);
     }();
@@ -143,13 +170,9 @@ void ClientH2::open(Transport&& io, const ListenerSpec& listener, const ClientAd
   listener_ = &listener;
   address_ = address;
   idle_frames_at_ = progress_ = head_since_ = loop_.now();
-  nghttp2_option* option = nullptr;
-  LEEWARD_CHECK(nghttp2_option_new(&option) == 0);
-  nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_session* session = nullptr;
-  const int made = nghttp2_session_server_new2(&session, Callbacks::table(), this, option);
-  nghttp2_option_del(option);
-  LEEWARD_CHECK(made == 0);
+  LEEWARD_CHECK(
+      nghttp2_session_server_new2(&session, Callbacks::table(), this, Callbacks::options()) == 0);
   session_.reset(session);
   const auto& limits = loop_.snapshot().config.limits;
   const nghttp2_settings_entry settings[] = {
@@ -208,9 +231,9 @@ void ClientH2::read_more() {
       eof_ = true;
       break;
     }
-    if (!closing_) receive({loop_.scratch(), moved.bytes});
+    if (!closing_ && !told_) receive({loop_.scratch(), moved.bytes});
     if (io_.emptied_by(moved.bytes, Loop::kScratchBytes)) readable_ = false;
-    if (closing_ && (discarded_ += moved.bytes) > kDiscardMax) broken_ = true;
+    if ((closing_ || told_) && (discarded_ += moved.bytes) > kDiscardMax) broken_ = true;
     read_left_ -= std::min(read_left_, moved.bytes);
   }
 }
@@ -257,11 +280,11 @@ std::uint32_t ClientH2::closed_error(const nghttp2_frame_hd& frame) {
   return unused ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_STREAM_CLOSED;
 }
 
-void ClientH2::spend_on_idle_frame() {
+void ClientH2::spend_on_idle_frame(double cost) {
   const double passed = seconds(loop_.now() - idle_frames_at_);
   idle_frames_at_ = loop_.now();
   idle_frames_left_ =
-      std::min(kIdleFramesMax, idle_frames_left_ + passed * kIdleFramesPerSecond) - 1;
+      std::min(kIdleFramesMax, idle_frames_left_ + passed * kIdleFramesPerSecond) - cost;
   if (idle_frames_left_ < 0) end(NGHTTP2_ENHANCE_YOUR_CALM);
 }
 

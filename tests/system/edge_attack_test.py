@@ -181,6 +181,7 @@ FLOODS = {
     "SETTINGS": frame(SETTINGS),
     "PRIORITY": frame(PRIORITY, 0, 1, dependency(0)),
     "empty DATA": frame(DATA, 0, 1),
+    "unknown frames": frame(0xbb) * 10,
 }
 
 

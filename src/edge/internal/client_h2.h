@@ -72,7 +72,7 @@ class ClientH2 final : public Client, private Timer::Owner {
   void settle_streams();
   void send_pending();
   void arm();
-  void spend_on_idle_frame();
+  void spend_on_idle_frame(double cost = 1);
   StreamH2* find(std::int32_t id);
   std::uint32_t closed_error(const nghttp2_frame_hd& frame);
   void remember_reset(std::int32_t stream);
