@@ -3,12 +3,14 @@ fastest peer can do here."""
 
 import statistics
 import sys
+import time
 
 import candidates
 import rig
 
 CONNECTIONS = 64
 PATH = "/1k.bin"
+SETTLE_SECONDS = 2  # what the server before it held goes back to the kernel, on the same core
 
 
 def _load(port, seconds, *rate):
@@ -30,6 +32,7 @@ def paced(run, seconds, rounds):
         for _ in range(rounds):
             for name, make in makers.items():
                 with make(run, [origin.port]) as candidate:
+                    time.sleep(SETTLE_SECONDS)
                     measured.setdefault(name, []).append(
                         _load(candidate.port, seconds, f"{peak[best] / 2:.0f}"))
     rows = [["server", "requests/s", "p50 µs", "p99 µs", "longest µs", "leeward's p99 ratio to it"]]
