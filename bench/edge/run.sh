@@ -19,7 +19,7 @@
 #           bodies (1,000 connections each), large heads, many fields, HPACK bombs, rapid reset, CONTINUATION,
 #           PING, SETTINGS and unknown frames (16 connections that come back), 50,000 (IDLE) idle connections.
 #           p99 and how the edge ended the attackers' connections. Some only: ATTACKS="rapid reset,idle".
-#           Attackers share the load's core, at the lowest priority, and are bounded in number and time.
+#           Attackers share the load's core when it is idle (SCHED_IDLE), and are bounded in number and time.
 #
 # How to read hits: candidates take turns, ratios are of one round. "limit" says which side had no time
 # left. Where it says "client" the server could have done more; its CPU per request then compares.
