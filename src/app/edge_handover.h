@@ -4,8 +4,8 @@
 //
 // Protocol over a Unix socket (SOCK_SEQPACKET) "handover" in the role's state directory. The
 // predecessor answers a connection with messages "F" that carry descriptors (SCM_RIGHTS) and a
-// message "E"; the successor says "S" once it serves. A successor that ends before that changes
-// nothing.
+// message "E"; the successor says "S" once it serves. When it ends before that, or takes longer
+// than a minute, the predecessor goes on and takes back what it can of what it had released.
 #pragma once
 
 #include <functional>
@@ -23,11 +23,15 @@ namespace leeward::app {
 // The successor's side.
 class Predecessor {
  public:
-  // Asks who serves in `directory` for its sockets. kNotFound: nobody does.
+  // Asks who serves in `directory`, the role's state directory, for its sockets; blocks for ten
+  // seconds at most. kNotFound: nobody serves there; kTimeout: no answer; kUnavailable: it broke
+  // off, as it does while another successor asks; kIo.
   static Result<Predecessor> ask(const std::string& directory);
 
+  // They listen already; the caller owns them. Once.
   std::vector<UniqueFd> take_sockets() { return std::move(sockets_); }
-  // This process serves; the predecessor may drain.
+  // This process serves; the predecessor may drain. kIo: it is gone, or waited too long and goes
+  // on.
   Status serving();
 
  private:
@@ -35,15 +39,17 @@ class Predecessor {
   std::vector<UniqueFd> sockets_;
 };
 
-// The predecessor's side, for one successor at a time. Lives on the loop's thread.
+// The predecessor's side, for one successor at a time. Lives on the loop's thread, where the steps
+// are called too.
 class Handover {
  public:
   struct Steps {
-    std::function<std::vector<int>()> sockets;
-    std::function<void()> release;    // what two processes cannot hold at once
-    std::function<void()> take_back;  // the successor ended before it served
-    std::function<void()> done;       // it serves
+    std::function<std::vector<int>()> sockets;  // that listen; they stay the caller's
+    std::function<void()> release;              // what two processes cannot hold at once; first
+    std::function<void()> take_back;            // the successor ended before it served
+    std::function<void()> done;                 // it serves: time to drain
   };
+  // Listens in `directory`, in place of whoever did before. kIo.
   static Result<std::unique_ptr<Handover>> start(net::EventLoop& loop, const std::string& directory,
                                                  Steps steps, Logger logger);
   ~Handover();
