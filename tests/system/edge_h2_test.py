@@ -18,19 +18,7 @@ pytestmark = pytest.mark.skipif(not os.access(rig.layout.binary(), os.X_OK),
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    class World:
-        pass
-
-    w = World()
-    w.origin = rig.Origin("a")
-    w.port, = rig.free_ports(1)
-    w.edge = rig.Edge(tmp_path_factory.mktemp("h2"), f"""
-listeners: [{{ address: 127.0.0.1, port: {w.port} }}]
-origins: {{ web: {{ servers: ["127.0.0.1:{w.origin.port}"] }} }}
-cache_policies: {{ pages: {{ }} }}
-routes: [{{ origins: web, cache: pages }}]
-threads: 1
-""")
+    w = rig.OneOrigin(tmp_path_factory.mktemp("h2"), ", cache: pages", "cache_policies: { pages: { } }")
     with w.edge:
         yield w
 

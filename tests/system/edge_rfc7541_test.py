@@ -104,18 +104,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    class World:
-        pass
-
-    w = World()
-    w.origin = rig.Origin("a")
-    w.port, = rig.free_ports(1)
-    w.edge = rig.Edge(tmp_path_factory.mktemp("rfc7541"), f"""
-listeners: [{{ address: 127.0.0.1, port: {w.port} }}]
-origins: {{ web: {{ servers: ["127.0.0.1:{w.origin.port}"] }} }}
-routes: [{{ origins: web }}]
-threads: 1
-""")
+    w = rig.OneOrigin(tmp_path_factory.mktemp("rfc7541"))
     with w.edge:
         yield w
 

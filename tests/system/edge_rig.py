@@ -453,6 +453,21 @@ class Edge:
         return json.loads(reply.body)
 
 
+class OneOrigin:
+    """An edge with one listener in front of one origin: `edge` (to be started), `port`, `origin`."""
+
+    def __init__(self, directory, route="", more=""):
+        self.origin = Origin("a")
+        self.port, = free_ports(1)
+        self.edge = Edge(directory, f"""
+listeners: [{{ address: 127.0.0.1, port: {self.port} }}]
+origins: {{ web: {{ servers: ["127.0.0.1:{self.origin.port}"] }} }}
+routes: [{{ origins: web{route} }}]
+threads: 1
+{more}
+""")
+
+
 def connect(port, seconds=10.0):
     connection = socket.create_connection((_HOST, port), timeout=seconds)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
