@@ -34,10 +34,7 @@ def world(tmp_path_factory):
     w.origin = rig.Origin("a")
     w.port, w.tls = rig.free_ports(2)
     directory = tmp_path_factory.mktemp("attack")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=shop.test",
-                    "-keyout", directory / "shop.key", "-out", directory / "shop.pem"],
-                   check=True, capture_output=True, timeout=20)
+    rig.certify(directory, "shop", "shop.test")
     w.edge = rig.Edge(directory, f"""
 listeners:
   - {{ address: 127.0.0.1, port: {w.port} }}

@@ -56,7 +56,7 @@ class World:
         self.told.proxy_headers = []
         self.plain, self.tls, self.proxied = rig.free_ports(3)
         for name, host in (("one", "shop.test"), ("two", "two.test")):
-            certify(directory, name, host)
+            rig.certify(directory, name, host)
         self.edge = rig.Edge(directory, SECTION.format(
             plain=self.plain, tls=self.tls, proxied=self.proxied, a=self.a.port, b=self.b.port,
             told=self.told.port))
@@ -67,15 +67,6 @@ class World:
     def ask(self, *arguments, **named):
         with self.connect() as wire:
             return wire.ask(*arguments, **named)
-
-
-def certify(directory, name, host):
-    """A self-signed certificate for `host` as NAME.pem and NAME.key."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={host}",
-                    "-addext", f"subjectAltName=DNS:{host}",
-                    "-keyout", directory / f"{name}.key", "-out", directory / f"{name}.pem"],
-                   check=True, capture_output=True, timeout=20)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +213,7 @@ def test_certificates_follow_the_name_and_are_reloaded_live(world):
         assert certificate_of(two) == "CN=two.test"
     with handshake(world, "else.test") as other:
         assert certificate_of(other) == "CN=shop.test"  # the first one
-    certify(world.edge.directory, "two", "renewed.two.test")
+    rig.certify(world.edge.directory, "two", "renewed.two.test")
     world.edge.reload()
     with handshake(world, "two.test") as two, handshake(world, "renewed.two.test") as renewed:
         assert certificate_of(renewed) == "CN=renewed.two.test"
