@@ -7,6 +7,8 @@
 namespace leeward::config {
 namespace {
 
+constexpr std::uint64_t kSliceBytesMin = 64u << 10;
+
 std::vector<std::string> names_of(const auto& items) {
   std::vector<std::string> names;
   for (const auto& item : items) names.push_back(item.name);
@@ -130,6 +132,15 @@ void check_edge(Reader& r, Platform& p) {
       r.problem(r.value_at(path), path,
                 fmt::format("there is no policy {} in edge.cache_policies{}", quoted(name),
                             suggestion(name, names)));
+  }
+  for (std::size_t i = 0; i < edge.cache_policies.size(); ++i) {
+    const std::string path = fmt::format("edge.cache_policies[{}].slice_bytes", i);
+    const std::uint64_t size = edge.cache_policies[i].policy.slice_bytes;
+    if (size != 0 && size < kSliceBytesMin && r.sound(path))
+      r.problem(r.value_at(path), path,
+                fmt::format("slices of {} bytes would cost a request to the origin each; "
+                            "at least {}, or 0 for none",
+                            size, kSliceBytesMin));
   }
   for (std::size_t i = 0; i < edge.routes.size(); ++i) check_signing_keys(r, edge.routes[i], i);
   for (std::size_t i = 0; i < edge.listeners.size(); ++i) {

@@ -85,6 +85,9 @@ Table<EdgeCachePolicy> edge_cache_policy_table() {
   t.boolean("compress", of(&P::compress), "Keep gzip, br and zstd forms of compressible objects.");
   t.integer("object_bytes_max", of(&P::object_bytes_max), {0, kTiB},
             "Larger responses pass without being kept.");
+  t.integer("slice_bytes", of(&P::slice_bytes), {0, 64 * kMiB},
+            "Keep larger objects in slices of so many bytes, each fetched by Range when somebody "
+            "asks for it: for downloads and video. 0: whole objects only; else at least 65536.");
   return t;
 }
 

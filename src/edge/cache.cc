@@ -7,6 +7,7 @@
 
 #include "edge/internal/cache_impl.h"
 #include "edge/internal/cache_range.h"
+#include "edge/internal/cache_slices.h"
 #include "edge/internal/cache_vary.h"
 
 namespace leeward::edge {
@@ -134,6 +135,13 @@ void HttpCache::Impl::store(const ObjectPtr& object, bool validated, const Store
   if (!validated || object->size() <= DiskTier::kMemoryBodyMax) disk->write(object);
 }
 
+void HttpCache::Impl::answer(const ObjectPtr& object, const RequestView& request, Now now,
+                             const AnswerStatus& status, CacheAnswer& answer,
+                             const ObjectPtr& first) {
+  make_answer(object, object->sliced() ? make_sliced_body(*this, object, first) : nullptr,
+              request.method, request.fields, now, status, answer);
+}
+
 HttpCache::HttpCache(CacheOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 HttpCache::~HttpCache() = default;
 
@@ -202,7 +210,7 @@ class Lookup {
 
   void serve(const ObjectPtr& object, std::string_view detail = {}) {
     decision_.kind = CacheDecision::Kind::kServe;
-    make_answer(object, request_.method, request_.fields, now_, hit(detail), decision_.answer);
+    cache_.answer(object, request_, now_, hit(detail), decision_.answer);
     cache_.counts.hits.fetch_add(1, std::memory_order_relaxed);
     if (!detail.empty()) cache_.counts.stale_hits.fetch_add(1, std::memory_order_relaxed);
     if (policy_.compress) cache_.encoder->offer(object, request_.fields);
@@ -279,7 +287,7 @@ class Lookup {
   // Whether what is stored helps the fetch: to be validated, to be completed, or as a last resort.
   bool usable_for_fetch(const ObjectPtr& object) const {
     if (object == nullptr || object->growing()) return false;
-    if (!object->partial()) {
+    if (!object->partial() || object->sliced()) {
       return covers(*object, request_.method, request_.fields) &&
              (has_validator(*object) || !object->freshness().no_stale);
     }
@@ -375,11 +383,15 @@ std::string HttpCache::explain(const RequestView& request, const CachePolicy& po
   ObjectPtr o = impl_->find(request, key, now.boot);
   if (o == nullptr) return out + "stored: no\ndecision: fetch (miss)\n";
   const Freshness& f = o->freshness();
-  out += fmt::format(
-      "stored: status {}, {} bytes{}, age {} s, lifetime {} s{}{}{}\n", o->status(), o->size(),
-      o->partial() ? " (partial)" : "", std::chrono::floor<Seconds>(f.age(now.boot)).count(),
-      std::chrono::floor<Seconds>(f.lifetime).count(), f.no_cache ? ", no-cache" : "",
-      f.no_stale ? ", never stale" : "", o->soft_purged ? ", soft-purged" : "");
+  out +=
+      fmt::format("stored: status {}, {} bytes{}, age {} s, lifetime {} s{}{}{}\n", o->status(),
+                  o->sliced() ? o->complete_length() : o->size(),
+                  o->sliced()    ? fmt::format(" in slices of {}", o->slice_bytes())
+                  : o->partial() ? " (partial)"
+                                 : "",
+                  std::chrono::floor<Seconds>(f.age(now.boot)).count(),
+                  std::chrono::floor<Seconds>(f.lifetime).count(), f.no_cache ? ", no-cache" : "",
+                  f.no_stale ? ", never stale" : "", o->soft_purged ? ", soft-purged" : "");
   if (!o->vary().empty()) out += fmt::format("vary: {}\n", o->vary());
   RequestDirectives asked;
   if (policy.honour_request_directives) asked = request_directives(request.fields);

@@ -244,7 +244,8 @@ StoreVerdict may_store(const RequestView& request, const ResponseView& response,
     if (!range || (!asked && !is_cut_as_said(response))) {
       return StoreVerdict::kPartial;
     }
-    if (range->complete > policy.object_bytes_max) return StoreVerdict::kTooLarge;
+    if (policy.slice_bytes == 0 && range->complete > policy.object_bytes_max)
+      return StoreVerdict::kTooLarge;
   }
   if (response.content_length && *response.content_length > policy.object_bytes_max) {
     return StoreVerdict::kTooLarge;

@@ -13,6 +13,8 @@ constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c
 
 }  // namespace
 
+std::unique_ptr<Fill> Body::take_fetch() { return nullptr; }
+
 Method method_of(std::string_view text) {
   struct Known {
     std::string_view text;

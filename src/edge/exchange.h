@@ -114,6 +114,8 @@ struct Waiter {
   std::uint64_t token = 0;
 };
 
+class Fill;
+
 // The bytes of one response in the cache; complete, or growing while it is filled.
 class Body {
  public:
@@ -122,6 +124,7 @@ class Body {
       kMemory,   // `data`, `size`
       kFile,     // `fd`, `file_offset`, `size`: for sendfile
       kWait,     // nothing there yet; the waiter is woken once there is more
+      kFetch,    // nothing there, and nobody fetches it: begin take_fetch(), then read again
       kEnd,      // `offset` is the end
       kAborted,  // the rest will never come: close without ending the message properly
     };
@@ -136,6 +139,8 @@ class Body {
   // What lies at `offset`, as much of it as is in one piece. The memory stays valid and unchanged,
   // and the descriptor open, as long as the caller holds the body.
   virtual Piece read(std::uint64_t offset, Waiter waiter) = 0;
+  // After kFetch: what is to be fetched, by an exchange of its own. Null otherwise.
+  virtual std::unique_ptr<Fill> take_fetch();
 };
 
 // A response out of the cache, ready to be sent.
@@ -155,6 +160,7 @@ struct CacheAnswer {
   Body* body = nullptr;         // null: no body
   std::uint64_t offset = 0;     // the part of the body to send
   std::uint64_t size = 0;       // kUnknown: until kEnd, sent chunked
+  bool may_fetch = false;       // the body may say kFetch: the request's head is needed to the end
 };
 
 // One fetch from an origin into the cache. Used by one loop's thread. Destroying it before finish()
@@ -167,6 +173,7 @@ class Fill {
     kPass,   // not stored: the response goes to the client as it is, with `answer.added_lines()`,
              // and the fill is done
     kServe,  // the response's body is not needed (304, or 5xx with stale-if-error): serve `answer`
+    kAgain,  // of no use: drop it and ask once more, with what request_lines() says now
   };
   enum class More : std::uint8_t {
     kGoOn,

@@ -133,7 +133,8 @@ void Exchange::look_up() {
   }
 }
 
-// A fetch that no client waits for: the cache answered with what it had and wants it renewed.
+// A fetch that no client's connection carries: the cache answered with what it had and wants it
+// renewed, or wants the next slice of what it answers with.
 void Exchange::begin_background(const Exchange& model, std::unique_ptr<Fill> fill) {
   head_ = model.head_;
   host_ = model.host_;
@@ -370,7 +371,8 @@ void Exchange::serve(CacheAnswer answer) {
                     .body = body,
                     .length_in_lines = answer_.size != CacheAnswer::kUnknown});
   if (!body) answer_.size = 0;
-  if (answer_.size != 0) snapshot_ = loop_.shared_snapshot();
+  if (answer_.may_fetch) adopt_head(given_head_);
+  if (answer_.size != 0 && !snapshot_) snapshot_ = loop_.shared_snapshot();
   pump_answer();
 }
 
@@ -380,6 +382,10 @@ void Exchange::pump_answer() {
     if (!down_->wants_more()) return;
     const Body::Piece piece = answer_.body->read(answer_.offset, {&loop_, token()});
     if (piece.kind == Kind::kWait) return;
+    if (piece.kind == Kind::kFetch) {
+      loop_.take_exchange().begin_background(*this, answer_.body->take_fetch());
+      continue;
+    }
     if (piece.kind == Kind::kEnd && answer_.size == CacheAnswer::kUnknown) break;
     if (piece.kind == Kind::kEnd || piece.kind == Kind::kAborted) {
       down_->abort();

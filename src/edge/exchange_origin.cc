@@ -298,6 +298,13 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
       storing_ = true;
       if (down_ != nullptr) serve(std::move(answer));
       return true;
+    case Fill::Start::kAgain:
+      core().ended(attempts_[slot].origin);
+      attempts_[slot].stream = nullptr;
+      state_ = State::kForward;
+      tried_ = 0;
+      if (!attempt(slot, false)) give_up(503, "no origin can take the request");
+      return false;
     case Fill::Start::kServe:
       break;
   }

@@ -63,6 +63,10 @@ struct CachePolicy {
   bool compress = true;  // make gzip, br and zstd variants of compressible objects
 
   std::uint64_t object_bytes_max = 64u << 20;  // larger responses pass
+  // Above 0: what is larger than this is fetched and kept in parts of this size, each when it is
+  // asked for; object_bytes_max then bounds a part. For origins that answer Range and give strong
+  // entity tags; others are asked once more, for the whole.
+  std::uint64_t slice_bytes = 0;
 };
 
 struct EdgeCachePolicy {

@@ -100,7 +100,7 @@ void answer_range(const StoredObject& o, std::optional<ByteRange> range, std::ui
 }  // namespace
 
 bool covers(const StoredObject& object, Method method, Fields request) {
-  if (!object.partial() && object.status() != 206) return true;
+  if (object.sliced() || (!object.partial() && object.status() != 206)) return true;
   if (method != Method::kGet) return false;
   auto spec = parse_range(find_field(request, "range"));
   if (!spec || !if_range_holds(request, object.etag(), object.last_modified())) return false;
@@ -110,15 +110,25 @@ bool covers(const StoredObject& object, Method method, Fields request) {
          range->last < object.first() + object.final_size();
 }
 
-void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fields request,
-                 Now now, const AnswerStatus& status, CacheAnswer& a) {
+void make_answer(const std::shared_ptr<StoredObject>& object, std::shared_ptr<Body> slices,
+                 Method method, Fields request, Now now, const AnswerStatus& status,
+                 CacheAnswer& a) {
   const StoredObject& o = *object;
   a.status = o.status();
   a.field_lines = o.lines();
   a.added_size = 0;
   a.offset = 0;
-  bool growing = o.growing();
-  if (growing) {
+  a.may_fetch = false;
+  a.size = o.final_size();
+  if (slices != nullptr) {
+    auto own = own_lines(slices, o.lines(), [](std::string_view) { return true; });
+    own->lines += fmt::format("Content-Length: {}\r\n", o.complete_length());
+    a.body = slices.get();
+    a.field_lines = own->lines;
+    a.owner = std::move(own);
+    a.size = o.complete_length();
+    a.may_fetch = true;
+  } else if (o.growing()) {
     auto reader = std::make_shared<Content::Reader>(o.content(), object, 0);
     a.body = reader.get();
     a.owner = std::move(reader);
@@ -126,7 +136,6 @@ void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fie
     a.owner = object;
     a.body = object.get();
   }
-  a.size = o.final_size();
   Duration age = o.freshness().age(now.boot);
   if (status.hit || age >= Seconds{1}) {
     add(a, "Age: ");
@@ -154,11 +163,11 @@ void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fie
     a.body = nullptr;
     return;
   }
-  if ((o.status() != 200 && !o.partial()) || o.final_size() == CacheAnswer::kUnknown) return;
+  if ((o.status() != 200 && !o.partial()) || a.size == CacheAnswer::kUnknown) return;
   std::uint64_t length = o.complete_length();
   auto spec = parse_range(find_field(request, "range"));
   bool ranged = spec && if_range_holds(request, o.etag(), o.last_modified());
-  if (o.partial()) {
+  if (o.partial() && !o.sliced()) {
     // The origin may have answered another range than the one asked for: then all of that.
     ByteRange all{o.first(), o.first() + o.final_size() - 1};
     answer_range(o, covers(o, method, request) ? resolve(*spec, length) : all, length, a);

@@ -22,9 +22,10 @@ struct AnswerStatus {
 };
 
 // Fills `answer`; it keeps `object` alive. A Range that a partial object does not cover must not
-// get here (see covers()).
-void make_answer(const std::shared_ptr<StoredObject>& object, Method method, Fields request,
-                 Now now, const AnswerStatus& status, CacheAnswer& answer);
+// get here (see covers()). `slices`: the body of a sliced object, null for all others.
+void make_answer(const std::shared_ptr<StoredObject>& object, std::shared_ptr<Body> slices,
+                 Method method, Fields request, Now now, const AnswerStatus& status,
+                 CacheAnswer& answer);
 // Adds field lines for this answer alone.
 void add_lines(CacheAnswer& answer, std::string_view lines);
 

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "edge/internal/cache_impl.h"
 #include "edge/internal/cache_range.h"
+#include "edge/internal/cache_slices.h"
 #include "edge/internal/cache_update.h"
 #include "edge/internal/cache_vary.h"
 
@@ -32,7 +33,9 @@ class CacheFill final : public Fill {
         pending_(std::move(pending)),
         stale_(std::move(stale)),
         sent_(now),
-        purge_sequence_(cache.rules.sequence()) {
+        purge_sequence_(cache.rules.sequence()),
+        slicing_(policy.slice_bytes != 0 && request.method == Method::kGet && !completing()) {
+    if (slicing_) slice_ = first_slice_of(request, policy.slice_bytes);
     write_request_lines();
   }
 
@@ -58,6 +61,8 @@ class CacheFill final : public Fill {
   Start begin_store(const ResponseView& response, const ResponseDirectives& directives,
                     const Freshness& freshness, Now now, CacheAnswer& answer);
   bool continue_partial(const ResponseView& response, const ContentRange& range);
+  Start on_slice(const ResponseView& response, Now now, CacheAnswer& answer);
+  void describe(const ResponseView& response);
   StoredObject::Parts parts() const;
   void stop_storing();
   void end(BootTime alone_until);
@@ -69,7 +74,7 @@ class CacheFill final : public Fill {
     return s;
   }
   // The stored part that this fetch continues.
-  bool completing() const { return stale_ != nullptr && stale_->partial(); }
+  bool completing() const { return stale_ != nullptr && stale_->partial() && !stale_->sliced(); }
 
   HttpCache::Impl& cache_;
   const OwnedRequest request_;
@@ -80,6 +85,11 @@ class CacheFill final : public Fill {
   const BootTime sent_;
   const std::uint64_t purge_sequence_;
   std::string lines_;
+
+  // A slice is asked for, and what comes shows whether there are others.
+  bool slicing_;
+  std::uint64_t slice_ = 0;
+  std::unique_ptr<SliceStore> slice_store_;
 
   // While a body is stored.
   std::string stored_lines_, vary_, variant_;
@@ -98,6 +108,7 @@ class CacheFill final : public Fill {
 };
 
 void CacheFill::write_request_lines() {
+  lines_.clear();
   auto line = [this](std::string_view name, std::string_view value) {
     lines_.append(name).append(": ").append(value).append("\r\n");
   };
@@ -109,8 +120,9 @@ void CacheFill::write_request_lines() {
   if (stale_ != nullptr) {
     if (!stale_->etag().empty()) line("If-None-Match", stale_->etag());
     if (!stale_->last_modified().empty()) line("If-Modified-Since", stale_->last_modified());
-    return;
   }
+  if (slicing_) return line("Range", slice_range(slice_, policy_.slice_bytes));
+  if (stale_ != nullptr) return;
   std::string_view range = find_field(request_.view().fields, "range");
   if (request_.view().method == Method::kGet && parse_range(range)) {
     line("Range", range);
@@ -137,7 +149,7 @@ bool CacheFill::serve_stale(Now now, int status, std::string_view detail, CacheA
   end({});
   AnswerStatus s = answer_status(status);
   s.detail = detail;
-  make_answer(stale_, request_.view().method, request_.view().fields, now, s, answer);
+  cache_.answer(stale_, request_.view(), now, s, answer);
   cache_.counts.stale_hits.fetch_add(1, std::memory_order_relaxed);
   return true;
 }
@@ -163,7 +175,7 @@ Fill::Start CacheFill::validated(const ResponseView& response, Now now, CacheAns
   end(shareable ? BootTime{} : now.boot + kAloneFor);
   AnswerStatus s = answer_status(304);
   s.stored = object != stale_;
-  make_answer(object, request_.view().method, request_.view().fields, now, s, answer);
+  cache_.answer(object, request_.view(), now, s, answer);
   add_withheld(response, answer);
   return Start::kServe;
 }
@@ -175,6 +187,8 @@ Fill::Start CacheFill::on_response(const ResponseView& response, Now now, CacheA
   if (is_origin_failure(response.status) &&
       serve_stale(now, response.status, "origin-error", answer))
     return Start::kServe;
+  if (slicing_ && (response.status == 206 || response.status == 416))
+    return on_slice(response, now, answer);
 
   ResponseDirectives directives = response_directives(response.fields);
   Freshness freshness = freshness_of(response, directives, policy_, {sent_, now});
@@ -236,6 +250,59 @@ bool CacheFill::continue_partial(const ResponseView& response, const ContentRang
   return true;
 }
 
+// The answer to a range that the client did not ask for: the first of many slices, or the whole in
+// one. Whatever else it is cannot be given to the client, so the origin is asked again, for what
+// the client wants.
+Fill::Start CacheFill::on_slice(const ResponseView& response, Now now, CacheAnswer& answer) {
+  const bool wanted = std::exchange(slicing_, false) && response.status == 206 &&
+                      !(pending_ != nullptr && pending_->doomed) &&
+                      is_slice(response, slice_, policy_.slice_bytes);
+  ResponseDirectives directives = response_directives(response.fields);
+  Freshness freshness = freshness_of(response, directives, policy_, {sent_, now});
+  if (!wanted || may_store(request_.view(), response, directives, freshness, policy_) !=
+                     StoreVerdict::kStored) {
+    write_request_lines();
+    return Start::kAgain;
+  }
+  const auto range = parse_content_range(find_field(response.fields, "content-range"));
+  if (range->size() == range->complete) {  // it fits into one: an object like others
+    std::vector<Field> fields(response.fields.begin(), response.fields.end());
+    std::erase_if(fields, [](const Field& f) { return same_name(f.name, "content-range"); });
+    return begin_store({200, fields, range->complete, true}, directives, freshness, now, answer);
+  }
+  FieldFilter filter(response.fields, directives, policy_);
+  describe(response);
+  status_ = 200;
+  freshness_ = freshness;
+  stored_at_ = now.boot;
+  complete_ = range->complete;
+  stored_lines_ =
+      without_line(stored_lines(response, filter, std::nullopt, now.wall), "content-range");
+  StoredObject::Parts p = parts();
+  p.slice_bytes = static_cast<std::uint32_t>(policy_.slice_bytes);
+  p.generation = new_generation();
+  auto manifest = std::make_shared<StoredObject>(p);
+  cache_.store(manifest);
+  cache_.counts.stored.fetch_add(1, std::memory_order_relaxed);
+  slice_store_ = std::make_unique<SliceStore>(cache_, manifest, slice_, now.boot);
+  done_ = true;  // as far as the manifest goes
+  AnswerStatus s = answer_status(response.status);
+  s.stored = true;
+  cache_.answer(manifest, request_.view(), now, s, answer, slice_store_->growing());
+  add_withheld(response, answer);
+  end(freshness.fresh(now.boot) ? BootTime{} : now.boot + kAloneFor);
+  return Start::kStore;
+}
+
+// What later requests are matched with.
+void CacheFill::describe(const ResponseView& response) {
+  std::vector<Field> named(response.fields.begin(), response.fields.end());
+  if (response.status == 206 && !is_cut_as_said(response)) named.push_back({"vary", "range"});
+  vary_ = vary_names(named);
+  append_variant(vary_, request_.view().fields, variant_);
+  for (std::string_view t : tags_of(response.fields, kTagsPerObject)) tags_.push_back(hash_tag(t));
+}
+
 Fill::Start CacheFill::begin_store(const ResponseView& response,
                                    const ResponseDirectives& directives, const Freshness& freshness,
                                    Now now, CacheAnswer& answer) {
@@ -244,11 +311,7 @@ Fill::Start CacheFill::begin_store(const ResponseView& response,
   freshness_ = freshness;
   stored_at_ = now.boot;
   const bool cut = response.status != 206 || is_cut_as_said(response);
-  std::vector<Field> named(response.fields.begin(), response.fields.end());
-  if (!cut) named.push_back({"vary", "range"});
-  vary_ = vary_names(named);
-  append_variant(vary_, request_.view().fields, variant_);
-  for (std::string_view t : tags_of(response.fields, kTagsPerObject)) tags_.push_back(hash_tag(t));
+  describe(response);
   expected_ = response.has_body ? response.content_length : std::optional<std::uint64_t>(0);
   std::optional<std::uint64_t> line_length = expected_;
   if (completing()) {
@@ -283,7 +346,7 @@ Fill::Start CacheFill::begin_store(const ResponseView& response,
   cache_.counts.stored.fetch_add(1, std::memory_order_relaxed);
   AnswerStatus s = answer_status(response.status);
   s.stored = true;
-  make_answer(growing_, request_.view().method, request_.view().fields, now, s, answer);
+  cache_.answer(growing_, request_.view(), now, s, answer);
   add_withheld(response, answer);
   if (pending_ != nullptr) {
     cache_.collapse.release(pending_, visible_ ? BootTime{} : now.boot + kAloneFor);
@@ -318,6 +381,7 @@ void CacheFill::stop_storing() {
 }
 
 Fill::More CacheFill::append(std::string_view bytes, Waiter waiter) {
+  if (slice_store_ != nullptr) return slice_store_->append(bytes);
   LEEWARD_CHECK(content_ != nullptr);
   if (storing_) {
     std::uint64_t size = content_->size() + bytes.size();
@@ -345,6 +409,7 @@ Fill::More CacheFill::append(std::string_view bytes, Waiter waiter) {
 }
 
 void CacheFill::finish() {
+  if (slice_store_ != nullptr) return slice_store_->finish();
   if (done_ || content_ == nullptr) return;
   if (expected_ && content_->size() != *expected_) {
     abort();
@@ -378,6 +443,7 @@ void CacheFill::finish() {
 }
 
 void CacheFill::abort() {
+  if (slice_store_ != nullptr) return slice_store_->abort();
   if (done_) return;
   done_ = true;
   stop_storing();

@@ -61,6 +61,10 @@ struct HttpCache::Impl {
   ObjectPtr find(const RequestView& request, const CacheKey& key, BootTime now);
   // Key and, for a URL known to vary, the request's variant: what fills are collapsed by.
   void collapse_key(const RequestView& request, const CacheKey& key, std::string& out);
+  // make_answer() of an object of whatever kind. `first`: of a sliced one, the slice that is being
+  // fetched for this very answer.
+  void answer(const ObjectPtr& object, const RequestView& request, Now now,
+              const AnswerStatus& status, CacheAnswer& answer, const ObjectPtr& first = nullptr);
   // Stores a complete object, in memory and on disk. `beside`: only if that one is still in memory.
   void store(const ObjectPtr& object, bool validated = false, const StoredObject* beside = nullptr);
 };

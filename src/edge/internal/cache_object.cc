@@ -27,6 +27,8 @@ StoredObject::StoredObject(const Parts& parts)
       first_(parts.first),
       complete_(parts.complete),
       expected_(parts.expected),
+      generation_(parts.generation),
+      slice_bytes_(parts.slice_bytes),
       status_(static_cast<std::int16_t>(parts.status)) {
   LEEWARD_CHECK(parts.url_size <= parts.key_text.size());
   LEEWARD_CHECK(parts.content == nullptr || parts.inline_body.empty());

@@ -43,6 +43,8 @@ class StoredObject final : public Body {
     std::uint64_t complete = 0;  // … and the whole length; 0: this is the whole
     std::uint64_t expected = CacheAnswer::kUnknown;  // of growing content: its size in the end
     std::uint64_t purge_sequence = 0;                // purges up to this one do not concern it
+    std::uint32_t slice_bytes = 0;  // of a manifest (cache_slices.h): the size of its slices …
+    std::uint64_t generation = 0;   // … and what their keys have in common
     BootTime stored_at;
     Coding coding = Coding::kNone;
     std::weak_ptr<StoredObject> plain;  // of a coded form: what it was made from
@@ -76,6 +78,10 @@ class StoredObject final : public Body {
 
   bool growing() const { return content_ != nullptr && content_->growing(); }
   bool partial() const { return complete_ != 0; }
+  // The manifest of an object in slices: partial, and without a byte of its own.
+  bool sliced() const { return slice_bytes_ != 0; }
+  std::uint32_t slice_bytes() const { return slice_bytes_; }
+  std::uint64_t generation() const { return generation_; }
   std::uint64_t first() const { return first_; }
   // Of the whole representation; kUnknown while that is not known.
   std::uint64_t complete_length() const { return complete_ != 0 ? complete_ : final_size(); }
@@ -126,6 +132,8 @@ class StoredObject final : public Body {
   std::uint64_t first_;
   std::uint64_t complete_;
   std::uint64_t expected_;
+  std::uint64_t generation_;
+  std::uint32_t slice_bytes_;
   std::uint32_t payload_size_ = 0;
   std::uint32_t key_size_ = 0;
   std::uint32_t url_size_ = 0;

@@ -127,6 +127,7 @@ std::string write_object_head(const StoredObject& o, Now now) {
   w.text(o.key_text()).text(o.vary()).text(o.variant()).text(o.lines());
   w.number(static_cast<std::uint32_t>(o.tag_count()));
   for (std::size_t i = 0; i < o.tag_count(); ++i) w.number(o.tag(i));
+  if (o.sliced()) w.number(o.slice_bytes()).number(o.generation());
   return std::move(w.out);
 }
 
@@ -160,6 +161,11 @@ std::optional<StoredObject::Parts> read_object_head(std::string_view head, Now n
     return std::nullopt;
   }
   for (std::uint32_t i = 0; i < tags && r.ok; ++i) p.tags.push_back(r.number<std::uint64_t>());
+  if (r.ok && !r.at_end()) {  // a manifest's
+    p.slice_bytes = r.number<std::uint32_t>();
+    p.generation = r.number<std::uint64_t>();
+    if (p.slice_bytes == 0 || p.complete == 0) return std::nullopt;
+  }
   if (!r.at_end()) return std::nullopt;
   p.coding = static_cast<Coding>(coding);
   if (soft_purged) p.freshness.lifetime = Duration{0};

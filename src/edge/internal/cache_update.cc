@@ -103,6 +103,8 @@ UpdatedObject update_object(const StoredObject& stored, const ResponseView& resp
   p.content = stored.content();
   p.first = stored.first();
   p.complete = stored.partial() ? stored.complete_length() : 0;
+  p.slice_bytes = stored.slice_bytes();
+  p.generation = stored.generation();
   for (std::string_view t : tags_of(response.fields, kTagsPerObject)) p.tags.push_back(hash_tag(t));
   if (p.tags.empty()) p.tags = stored.tags();
   p.purge_sequence = purge_sequence;

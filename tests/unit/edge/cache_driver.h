@@ -39,7 +39,7 @@ inline std::vector<Field> to_fields(const Pairs& pairs) {
   return out;
 }
 
-class Driver final : public Wakeup {
+class Driver : public Wakeup {
  public:
   explicit Driver(CacheOptions options = {}) : cache(std::move(options)) {}
 
@@ -89,7 +89,7 @@ class Driver final : public Wakeup {
     }
     last_lines.clear();
     if (d.kind == CacheDecision::Kind::kServe) {
-      Reply r = read(d.answer);
+      Reply r = read(d.answer, origin);
       if (d.fill != nullptr) {
         CacheAnswer ignored;
         feed(*d.fill, origin(std::string(d.fill->request_lines())), ignored);
@@ -107,8 +107,16 @@ class Driver final : public Wakeup {
     last_lines = d.fill->request_lines();
     Reply r = origin(last_lines);
     CacheAnswer answer;
-    if (r.status == 0) return d.fill->on_error(now, answer) ? read(answer) : Reply{502, {}, ""};
-    return feed(*d.fill, r, answer) == Fill::Start::kPass ? r : read(answer);
+    if (r.status == 0)
+      return d.fill->on_error(now, answer) ? read(answer, origin) : Reply{502, {}, ""};
+    Fill::Start start = feed(*d.fill, r, answer);
+    if (start == Fill::Start::kAgain) {
+      ++origin_fetches;
+      last_lines = d.fill->request_lines();
+      r = origin(last_lines);
+      start = feed(*d.fill, r, answer);
+    }
+    return start == Fill::Start::kPass ? r : read(answer, origin);
   }
   Fill::Start feed(Fill& fill, const Reply& reply, CacheAnswer& answer) {
     Fill::Start start = respond(fill, reply, answer);
@@ -118,7 +126,8 @@ class Driver final : public Wakeup {
     }
     return start;
   }
-  Reply read(const CacheAnswer& a) {
+  // `origin`: for what the answer's body wants fetched on the way.
+  Reply read(const CacheAnswer& a, const std::function<Reply(const std::string&)>& origin = {}) {
     Reply r;
     r.status = a.status;
     auto add = [&](std::string_view lines) {
@@ -135,14 +144,25 @@ class Driver final : public Wakeup {
     while (a.size == CacheAnswer::kUnknown || offset < a.offset + a.size) {
       Body::Piece p = a.body->read(offset, {this, 7});
       if (p.kind == Body::Piece::Kind::kFile) {
-        std::string bytes(p.size, '\0');
-        if (pread(p.fd, bytes.data(), p.size, static_cast<off_t>(p.file_offset)) !=
-            static_cast<ssize_t>(p.size)) {
+        std::string bytes(a.size == CacheAnswer::kUnknown
+                              ? p.size
+                              : std::min<std::uint64_t>(p.size, a.offset + a.size - offset),
+                          '\0');
+        if (pread(p.fd, bytes.data(), bytes.size(), static_cast<off_t>(p.file_offset)) !=
+            static_cast<ssize_t>(bytes.size())) {
           r.status = -1;
           break;
         }
         r.body += bytes;
-        offset += p.size;
+        offset += bytes.size();
+        continue;
+      }
+      if (p.kind == Body::Piece::Kind::kFetch) {
+        fetch(*a.body->take_fetch(), origin);
+        continue;
+      }
+      if (p.kind == Body::Piece::Kind::kWait) {  // for the disk: nobody else fetches here
+        cache.flush_disk();
         continue;
       }
       if (p.kind != Body::Piece::Kind::kMemory) {
@@ -157,6 +177,17 @@ class Driver final : public Wakeup {
       offset += n;
     }
     return r;
+  }
+  // As an exchange does that no client waits for.
+  void fetch(Fill& fill, const std::function<Reply(const std::string&)>& origin) {
+    ++origin_fetches;
+    const Reply r = origin(std::string(fill.request_lines()));
+    CacheAnswer ignored;
+    if (r.status == 0) {
+      fill.on_error(now, ignored);
+    } else {
+      feed(fill, r, ignored);
+    }
   }
   static std::string field(const Reply& r, std::string_view name) {
     for (const auto& [n, v] : r.fields) {
