@@ -15,6 +15,7 @@ constexpr Duration kLinger = 1s;                 // for a client to read our las
 constexpr std::size_t kDiscardMax = 256u << 10;  // of what it still says meanwhile
 constexpr std::size_t kReadPerTurn = 64u << 10;
 constexpr std::size_t kStartsPerTurn = 32;
+constexpr std::size_t kPieceBytes = 2u << 10;
 // Browsers send some with each request (PRIORITY_UPDATE of RFC 9218, and grease).
 constexpr double kUnknownFrameCost = 0.125;
 
@@ -35,6 +36,7 @@ struct ClientH2::Callbacks {
     ClientH2& c = self(user);
     c.in_head_ = true;
     c.head_since_ = c.loop_.now();
+    c.head_octets_ = 0;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
       c.streams_.emplace(frame->hd.stream_id, std::make_unique<StreamH2>(c, frame->hd.stream_id));
     return 0;
@@ -238,14 +240,27 @@ void ClientH2::read_more() {
   }
 }
 
+// In pieces, so that of a flood no more is looked at than it takes to call it one.
 void ClientH2::receive(std::string_view bytes) {
-  const ssize_t used = nghttp2_session_mem_recv(
-      session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  if (used < 0) {
-    // Not even HTTP/2, or a fault that nghttp2 has answered with GOAWAY already.
-    loop_.stats().bad_requests.add();
-    if (used != NGHTTP2_ERR_BAD_CLIENT_MAGIC) end(NGHTTP2_PROTOCOL_ERROR);
-    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) broken_ = true;
+  while (!bytes.empty() && !told_ && !broken_) {
+    const std::string_view piece = bytes.substr(0, kPieceBytes);
+    bytes.remove_prefix(piece.size());
+    const bool was_in_head = in_head_;
+    const ssize_t used = nghttp2_session_mem_recv(
+        session_.get(), reinterpret_cast<const std::uint8_t*>(piece.data()), piece.size());
+    if (used < 0) {
+      // Not even HTTP/2, or a fault that nghttp2 has answered with GOAWAY already.
+      loop_.stats().bad_requests.add();
+      if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
+        broken_ = true;
+      else
+        end(NGHTTP2_PROTOCOL_ERROR);
+      return;
+    }
+    // Counted as sent: empty CONTINUATION frames make a head no longer as fields go.
+    if (was_in_head && in_head_) head_octets_ += piece.size();
+    if (head_octets_ > 2 * loop_.snapshot().config.limits.head_bytes_max)
+      end(NGHTTP2_ENHANCE_YOUR_CALM);
   }
 }
 

@@ -97,6 +97,7 @@ class ClientH2 final : public Client, private Timer::Owner {
   bool ready_ = false;           // the client's SETTINGS came
   bool in_head_ = false;         // a block of fields began and has not ended
   BootTime head_since_;          // when that was, or the connection was opened
+  std::size_t head_octets_ = 0;  // of it so far, within kPieceBytes
   std::size_t read_left_ = 0;    // octets and requests that this connection may still
   std::size_t starts_left_ = 0;  // take in the loop's round, so that others have theirs
   bool turn_taken_ = false;      // and it has asked for the next round
