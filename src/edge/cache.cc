@@ -277,6 +277,12 @@ class Lookup {
       cache_.counts.waits.fetch_add(1, std::memory_order_relaxed);
       return;
     }
+    // Another loop may have stored it between our look and now.
+    if (ObjectPtr now_here = object == nullptr ? cache_.find(request_, key, now_.boot) : nullptr;
+        now_here != nullptr && serve_stored(now_here, key)) {
+      cache_.collapse.give_back(pending);
+      return;
+    }
     decision_.kind = CacheDecision::Kind::kFetch;
     cache_.counts.misses.fetch_add(1, std::memory_order_relaxed);
     decision_.fill = usable_for_fetch(object) ? validating_fill(object, key, std::move(pending))

@@ -98,6 +98,7 @@ struct DiskTier::Impl {
   bool append(RecordHeader header, std::string_view head, StoredObject* body, bool sync);
   void write_object(const std::shared_ptr<StoredObject>& object);
   std::shared_ptr<StoredObject> read_object(std::uint64_t print, const Entry& entry);
+  void load_objects(std::uint64_t print, const Loaded& loaded);
   void mark_checked(std::uint64_t print, const Entry& entry);
   void forget(std::uint64_t print, const Entry& entry);
 
@@ -115,6 +116,7 @@ struct DiskTier::Impl {
   bool stopping = false;
   std::map<std::uint32_t, Segment> segments;
   std::unordered_map<std::uint64_t, Slot> slots;
+  std::unordered_map<std::uint64_t, std::vector<Waiter>> loading;  // who waits for it
   struct FoundPurge {
     std::uint64_t number = 0;
     bool is_tag = false;
@@ -477,37 +479,52 @@ bool DiskTier::load(std::string_view url, Waiter waiter, Now now, Loaded loaded)
   std::uint64_t print = hash_tag(url);
   {
     std::lock_guard hold(impl_->mutex);
-    auto slot = impl_->slots.find(print);
-    if (slot == impl_->slots.end() || impl_->queued_bytes > kQueueBytesMax) return false;
-    if (slot->second.loaded_at != BootTime{} && now.boot < slot->second.loaded_at + kReloadAfter) {
-      return false;
+    auto loading = impl_->loading.find(print);
+    if (loading == impl_->loading.end()) {
+      auto slot = impl_->slots.find(print);
+      if (slot == impl_->slots.end() || impl_->queued_bytes > kQueueBytesMax) return false;
+      if (slot->second.loaded_at != BootTime{} && now.boot < slot->second.loaded_at + kReloadAfter)
+        return false;
+    }
+    std::vector<Waiter>& waiters = impl_->loading[print];
+    const bool known = std::any_of(waiters.begin(), waiters.end(), [&](const Waiter& w) {
+      return w.loop == waiter.loop && w.token == waiter.token;
+    });
+    if (!known) waiters.push_back(waiter);
+    if (loading != impl_->loading.end()) return true;
+  }
+  impl_->submit([impl = impl_.get(), print,
+                 loaded = std::move(loaded)] { impl->load_objects(print, loaded); },
+                kRecordHeaderSize);
+  return true;
+}
+
+void DiskTier::Impl::load_objects(std::uint64_t print, const Loaded& loaded) {
+  std::vector<Entry> entries;
+  {
+    std::lock_guard hold(mutex);
+    auto slot = slots.find(print);
+    if (slot != slots.end()) {
+      slot->second.loaded_at = BootClock::now();
+      entries = slot->second.entries;
     }
   }
-  impl_->submit(
-      [impl = impl_.get(), print, waiter, loaded = std::move(loaded)] {
-        std::vector<Entry> entries;
-        {
-          std::lock_guard hold(impl->mutex);
-          auto slot = impl->slots.find(print);
-          if (slot != impl->slots.end() &&
-              (slot->second.loaded_at == BootTime{} ||
-               BootClock::now() >= slot->second.loaded_at + kReloadAfter)) {
-            slot->second.loaded_at = BootClock::now();
-            entries = slot->second.entries;
-          }
-        }
-        for (const Entry& e : entries) {
-          if (auto object = impl->read_object(print, e)) {
-            impl->mark_checked(print, e);
-            loaded(std::move(object));
-          } else {
-            impl->forget(print, e);
-          }
-        }
-        if (waiter.loop != nullptr) waiter.loop->wake(waiter.token);
-      },
-      kRecordHeaderSize);
-  return true;
+  for (const Entry& e : entries) {
+    if (auto object = read_object(print, e)) {
+      mark_checked(print, e);
+      loaded(std::move(object));
+    } else {
+      forget(print, e);
+    }
+  }
+  std::vector<Waiter> waiters;
+  {
+    std::lock_guard hold(mutex);
+    waiters = std::move(loading[print]);
+    loading.erase(print);
+  }
+  for (const Waiter& w : waiters)
+    if (w.loop != nullptr) w.loop->wake(w.token);
 }
 
 void DiskTier::flush() {

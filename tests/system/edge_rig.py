@@ -16,13 +16,21 @@ _HOST = "127.0.0.1"
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
+_given = set()  # by free_ports()
+
+
 def free_ports(count):
-    """Ports that nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports that nobody listens on now, and that no other call in this process has been given."""
+    sockets, ports = [], []
     try:
-        for s in sockets:
-            s.bind((_HOST, 0))
-        return [s.getsockname()[1] for s in sockets]
+        while len(ports) < count:
+            sockets.append(socket.socket())
+            sockets[-1].bind((_HOST, 0))
+            port = sockets[-1].getsockname()[1]
+            if port not in _given:
+                _given.add(port)
+                ports.append(port)
+        return ports
     finally:
         for s in sockets:
             s.close()

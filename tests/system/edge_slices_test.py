@@ -61,7 +61,7 @@ certificates: [{{ chain: shop.pem, key: shop.key }}]
 origins: {{ web: {{ servers: [{servers}] }} }}
 cache: {{ disk_bytes_max: {disk} }}
 cache_policies: {{ films: {{ slice_bytes: {SLICE}, object_bytes_max: {SLICE} }} }}
-routes: [{{ origins: web, cache: films }}]
+routes: [{{ origins: web, cache: films, hedge: false }}]
 """)
 
     def asked(self):
@@ -95,7 +95,8 @@ def test_a_download_is_whole_and_costs_the_origin_each_slice_once(world, http):
 def test_a_seek_fetches_only_what_it_needs(world):
     assert world.curl("-r", "3000000-3000009").stdout == FILM[3_000_000:3_000_010]
     assert world.curl("-r", "-5").stdout == FILM[-5:]
-    assert world.asked() == [f"bytes={45 * SLICE}-{46 * SLICE - 1}", f"bytes={48 * SLICE}-{49 * SLICE - 1}"]
+    assert sorted(world.asked()) == [f"bytes={45 * SLICE}-{46 * SLICE - 1}",
+                                     f"bytes={48 * SLICE}-{49 * SLICE - 1}"]
 
 
 def test_many_clients_at_once_are_one_fetch_of_each_slice(world):
@@ -139,7 +140,10 @@ def test_the_slices_survive_a_restart(tmp_path):
     w = World(tmp_path, disk=64 << 20)
     with w.edge:
         assert w.curl().stdout == FILM
+        w.edge.terminate()
+        assert w.edge.wait() == 0
     with w.edge:
-        before = len(w.asked())
+        for server in w.servers:
+            server.ranges.clear()
         assert w.curl().stdout == FILM
-        assert len(w.asked()) == before
+        assert w.asked() == []

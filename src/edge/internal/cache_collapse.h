@@ -39,6 +39,11 @@ class CollapseTable {
   // waiter is not kept.
   Role join(std::string_view key, std::string_view url, std::uint64_t hash, Waiter waiter,
             bool may_wait, BootTime now, std::shared_ptr<PendingFill>& pending);
+  // A leader that is none: somebody else had stored it just before. Who waits looks again.
+  void give_back(const std::shared_ptr<PendingFill>& pending) {
+    release(pending);
+    retire(pending);
+  }
   // Idempotent. `alone_until`: later than now if requests for it are not to wait for each other.
   void release(const std::shared_ptr<PendingFill>& pending, BootTime alone_until = {});
   // Ends the life of a fill: it can no longer be doomed.

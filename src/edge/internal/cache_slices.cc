@@ -151,11 +151,12 @@ class SlicedBody final : public Body {
     const std::string key = slice_key(*manifest_, index_);
     const std::uint64_t hash = hash_url(key);
     const Now now = SystemClock().now();  // a body is not told the time
-    ObjectPtr object = cache_.index.find(hash, key, [](StoredObject&) { return 1; });
-    if (object != nullptr) {
-      take(object);
-      return std::nullopt;
-    }
+    auto find = [&] {
+      ObjectPtr object = cache_.index.find(hash, key, [](StoredObject&) { return 1; });
+      if (object != nullptr) take(object);
+      return object != nullptr;
+    };
+    if (find()) return std::nullopt;
     if (cache_.disk != nullptr &&
         cache_.disk->load(key, waiter, now, [cache = &cache_](ObjectPtr loaded) {
           cache->counts.disk_loads.fetch_add(1, std::memory_order_relaxed);
@@ -167,6 +168,10 @@ class SlicedBody final : public Body {
     if (cache_.collapse.join(key, key, hash, waiter, true, now.boot, pending) ==
         CollapseTable::Role::kWait) {
       return of(Piece::Kind::kWait);
+    }
+    if (find()) {  // it came between the first look and now
+      cache_.collapse.give_back(pending);
+      return std::nullopt;
     }
     handover_ = std::make_shared<Handover>();
     auto fetch =

@@ -85,6 +85,22 @@ class CacheDisk : public ::testing::Test {
   std::string directory_;
 };
 
+// A second request must not go to the origin because the first one has begun to read.
+TEST_F(CacheDisk, WhoComesWhileItIsReadWaitsForItToo) {
+  fill(60);
+  Driver d(options());
+  d.now = SystemClock().now();
+  for (int i = 0; i < 60; ++i) {
+    const BootTime until = BootClock::now() + std::chrono::seconds(20);
+    std::uint64_t token = 1;
+    for (auto kind = CacheDecision::Kind::kWait; kind == CacheDecision::Kind::kWait;) {
+      kind = d.look({"GET", url(i)}, ++token).kind;
+      ASSERT_NE(kind, CacheDecision::Kind::kFetch) << url(i) << " after " << token << " looks";
+      ASSERT_LT(BootClock::now(), until);
+    }
+  }
+}
+
 TEST_F(CacheDisk, SurvivesARestart) {
   fill(30);
   EXPECT_EQ(served(30), 30);
