@@ -1,0 +1,55 @@
+// Compressed request bodies (Content-Encoding), unpacked within bounds: a body of a few kilobytes
+// can unpack to gigabytes, so the size and the ratio of what comes out are limited while it comes.
+//
+// Streaming. Threading: one object for one body on one thread.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "waf/body.h"
+
+namespace leeward::waf {
+
+enum class ContentCoding { kGzip, kDeflate, kBrotli, kZstd };
+
+// By the token of Content-Encoding, in any case: "gzip", "x-gzip", "deflate", "br", "zstd"; nullopt
+// for others, a list and "identity" among them.
+std::optional<ContentCoding> content_coding_named(std::string_view token);
+
+struct InflateLimits {
+  std::size_t output_bytes_max = 16u << 20;
+  // Output per byte of input, once the output is more than ratio_free_bytes. Text packs to a tenth;
+  // deflate cannot go beyond 1,032.
+  std::size_t ratio_max = 100;
+  std::size_t ratio_free_bytes = 1u << 20;
+  std::size_t window_bytes_max = 8u << 20;  // memory a zstd frame may ask for
+};
+
+class Inflate {
+ public:
+  Inflate(ContentCoding coding, const InflateLimits& limits);
+  ~Inflate();
+  Inflate(const Inflate&) = delete;
+  Inflate& operator=(const Inflate&) = delete;
+
+  // Unpacks the next bytes and appends to `output`. False on corrupt data or at a limit; error()
+  // says which, and what follows is ignored.
+  bool feed(std::string_view bytes, std::string& output);
+  // The body is complete; false when the compressed data was not.
+  bool finish();
+  const std::optional<BodyError>& error() const { return error_; }
+
+ private:
+  struct Codec;
+  std::unique_ptr<Codec> codec_;
+  const InflateLimits limits_;
+  std::size_t input_bytes_ = 0;
+  std::size_t output_bytes_ = 0;
+  std::optional<BodyError> error_;
+};
+
+}  // namespace leeward::waf
