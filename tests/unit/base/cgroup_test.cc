@@ -189,7 +189,9 @@ TEST_F(Groups, NothingIsLeftBehind) {
   ASSERT_FALSE(directory.empty() && joins.empty());
   group = Cgroup{};
   tree = CgroupTree{};
-  if (!directory.empty()) EXPECT_FALSE(std::filesystem::exists(directory));
+  if (!directory.empty()) {
+    EXPECT_FALSE(std::filesystem::exists(directory));
+  }
   for (const std::string& file : joins) EXPECT_FALSE(std::filesystem::exists(file)) << file;
 }
 
