@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "edge/internal/h2_fields.h"
 #include "edge/internal/stream_h2.h"
 
 namespace leeward::edge {
@@ -222,8 +223,7 @@ void ClientH2::on_turn() {
 
 void ClientH2::read_more() {
   // Answers wait to be written: what else the client wants can wait in its socket.
-  while (readable_ && !eof_ && !broken_ && read_left_ > 0 &&
-         out_.size() - out_sent_ < kWriteBytes) {
+  while (readable_ && !eof_ && !broken_ && read_left_ > 0 && out_.size() < kWriteBytes) {
     const auto moved = io_.read({loop_.scratch(), Loop::kScratchBytes});
     if (moved.result == Transport::Result::kAgain) {
       readable_ = false;
@@ -338,16 +338,10 @@ void ClientH2::on_deferred() {
 
 void ClientH2::send_pending() {
   for (;;) {
-    while (out_.size() < kWriteBytes) {
-      const std::uint8_t* bytes = nullptr;
-      const ssize_t n = nghttp2_session_mem_send(session_.get(), &bytes);
-      if (n < 0) broken_ = true;
-      if (n <= 0) break;
-      out_.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(n));
-    }
+    if (!gather_frames(session_.get(), out_, kWriteBytes)) broken_ = true;
     if (out_.empty() || !writable_ || broken_) return;
-    while (out_sent_ < out_.size()) {
-      const auto moved = io_.write(std::string_view(out_).substr(out_sent_));
+    while (!out_.empty()) {
+      const auto moved = io_.write(out_.view());
       if (moved.result == Transport::Result::kAgain) {
         writable_ = false;
         return;
@@ -356,11 +350,9 @@ void ClientH2::send_pending() {
         broken_ = true;
         return;
       }
-      out_sent_ += moved.bytes;
+      out_.drop(moved.bytes);
       progress_ = loop_.now();
     }
-    out_.clear();
-    out_sent_ = 0;
   }
 }
 

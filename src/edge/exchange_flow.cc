@@ -99,6 +99,7 @@ bool Exchange::check_signature() {
     return true;
   }
   firewall_rule_ = check.reason;
+  stats_->signature_refused.add();
   reply(403, "this needs a URL or cookie with a signature that is good");
   return false;
 }

@@ -45,7 +45,6 @@ bool Exchange::attempt(std::size_t slot, bool hedge) {
   Attempt& a = attempts_[slot];
   a = {};
   a.origin = choice->origin;
-  a.started = loop_.now();
   tried_ |= OriginCore::Mask{1} << a.origin;
   ++attempts_made_;
   origin_used_ = true;
@@ -141,6 +140,8 @@ void Exchange::send_request_body(std::size_t slot) {
   }
   if (!body_ended_ || a.sent != body_base_ + body_.size()) return;
   a.end_sent = true;
+  a.asked = loop_.now();
+  if (!a.heard) core().asked(a.asked, a.origin);
   a.stream->send_end(body_trailers_);
 }
 
@@ -158,8 +159,8 @@ void Exchange::cancel(std::size_t slot, bool lost_hedge) {
   Attempt& a = attempts_[slot];
   if (a.stream == nullptr) return;
   if (!a.heard) {
-    lost_hedge ? core().lost(loop_.now(), a.origin, a.started)
-               : core().failed(loop_.now(), a.origin, false);
+    lost_hedge ? core().lost(loop_.now(), a.origin, a.asked)
+               : core().failed(loop_.now(), a.origin, a.end_sent, false);
   }
   core().ended(a.origin);
   std::exchange(a.stream, nullptr)->abandon();
@@ -176,7 +177,7 @@ void Exchange::on_origin_fault(std::size_t slot, OriginFault fault, bool nothing
   const BootTime now = loop_.now();
   const bool counts = fault != OriginFault::kStale;
   if (counts) group_->stats->origins[a.origin].failures.add();
-  if (!a.heard) core().failed(now, a.origin, counts);
+  if (!a.heard) core().failed(now, a.origin, a.end_sent, counts);
   core().ended(a.origin);
   if (state_ == State::kRespond || state_ == State::kTunnel) {
     // The head is out already: the client, and whoever reads from the cache, must see the break.
@@ -215,7 +216,8 @@ bool Exchange::on_origin_head(std::size_t slot, const ResponseHead& head) {
   if (head.status < 200 && head.status != 101) return relay_interim(head);
   const bool server_error = head.status == 500 || (head.status >= 502 && head.status <= 504);
   a.heard = true;
-  core().heard(now, a.origin, now - a.started, server_error);
+  core().heard(now, a.origin, a.end_sent ? std::optional(now - a.asked) : std::nullopt,
+               server_error);
   origin_time_ = now - origin_began_;
   if (server_error) {
     group_->stats->origins[a.origin].failures.add();

@@ -25,4 +25,25 @@ std::span<const nghttp2_nv> FieldList::list() {
   return list_;
 }
 
+bool gather_frames(nghttp2_session* session, SendQueue& out, std::size_t enough) {
+  while (out.size() < enough) {
+    const std::uint8_t* bytes = nullptr;
+    const ssize_t n = nghttp2_session_mem_send(session, &bytes);
+    if (n <= 0) return n == 0;
+    out.append({reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(n)});
+  }
+  return true;
+}
+
+void end_body(nghttp2_session* session, std::int32_t stream, std::string_view trailers,
+              std::uint32_t* flags) {
+  *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (trailers.empty()) return;
+  *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+  FieldList fields;
+  fields.add_lines(trailers);
+  const auto list = fields.list();
+  nghttp2_submit_trailer(session, stream, list.data(), list.size());
+}
+
 }  // namespace leeward::edge

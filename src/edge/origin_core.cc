@@ -221,14 +221,19 @@ std::size_t OriginCore::rendezvous(BootTime now, Mask among, std::uint64_t key) 
 void OriginCore::started(BootTime now, std::size_t origin) {
   Origin& o = origins_[origin];
   ++o.under_way;
-  if (o.waiting++ == 0) o.silent_since = now;
   if (o.warming_since && now - *o.warming_since >= policy_.slow_start) o.warming_since.reset();
 }
 
-void OriginCore::heard(BootTime now, std::size_t origin, Duration first_byte, bool server_error) {
+void OriginCore::asked(BootTime now, std::size_t origin) {
   Origin& o = origins_[origin];
-  LEEWARD_CHECK(o.waiting > 0);
-  --o.waiting;
+  if (o.waiting++ == 0) o.silent_since = now;
+}
+
+void OriginCore::heard(BootTime now, std::size_t origin, std::optional<Duration> first_byte,
+                       bool server_error) {
+  Origin& o = origins_[origin];
+  LEEWARD_CHECK(o.waiting > 0 || !first_byte);
+  if (first_byte) --o.waiting;
   o.silent_since = now;
   if (server_error) {
     if (++o.failures >= policy_.failures_to_eject && o.ejected_until <= now) eject(now, o);
@@ -240,22 +245,23 @@ void OriginCore::heard(BootTime now, std::size_t origin, Duration first_byte, bo
   } else if (!o.probation && now - o.ejected_at > policy_.ejection_max) {
     o.ejection_level = 0;
   }
-  latency_.observe(first_byte);
+  if (!first_byte) return;
+  latency_.observe(*first_byte);
   if (++since_p99_ >= 64) {
     since_p99_ = 0;
     p99_ = latency_.quantile(0.99).value_or(Duration{});
   }
 }
 
-void OriginCore::failed(BootTime now, std::size_t origin, bool counts) {
+void OriginCore::failed(BootTime now, std::size_t origin, bool was_asked, bool counts) {
   Origin& o = origins_[origin];
-  LEEWARD_CHECK(o.waiting > 0);
-  --o.waiting;
+  LEEWARD_CHECK(o.waiting > 0 || !was_asked);
+  if (was_asked) --o.waiting;
   if (counts && ++o.failures >= policy_.failures_to_eject && o.ejected_until <= now) eject(now, o);
 }
 
 void OriginCore::lost(BootTime now, std::size_t origin, BootTime sent) {
-  failed(now, origin, origins_[origin].silent_since <= sent);
+  failed(now, origin, true, origins_[origin].silent_since <= sent);
 }
 
 void OriginCore::ended(std::size_t origin) {

@@ -9,11 +9,11 @@
 //   - its active check says down;
 //   - it is ejected: `failures_to_eject` requests in a row failed (no connection, 5xx, no first
 //   byte in
-//     time, broken off), or it went silent: `silent_requests` or more wait for it and none has
-//     heard from it for max(silence, 4 × the group's p99). An ejection lasts ejection · 2^n, n the
-//     number of ejections lately, at most ejection_max; a passed active check ends it. Then the
-//     origin gets one request at a time until one succeeds, and from then on a share that grows
-//     over `slow_start`;
+//     time, broken off), or it went silent: `silent_requests` or more that were sent to their end
+//     wait for it and none has heard from it for max(silence, 4 × the group's p99). An ejection
+//     lasts ejection · 2^n, n the number of ejections lately, at most ejection_max; a passed active
+//     check ends it. Then the origin gets one request at a time until one succeeds, and from then
+//     on a share that grows over `slow_start`;
 //   - it has `requests_max` requests under way.
 //
 // Retries and hedges are paid from budgets that requests fill: a group that fails as a whole sees
@@ -72,11 +72,16 @@ class OriginCore {
                              bool expendable = true, std::optional<std::size_t> sticky = {});
   bool available(BootTime now, std::size_t origin, bool expendable = true) const;
 
-  // One request's life at an origin: started, then at most one of heard and failed, then ended.
+  // One request's life at an origin: started; asked once the origin has all of it, for only then
+  // does its silence mean anything; at most one of heard and failed; ended.
   void started(BootTime now, std::size_t origin);
-  void heard(BootTime now, std::size_t origin, Duration first_byte, bool server_error);
-  // `counts` is false when it says nothing about the origin (the client left).
-  void failed(BootTime now, std::size_t origin, bool counts);
+  void asked(BootTime now, std::size_t origin);
+  // `first_byte`: how long after it was asked; nothing when it answered before that.
+  void heard(BootTime now, std::size_t origin, std::optional<Duration> first_byte,
+             bool server_error);
+  // `was_asked`: asked() was called for it. `counts` is false when it says nothing about the origin
+  // (the client left).
+  void failed(BootTime now, std::size_t origin, bool was_asked, bool counts);
   // The other origin answered a hedged request first. Counts as a failure only if nobody has heard
   // from this one since the request was sent to it: slow once is not silent.
   void lost(BootTime now, std::size_t origin, BootTime sent);
@@ -101,7 +106,7 @@ class OriginCore {
     bool down = false;       // by the active check
     bool probation = false;  // one request at a time
     std::uint32_t under_way = 0;
-    std::uint32_t waiting = 0;  // of those, without a first byte
+    std::uint32_t waiting = 0;  // of those, asked and not heard
     BootTime silent_since{};    // while waiting > 0
     int failures = 0;           // in a row
     int ejection_level = 0;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "edge/internal/h2_fields.h"
 #include "edge/internal/origin_stream_h2.h"
 #include "edge/internal/tls.h"
 
@@ -195,7 +196,7 @@ void OriginH2::on_events(std::uint32_t events) {
 }
 
 void OriginH2::read_more() {
-  while (readable_ && !broken_ && out_.size() - out_sent_ < kWriteBytes) {
+  while (readable_ && !broken_ && out_.size() < kWriteBytes) {
     const auto moved = io_.read({loop_.scratch(), Loop::kScratchBytes});
     if (moved.result == Transport::Result::kAgain) {
       readable_ = false;
@@ -238,16 +239,10 @@ void OriginH2::settle_later(OriginStreamH2& stream) {
 
 void OriginH2::send_pending() {
   for (;;) {
-    while (out_.size() < kWriteBytes) {
-      const std::uint8_t* bytes = nullptr;
-      const ssize_t n = nghttp2_session_mem_send(session_.get(), &bytes);
-      if (n < 0) broken_ = true;
-      if (n <= 0) break;
-      out_.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(n));
-    }
+    if (!gather_frames(session_.get(), out_, kWriteBytes)) broken_ = true;
     if (out_.empty() || !writable_ || broken_) return;
-    while (out_sent_ < out_.size()) {
-      const auto moved = io_.write(std::string_view(out_).substr(out_sent_));
+    while (!out_.empty()) {
+      const auto moved = io_.write(out_.view());
       if (moved.result == Transport::Result::kAgain) {
         writable_ = false;
         return;
@@ -258,10 +253,8 @@ void OriginH2::send_pending() {
         readable_ = true;
         return stir();
       }
-      out_sent_ += moved.bytes;
+      out_.drop(moved.bytes);
     }
-    out_.clear();
-    out_sent_ = 0;
     if (readable_) stir();
   }
 }

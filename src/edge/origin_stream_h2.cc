@@ -62,15 +62,7 @@ void OriginStreamH2::provide() {
 }
 
 ssize_t OriginStreamH2::read_body(std::uint8_t* to, std::size_t size, std::uint32_t* flags) {
-  const std::size_t n = std::min(size, queued());
-  std::memcpy(to, out_.data() + out_sent_, n);
-  out_sent_ += n;
-  if (out_sent_ == out_.size()) {
-    out_.clear();
-    out_sent_ = 0;
-  } else if (out_sent_ > loop().snapshot().config.limits.buffer_bytes) {
-    out_.erase(0, std::exchange(out_sent_, 0));
-  }
+  const std::size_t n = out_.take(to, size);
   if (n > 0) arm();  // it takes our part: that is no silence
   if (!complete_) {
     if (!std::exchange(drained_, true)) link_.settle_later(*this);
@@ -78,16 +70,9 @@ ssize_t OriginStreamH2::read_body(std::uint8_t* to, std::size_t size, std::uint3
     deferred_ = true;
     return NGHTTP2_ERR_DEFERRED;
   }
-  if (queued() > 0) return static_cast<ssize_t>(n);
-  *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (!out_.empty()) return static_cast<ssize_t>(n);
+  end_body(link_.session(), id_, trailers_, flags);
   finished_ = true;
-  if (!trailers_.empty()) {
-    *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    FieldList fields;
-    fields.add_lines(trailers_);
-    const auto list = fields.list();
-    nghttp2_submit_trailer(link_.session(), id_, list.data(), list.size());
-  }
   return static_cast<ssize_t>(n);
 }
 
@@ -221,7 +206,7 @@ void OriginStreamH2::arm() {
 void OriginStreamH2::on_timer(Timer&) {
   if (user_ == nullptr) return;
   // Neither a client that sends slowly nor one that reads slowly is the origin's delay.
-  const bool client_sends = !complete_ && queued() == 0 && !head_done_;
+  const bool client_sends = !complete_ && out_.empty() && !head_done_;
   if (client_sends || (head_done_ && !user_->origin_may_send(slot_))) return arm();
   const OriginFault why = head_done_ ? OriginFault::kIdle : OriginFault::kFirstByte;
   reset(NGHTTP2_CANCEL);

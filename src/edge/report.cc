@@ -51,6 +51,7 @@ void Report::add(const LoopStats& stats) {
     route.hedges_won += s.hedges_won.value();
     route.parked += s.parked.value();
     route.parked_too_long += s.parked_too_long.value();
+    route.signature_refused += s.signature_refused.value();
     route.latency_us += s.latency_us.value();
   });
   stats.each_group([&](const std::string& name, const GroupStats& s) {
@@ -108,6 +109,8 @@ std::string Report::prometheus_text() const {
                 &Route::parked);
   route_counter("leeward_edge_parked_refused_total", "Waited too long, or found no room.",
                 &Route::parked_too_long);
+  route_counter("leeward_edge_signature_refused_total", "Without a signature that is good.",
+                &Route::signature_refused);
   t.family("leeward_edge_request_seconds", "histogram",
            "From a request's head to its response's end.");
   for (const auto& [route, r] : routes_) {

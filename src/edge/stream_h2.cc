@@ -169,13 +169,9 @@ std::size_t StreamH2::send_piece(const Body::Piece& piece, std::size_t size_max)
   const std::size_t room = loop().snapshot().config.limits.buffer_bytes - queued();
   std::size_t size = std::min({piece.size, size_max, room});
   if (piece.kind == Body::Piece::Kind::kMemory) {
-    out_.append(piece.data, size);
+    out_.append({piece.data, size});
   } else {
-    const std::size_t before = out_.size();
-    out_.resize(before + size);
-    const ssize_t n =
-        pread(piece.fd, out_.data() + before, size, static_cast<off_t>(piece.file_offset));
-    out_.resize(before + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+    const ssize_t n = out_.append_file(piece.fd, piece.file_offset, size);
     if (n <= 0) {  // the file is shorter than its index says
       abort();
       return 0;
@@ -198,15 +194,7 @@ void StreamH2::provide() {
 }
 
 ssize_t StreamH2::read_body(std::uint8_t* to, std::size_t size, std::uint32_t* flags) {
-  const std::size_t n = std::min(size, queued());
-  std::memcpy(to, out_.data() + out_sent_, n);
-  out_sent_ += n;
-  if (out_sent_ == out_.size()) {
-    out_.clear();
-    out_sent_ = 0;
-  } else if (out_sent_ > loop().snapshot().config.limits.buffer_bytes) {
-    out_.erase(0, std::exchange(out_sent_, 0));
-  }
+  const std::size_t n = out_.take(to, size);
   if (!ended_) {
     drained_ = true;
     client_.stir();
@@ -214,16 +202,9 @@ ssize_t StreamH2::read_body(std::uint8_t* to, std::size_t size, std::uint32_t* f
     deferred_ = true;
     return NGHTTP2_ERR_DEFERRED;
   }
-  if (queued() > 0) return static_cast<ssize_t>(n);
-  *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (!out_.empty()) return static_cast<ssize_t>(n);
+  end_body(client_.session(), id_, reply_trailers_, flags);
   finished_ = true;
-  if (!reply_trailers_.empty()) {
-    *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    FieldList fields;
-    fields.add_lines(reply_trailers_);
-    const auto list = fields.list();
-    nghttp2_submit_trailer(client_.session(), id_, list.data(), list.size());
-  }
   return static_cast<ssize_t>(n);
 }
 

@@ -62,6 +62,7 @@ def test_without_a_signature_nothing_is_answered(world):
     assert world.ask("/films/none").status == 403
     assert world.rule("/films/none") == "signature:none"
     assert not world.origin.count("/films/none") and world.ask("/other").status == 200
+    assert world.edge.metric('leeward_edge_signature_refused_total{route="any/films"}') >= 1
 
 
 @pytest.mark.parametrize("target", ["//films/way", "/x/../films/way", "/%66ilms/way", "/x%2f..%2Ffilms/way",

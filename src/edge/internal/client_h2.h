@@ -23,6 +23,7 @@
 
 #include "edge/internal/client.h"
 #include "edge/internal/downstream.h"
+#include "edge/internal/send_queue.h"
 #include "edge/internal/timer_wheel.h"
 
 namespace leeward::edge {
@@ -87,8 +88,7 @@ class ClientH2 final : public Client, private Timer::Owner {
   ClientAddress address_;
   std::unique_ptr<nghttp2_session, SessionDeleter> session_;
   std::unordered_map<std::int32_t, std::unique_ptr<StreamH2>> streams_;
-  std::string out_;  // serialized frames, from out_sent_ on
-  std::size_t out_sent_ = 0;
+  SendQueue out_;  // serialized frames
   bool readable_ = false, writable_ = false;
   bool eof_ = false, broken_ = false, dead_ = false;
   bool closing_ = false;  // the last words are sent; what still comes is thrown away

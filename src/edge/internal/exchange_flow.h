@@ -67,10 +67,10 @@ class Exchange final : public OriginUser, private Timer::Owner {
   struct Attempt {
     OriginStream* stream = nullptr;
     std::size_t origin = 0;
-    BootTime started;
     bool heard = false;      // OriginCore::heard or failed was called
     std::uint64_t sent = 0;  // of the request's body
-    bool end_sent = false;
+    bool end_sent = false;   // the origin has all of it, since `asked`
+    BootTime asked;
   };
 
   void on_timer(Timer& timer) override;

@@ -21,6 +21,7 @@
 #include "edge/internal/loop.h"
 #include "edge/internal/origin_socket.h"
 #include "edge/internal/origin_stream.h"
+#include "edge/internal/send_queue.h"
 #include "edge/internal/timer_wheel.h"
 
 namespace leeward::edge {
@@ -80,8 +81,7 @@ class OriginH2 final : public Target, private Timer::Owner {
   std::unordered_map<OriginStreamH2*, std::unique_ptr<OriginStreamH2>> streams_;
   std::vector<OriginStreamH2*> unsettled_;
   std::unique_ptr<nghttp2_session, SessionDeleter> session_;
-  std::string out_;  // serialized frames, from out_sent_ on
-  std::size_t out_sent_ = 0;
+  SendQueue out_;  // serialized frames
   bool readable_ = false, writable_ = false;
   bool open_ = false;  // the socket can be used
   bool broken_ = false, dead_ = false;

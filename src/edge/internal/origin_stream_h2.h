@@ -9,6 +9,7 @@
 
 #include "edge/internal/origin_h2.h"
 #include "edge/internal/origin_stream.h"
+#include "edge/internal/send_queue.h"
 
 namespace leeward::edge {
 
@@ -40,7 +41,7 @@ class OriginStreamH2 final : public OriginStream, private Timer::Owner {
   void send_head(const OriginRequest& request) override;
   void send_body(std::string_view bytes) override;
   void send_end(std::string_view trailer_lines) override;
-  std::size_t queued() const override { return out_.size() - out_sent_; }
+  std::size_t queued() const override { return out_.size(); }
   void resume() override { take_window(); }
   void abandon() override;
 
@@ -62,8 +63,7 @@ class OriginStreamH2 final : public OriginStream, private Timer::Owner {
   std::int32_t id_ = 0;
 
   // The request.
-  std::string out_;
-  std::size_t out_sent_ = 0;
+  SendQueue out_;
   std::string trailers_;
   bool to_head_ = false;
   bool complete_ = false;  // all of it was given to us

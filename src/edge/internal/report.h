@@ -24,7 +24,7 @@ class Report {
   struct Route {
     std::array<std::uint64_t, 6> status{};
     std::uint64_t hits = 0, misses = 0, bytes_out = 0, retries = 0, hedges = 0, hedges_won = 0,
-                  parked = 0, parked_too_long = 0, latency_us = 0;
+                  parked = 0, parked_too_long = 0, signature_refused = 0, latency_us = 0;
     std::array<std::uint64_t, Histogram::kBucketCount> latency{};
   };
   struct Origin {

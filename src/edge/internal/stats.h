@@ -33,7 +33,7 @@ struct RouteStats {
   std::array<Count, 6> status;  // by class; [0]: the client left before an answer
   Count cache_hits, cache_misses;
   Count bytes_out;
-  Count retries, hedges, hedges_won, parked, parked_too_long;
+  Count retries, hedges, hedges_won, parked, parked_too_long, signature_refused;
   Count latency_us;
   std::array<Count, Histogram::kBucketCount> latency;  // bounds of Histogram
   void observe(Duration d);

@@ -8,6 +8,7 @@
 
 #include "edge/internal/client_h2.h"
 #include "edge/internal/downstream.h"
+#include "edge/internal/send_queue.h"
 
 namespace leeward::edge {
 
@@ -17,7 +18,7 @@ class StreamH2 final : public Downstream, private Timer::Owner {
   ~StreamH2();  // the exchange learns that its client is gone
 
   std::int32_t id() const { return id_; }
-  bool has_queued() const { return out_.size() > out_sent_; }
+  bool has_queued() const { return !out_.empty(); }
   bool waits() const { return waits_; }  // for begin(): the head is there
   bool at_fault() const { return at_fault_; }
   void blame() { at_fault_ = true; }  // a frame on this stream was wrong
@@ -56,7 +57,7 @@ class StreamH2 final : public Downstream, private Timer::Owner {
   void reset(std::uint32_t error);
   void take_window();
   void provide();
-  std::size_t queued() const { return out_.size() - out_sent_; }
+  std::size_t queued() const { return out_.size(); }
   Loop& loop() { return client_.loop(); }
 
   ClientH2& client_;
@@ -77,8 +78,7 @@ class StreamH2 final : public Downstream, private Timer::Owner {
   std::size_t unconsumed_ = 0;  // received, and not given back to the client's window
 
   // The response.
-  std::string out_;
-  std::size_t out_sent_ = 0;
+  SendQueue out_;
   std::string reply_trailers_;
   bool head_sent_ = false;
   bool ended_ = false;

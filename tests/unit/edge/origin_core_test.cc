@@ -19,14 +19,19 @@ std::size_t picked(OriginCore& core, Duration when, bool expendable = true) {
   return core.pick(at(when), 0, 1, 0, expendable)->origin;
 }
 
+void start(OriginCore& core, BootTime now, std::size_t origin) {
+  core.started(now, origin);
+  core.asked(now, origin);
+}
+
 void fail_one(OriginCore& core, Duration when, std::size_t origin) {
-  core.started(at(when), origin);
-  core.failed(at(when), origin, true);
+  start(core, at(when), origin);
+  core.failed(at(when), origin, true, true);
   core.ended(origin);
 }
 
 void answer_one(OriginCore& core, Duration when, std::size_t origin, Duration took = 1ms) {
-  core.started(at(when), origin);
+  start(core, at(when), origin);
   core.heard(at(when + took), origin, took, false);
   core.ended(origin);
 }
@@ -38,6 +43,20 @@ TEST(OriginCore, TheActiveSiteComesFirst) {
   EXPECT_EQ(picked(core, 0s), 1u);
   core.on_check(at(1s), 0, true, true);
   EXPECT_EQ(picked(core, 1s), 0u);
+}
+
+// Clients that send slowly say nothing about the origin.
+TEST(OriginCore, SilenceCountsFromTheEndOfTheRequest) {
+  OriginCore core = two_sites();
+  for (int i = 0; i < 20; ++i) core.started(at(0s), 0);
+  EXPECT_EQ(picked(core, 60s), 0u);
+  core.heard(at(60s), 0, std::nullopt, false);  // one is answered before its end, 413 perhaps
+  for (int i = 0; i < 19; ++i) core.asked(at(60s), 0);
+  EXPECT_EQ(picked(core, 60s), 0u);
+  EXPECT_EQ(picked(core, 65s), 1u);
+  for (int i = 0; i < 19; ++i) core.failed(at(65s), 0, true, false);
+  for (int i = 0; i < 20; ++i) core.ended(0);
+  EXPECT_EQ(core.under_way(0), 0u);
 }
 
 TEST(OriginCore, FailuresInARowEject) {
@@ -57,7 +76,7 @@ TEST(OriginCore, AfterAnEjectionOneRequestAtATimeThatCanBeLost) {
   for (int i = 0; i < 3; ++i) fail_one(core, 0s, 0);
   EXPECT_EQ(picked(core, 1100ms, false), 1u);
   EXPECT_EQ(picked(core, 1100ms), 0u);
-  core.started(at(1100ms), 0);
+  start(core, at(1100ms), 0);
   EXPECT_EQ(picked(core, 1100ms), 1u);
   core.heard(at(1101ms), 0, 1ms, false);
   core.ended(0);
@@ -75,15 +94,15 @@ TEST(OriginCore, APassedCheckEndsAnEjectionUnlessItMayBeOlder) {
 
 TEST(OriginCore, SilenceOfManyRequestsEjects) {
   OriginCore core = two_sites();
-  for (int i = 0; i < 4; ++i) core.started(at(0s), 0);
+  for (int i = 0; i < 4; ++i) start(core, at(0s), 0);
   EXPECT_EQ(picked(core, 1s), 0u);  // four may be slow
-  core.started(at(1s), 0);
+  start(core, at(1s), 0);
   EXPECT_EQ(picked(core, 1s), 1u);
 }
 
 TEST(OriginCore, ASlowOriginThatStillAnswersIsNotSilent) {
   OriginCore core = two_sites();
-  for (int i = 0; i < 20; ++i) core.started(at(0s), 0);
+  for (int i = 0; i < 20; ++i) start(core, at(0s), 0);
   for (int i = 1; i <= 10; ++i) {
     core.heard(at(i * 100ms), 0, i * 100ms, false);
     EXPECT_EQ(picked(core, i * 100ms + 50ms), 0u);
@@ -93,13 +112,13 @@ TEST(OriginCore, ASlowOriginThatStillAnswersIsNotSilent) {
 TEST(OriginCore, LostHedgesCountOnlyAgainstASilentOrigin) {
   OriginCore core = two_sites();
   auto lose = [&](Duration when) {
-    core.started(at(when), 0);
+    start(core, at(when), 0);
     core.lost(at(when + 20ms), 0, at(when));
     core.ended(0);
   };
   lose(0s);
-  core.started(at(100ms), 0);
-  core.started(at(101ms), 0);
+  start(core, at(100ms), 0);
+  start(core, at(101ms), 0);
   core.heard(at(105ms), 0, 5ms, false);  // heard from while the other one waits
   core.lost(at(120ms), 0, at(100ms));
   lose(200ms);
@@ -162,7 +181,7 @@ TEST(OriginCore, HashingMovesOnlyTheKeysOfTheLostOrigin) {
 TEST(OriginCore, TwoChoicesAvoidTheLoadedOne) {
   OriginCore core(OriginPolicy{}, {1, 1});
   for (int i = 0; i < 4; ++i) {
-    core.started(at(0s), 0);
+    start(core, at(0s), 0);
     core.heard(at(0s), 0, 1ms, false);
   }
   for (std::uint64_t i = 0; i < 100; ++i) EXPECT_EQ(core.pick(at(0s), 0, i, 0)->origin, 1u);
