@@ -3,6 +3,7 @@
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -27,10 +28,13 @@ Include /etc/modsecurity/crs/RESPONSE-999-EXCLUSION-RULES-AFTER-CRS.conf
 SECTION = """
 listeners: [{{ address: 127.0.0.1, port: {port} }}]
 origins: {{ web: {{ servers: ["127.0.0.1:{origin}"] }} }}
-cache_policies: {{ pages: {{ ttl_default: 1h }} }}
+cache_policies:
+  pages: {{ ttl_default: 1h }}
+  renewed: {{ ttl_default: 1s, stale_while_revalidate: 1h }}
 routes:
   - {{ origins: web }}
   - {{ path: /cached, origins: web, cache: pages }}
+  - {{ path: /renewed, origins: web, cache: renewed }}
 firewall:
   rules_file: rules.conf
   mode: {mode}
@@ -141,6 +145,19 @@ def test_hits_and_small_requests_overtake_bodies_of_a_megabyte(world):
     assert answered == [200] * len(uploads)
     assert world.origin.count("/cached/page") == 1
     assert world.outcome("pass") == inspected + len(uploads) + 1  # no hit was inspected
+
+
+def test_a_renewal_behind_a_stale_answer_passes_the_firewall_too(world):
+    passed = world.outcome("pass")
+    assert world.ask("/renewed").status == 200
+    deadline = time.monotonic() + 20
+    while "stale" not in world.ask("/renewed").field("Cache-Status"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    while world.origin.count("/renewed") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert world.outcome("pass") >= passed + 2  # the first fetch, and the one that nobody waited for
 
 
 def test_detect_lets_pass_and_tells_and_bad_rules_leave_the_old_ones(world):
