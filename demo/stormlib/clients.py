@@ -32,9 +32,9 @@ class Attempt:
     ended: float
     ok: bool
     status: int      # HTTP status, 0 without an answer
-    address: str     # of the site that was asked, empty when the name did not resolve
+    address: str     # of the site that was asked (last), empty when the name did not resolve
     place: str = ""  # where the client stood: "outside", "pinned" (outside, and keeps to the address
-                     # that it resolved first), or the name of a site
+                     # or addresses that it resolved first), or the name of a site
     fresh: bool = False   # this attempt made the order; false for the repetition of an acknowledged one
     server_id: int = 0    # of the database that committed the order, with ok
     epoch: int = 0
@@ -69,11 +69,24 @@ class Journal:
             self._file.close()
 
 
-def request(address, method, path, body=None):
-    """(status, text) of one HTTP exchange with the edge at `address`; raises OSError or HTTPException."""
-    connection = http.client.HTTPConnection(address, layouts.EDGE_PORT, timeout=CONNECT_SECONDS)
+def connect(addresses):
+    """(address, connection) of the first of `addresses` where somebody listens, as any HTTP client goes
+    through the addresses of a name; raises OSError when there is none."""
+    for address in addresses[:-1]:
+        connection = http.client.HTTPConnection(address, layouts.EDGE_PORT, timeout=CONNECT_SECONDS)
+        try:
+            connection.connect()
+            return address, connection
+        except OSError:
+            connection.close()
+    last = http.client.HTTPConnection(addresses[-1], layouts.EDGE_PORT, timeout=CONNECT_SECONDS)
+    last.connect()
+    return addresses[-1], last
+
+
+def request(connection, method, path, body=None):
+    """(status, text) of one HTTP exchange with an edge; raises OSError or HTTPException."""
     try:
-        connection.connect()
         connection.sock.settimeout(ANSWER_SECONDS)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         headers = {"Host": layouts.SERVICE, "Connection": "close"}
@@ -89,8 +102,8 @@ def request(address, method, path, body=None):
 class Customers:
     """Threads that order, and one that looks at the catalogue, until stop().
 
-    `locate` gives the address to talk to and may raise ResolveError; `prepare` is called first in each
-    thread (to move it to another namespace).
+    `locate` gives the addresses to try in turn and may raise ResolveError; `prepare` is called first in
+    each thread (to move it to another namespace).
     """
 
     def __init__(self, journal, locate, place="outside", workers=8, orders_per_second=20.0,
@@ -142,8 +155,10 @@ class Customers:
     def _attempt(self, kind, order, method, path, body=None):
         attempt = Attempt(kind, order, time.monotonic(), 0.0, False, 0, "", self._place)
         try:
-            attempt.address = self._locate()
-            attempt.status, text = request(attempt.address, method, path, body)
+            addresses = self._locate()
+            attempt.address = addresses[0]
+            attempt.address, connection = connect(addresses)
+            attempt.status, text = request(connection, method, path, body)
             attempt.ok = 200 <= attempt.status < 300
             if not attempt.ok:
                 attempt.detail = text[:300]

@@ -30,14 +30,18 @@ class Resolver:
         self._first = 0
 
     def resolve(self, name):
-        """The IPv4 address of `name`; raises ResolveError."""
+        """The first IPv4 address of `name`; raises ResolveError."""
+        return self.resolve_all(name)[0]
+
+    def resolve_all(self, name):
+        """The IPv4 addresses of `name` in the order of the answer, at least one; raises ResolveError."""
         with self._lock:
-            address, expires = self._cache.get(name, (None, 0.0))
+            addresses, expires = self._cache.get(name, (None, 0.0))
             if time.monotonic() < expires:
-                return address
-            address, ttl = self._ask(name)
-            self._cache[name] = (address, time.monotonic() + ttl)
-            return address
+                return addresses
+            addresses, ttl = self._ask(name)
+            self._cache[name] = (addresses, time.monotonic() + ttl)
+            return addresses
 
     def _ask(self, name):
         problems = []
@@ -53,6 +57,6 @@ class Resolver:
             for rrset in answer.answer:
                 if rrset.rdtype == dns.rdatatype.A and len(rrset) > 0:
                     self._first = index
-                    return rrset[0].address, rrset.ttl
+                    return [data.address for data in rrset], rrset.ttl
             problems.append(f"{server}: no address in the answer")
         raise ResolveError("; ".join(problems))

@@ -45,7 +45,7 @@ class Storm:
         self._stack.callback(self.journal.close)
         self.resolver = resolvers.Resolver(p.layout.addresses.values(), p.layout.dns_port)
         self.customers = clients.Customers(self.journal,
-                                           lambda: self.resolver.resolve(layouts.SERVICE))
+                                           lambda: [self.resolver.resolve(layouts.SERVICE)])
         self._stack.callback(self.customers.stop)
         self._warm_up()
         self._compare_pages()
@@ -160,12 +160,13 @@ class Storm:
         else:
             self.report.complain("no order was acknowledged after the fault")
 
-    def measure_pinned(self):
-        """How long customers who keep the address of a lost site got no order through its edge."""
+    def measure_pinned(self, site):
+        """How long customers who keep what they resolved before the fault got no order through; `site`
+        is where the edge is that serves them now."""
         pause = measure.outage([a for a in self.journal.attempts() if a.place == "pinned"],
                                self.fault_at)
         self.report.set("pinned_rto_seconds", pause[1] - pause[0])
-        self.say("client", "orders go on at the old address, through the edge of gcp", pause[1], "gcp")
+        self.say("client", f"orders of old answers go on, through the edge of {site}", pause[1], site)
 
     def switch_back(self):
         """`leeward failback` under load, measured; the platform must be ready for it."""

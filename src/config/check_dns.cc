@@ -97,6 +97,15 @@ void check_failover_record(Reader& r, const Platform& p, const DnsRecord& record
   if (record.type != RecordType::kA && record.type != RecordType::kAaaa &&
       record.type != RecordType::kCname)
     r.problem(r.key_at(failover), failover, "a failover record is of type A, AAAA or CNAME");
+  if (record.answer == FailoverAnswer::kAll) {
+    const std::string answer = path + ".answer";
+    if (record.type == RecordType::kCname)
+      r.problem(r.value_at(answer), answer, "a name has one CNAME; all is for A and AAAA");
+    else if (!p.edge && r.sound("edge"))
+      r.problem(r.value_at(answer), answer,
+                "all sends clients to sites that are not active, which only an edge can serve; "
+                "there is no edge section");
+  }
   if (!r.sound("sites")) return;
   for (std::size_t i = 0; i < p.sites.size(); ++i) {
     const Site& site = p.sites[i];
@@ -131,6 +140,8 @@ void check_record(Reader& r, const Platform& p, DnsRecord& record, const std::st
                   : fmt::format("record '{}' has neither values nor failover", record.name));
     return;
   }
+  if (!record.failover && record.answer == FailoverAnswer::kAll)
+    r.problem(r.value_at(path + ".answer"), path + ".answer", "answer is for failover records");
   if (record.failover) check_failover_record(r, p, record, path);
   if (r.present(values) && record.values.empty() && r.sound(values))
     r.problem(r.value_at(values), values, fmt::format("record '{}' has no value", record.name));

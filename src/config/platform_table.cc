@@ -359,6 +359,13 @@ Table<DnsRecord> record_table() {
       if (auto v = r.text(entry, kAnyText)) record.site_values[site] = *v;
     });
   });
+  t.choice("answer", &DnsRecord::answer,
+           std::vector<std::pair<std::string, FailoverAnswer>>{{"active", FailoverAnswer::kActive},
+                                                               {"all", FailoverAnswer::kAll}},
+           "Of a failover record: active, the active site's address alone; or all, that one first "
+           "and then the other sites', so that a client that keeps an answer when its site dies "
+           "goes on to the next. All needs an edge at each site, and resolvers may change the "
+           "order.");
   t.texts("values", &DnsRecord::values, kAnyText,
           "The values of a record that does not move, as in a zone file. Give this or failover.");
   return t;

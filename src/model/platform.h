@@ -120,13 +120,20 @@ struct Database {
 
 enum class RecordType { kA, kAaaa, kNs, kCname, kTxt, kMx, kSrv, kCaa };
 
+enum class FailoverAnswer : std::uint8_t {
+  kActive,  // the active site's value
+  kAll,     // that first, then those of the other sites: somewhere to go on to, for who keeps an
+            // answer after its site died
+};
+
 struct DnsRecord {
   std::string name;  // relative to the zone, "@" for its apex
   RecordType type = RecordType::kA;
   Duration ttl{};
   bool failover = false;                      // value is the address of the active site
   std::map<SiteId, std::string> site_values;  // failover: the value for each site
-  std::vector<std::string> values;            // static: rdata in presentation format
+  FailoverAnswer answer = FailoverAnswer::kActive;
+  std::vector<std::string> values;  // static: rdata in presentation format
 };
 
 struct DnsZone {

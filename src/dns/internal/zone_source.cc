@@ -78,7 +78,11 @@ Status add_record(const DnsRecord& record, ZoneSource& source) {
     return fail(Code::kInvalid, "a failover record needs a value for each site");
   for (const auto& [site, value] : record.site_values) {
     if (site.value >= kSitesMax) return fail(Code::kInvalid, "site {} is out of range", site.value);
-    auto values = parse_values(record.type, {value}, source.apex);
+    std::vector<std::string> texts{value};
+    if (record.answer == FailoverAnswer::kAll)
+      for (const auto& [other, text] : record.site_values)
+        if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
+    auto values = parse_values(record.type, texts, source.apex);
     if (!values) return fail(values.error());
     set.by_site[site] = std::move(*values);
   }

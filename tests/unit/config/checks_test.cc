@@ -215,6 +215,8 @@ INSTANTIATE_TEST_SUITE_P(
                "'10.77.2' is not an IPv4 address"},
         Change{kWww, kWww + ", values: [10.77.1.1]", "has both failover and values"},
         Change{", " + kWww, "", "has neither values nor failover"},
+        Change{kWww, kWww + ", answer: all", "which only an edge can serve"},
+        Change{kWww, "values: [10.77.1.1], answer: all", "answer is for failover records"},
         Change{"ttl: 2s", "ttl: 2500ms", "not a whole number of seconds"},
         Change{"zone: shop.test", "zone: sh_op.test", "is not a valid host name"},
         Change{"hostmaster@shop.test", "hostmaster", "is not a valid mail address"},

@@ -104,6 +104,25 @@ TEST(Compile, FindsEveryNameOfALargeZone) {
   }
 }
 
+TEST(Compile, AFailoverRecordCanNameEverySiteTheActiveOneFirst) {
+  DnsZone zone = testing::shop_zone();
+  zone.records.push_back(failover("both", RecordType::kA, "198.51.100.1", "203.0.113.1"));
+  zone.records.back().answer = FailoverAnswer::kAll;
+  auto compiled = compile(zone, 1).value();
+  Query query;
+  auto message = testing::to_query({"both.shop.test"});
+  ASSERT_EQ(parse_query(testing::octets(message), query), Parsed::kOk);
+  for (SiteId active : {testing::kGcp, testing::kAws}) {
+    const Answer* found = compiled->find(query.name, kTypeA, active);
+    ASSERT_NE(found, nullptr);
+    EXPECT_EQ(found->answers, 2);
+    const auto bytes = compiled->bytes(*found);
+    const std::uint8_t first = bytes[12], second = bytes[16 + 12];  // of each address's octets
+    EXPECT_EQ(first, active == testing::kGcp ? 198 : 203);
+    EXPECT_EQ(second, active == testing::kGcp ? 203 : 198);
+  }
+}
+
 TEST(Serial, GrowsInSerialArithmetic) {
   EXPECT_EQ(next_serial(5, 5), 6u);
   EXPECT_EQ(next_serial(5, 4), 6u);
