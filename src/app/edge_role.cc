@@ -13,6 +13,7 @@
 #include "app/state_feed.h"
 #include "config/config.h"
 #include "edge/edge.h"
+#include "edge/grpc_health.h"
 #include "health/prober.h"
 #include "model/edge.h"
 #include "net/http.h"
@@ -30,7 +31,7 @@ class OriginChecks {
     probers_.clear();
     for (std::size_t g = 0; g < config.groups.size(); ++g) {
       const EdgeCheck& check = platform.edge->origins[g].check;
-      if (check.path.empty()) continue;
+      if (check.path.empty() && !check.grpc) continue;
       for (std::size_t o = 0; o < config.groups[g].origins.size(); ++o) {
         if (auto started = start_one(g, o, check, config.groups[g].origins[o].name); !started)
           return started;
@@ -48,14 +49,16 @@ class OriginChecks {
     options.policy.timeout = check.timeout;
     options.policy.fall = check.fall;
     options.policy.rise = check.rise;
-    options.policy.path = check.path;
+    options.policy.path = check.grpc ? std::string(edge::kGrpcHealthPath) : check.path;
     options.targets = {{SiteId{0}, name, Endpoint{}}};
     // By the edge itself, so that a check meets what a request would meet.
-    options.ask = [this, group, origin, path = check.path](const health::ProbeTarget&,
-                                                           Duration timeout, auto answer) {
-      edge_.probe(group, origin, {path, timeout}, [this, answer](Result<edge::ProbeReply> reply) {
-        loop_.post([answer, reply = std::move(reply)] { answer(as_response(reply)); });
-      });
+    const auto service = check.grpc ? std::optional(check.grpc_service) : std::nullopt;
+    options.ask = [this, group, origin, path = check.path, service](const health::ProbeTarget&,
+                                                                    Duration timeout, auto answer) {
+      edge_.probe(group, origin, {path, timeout, service},
+                  [this, answer](Result<edge::ProbeReply> reply) {
+                    loop_.post([answer, reply = std::move(reply)] { answer(as_response(reply)); });
+                  });
     };
     options.logger = logger_.with("check");
     auto up = std::make_shared<bool>(true);

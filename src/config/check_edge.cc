@@ -15,6 +15,21 @@ std::vector<std::string> names_of(const auto& items) {
   return names;
 }
 
+void check_origin_checks(Reader& r, const EdgeOrigins& origins) {
+  const std::string path = "edge.origins." + origins.name + ".check";
+  if (!r.sound(path)) return;
+  if (!origins.check.grpc) {
+    if (!origins.check.grpc_service.empty())
+      r.problem(r.key_at(path + ".grpc_service"), path,
+                "grpc_service is for checks with grpc: true");
+    return;
+  }
+  if (!origins.check.path.empty())
+    r.problem(r.key_at(path + ".path"), path, "a check asks for a path or by gRPC, not both");
+  if (origins.protocol != OriginProtocol::kHttp2)
+    r.problem(r.key_at(path + ".grpc"), path, "gRPC needs protocol: http2 in its group");
+}
+
 void check_origins(Reader& r, const Platform& p, EdgeOrigins& origins) {
   const std::string path = "edge.origins." + origins.name;
   if (!r.sound(path)) return;
@@ -23,6 +38,7 @@ void check_origins(Reader& r, const Platform& p, EdgeOrigins& origins) {
               fmt::format("group '{}' needs either tier or servers", origins.name));
     return;
   }
+  check_origin_checks(r, origins);
   for (std::size_t i = 0; i < origins.servers.size(); ++i) {
     const std::string place = fmt::format("{}.servers[{}]", path, i);
     if (auto server = parse_edge_server(origins.servers[i]); !server && r.sound(place))
@@ -43,7 +59,7 @@ void check_origins(Reader& r, const Platform& p, EdgeOrigins& origins) {
     r.problem(r.value_at(path + ".tier"), path + ".tier",
               fmt::format("there is no tier {}{}", quoted(origins.tier),
                           suggestion(origins.tier, names_of(p.tiers))));
-  else if (!r.present(path + ".check.path") && tier->ready)
+  else if (!r.present(path + ".check.path") && !origins.check.grpc && tier->ready)
     origins.check.path = tier->ready->path;
 }
 

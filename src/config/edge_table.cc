@@ -71,6 +71,11 @@ Table<EdgeCheck> check_table() {
   t.text("path", &EdgeCheck::path, kPathRule,
          "Answers 200 when the origin can serve. Without it there are no active checks.")
       .default_text("that of the tier's ready check");
+  t.boolean("grpc", &EdgeCheck::grpc,
+            "Ask by gRPC's health checking protocol (grpc.health.v1) instead of the path; the "
+            "group's protocol is http2 then.");
+  t.text("grpc_service", &EdgeCheck::grpc_service, kAnyText, "The service that must be SERVING.")
+      .default_text("the server as a whole");
   t.duration("interval", &EdgeCheck::interval, {50ms, 5min},
              "Time between two checks of an origin.");
   t.duration("timeout", &EdgeCheck::timeout, {20ms, 1min},

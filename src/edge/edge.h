@@ -110,8 +110,10 @@ struct WriterState {
 };
 
 struct ProbeQuestion {
-  std::string path;
+  std::string path;  // of a GET
   Duration timeout{};
+  // Instead of the GET: gRPC's health check of this service ("": the server). Not serving is 503.
+  std::optional<std::string> grpc_service = {};
 };
 struct ProbeReply {
   int status = 0;

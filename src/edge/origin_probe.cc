@@ -1,5 +1,7 @@
 #include "edge/internal/origin_probe.h"
 
+#include "edge/cache_core.h"
+#include "edge/grpc_health.h"
 #include "edge/proxy_protocol.h"
 
 namespace leeward::edge {
@@ -21,19 +23,35 @@ void OriginProbe::begin(const std::shared_ptr<GroupState>& group, std::size_t or
   stream_ =
       &open_origin_stream(loop_, group, origin, *this, 0,
                           spec.proxy_protocol ? format_local_proxy_header() : std::string(), true);
-  stream_->send_head({.method = "GET",
-                      .target = question_.path,
-                      .authority = address.starts_with("unix:") ? "localhost" : address,
-                      .lines = "User-Agent: leeward-probe\r\n",
-                      .upgrade = {},
-                      .framing = Framing::kNone,
-                      .content_length = {},
-                      .to_head = false});
+  const std::string_view authority =
+      address.starts_with("unix:") ? "localhost" : std::string_view(address);
+  OriginRequest request{.method = "GET",
+                        .target = question_.path,
+                        .authority = authority,
+                        .lines = "User-Agent: leeward-probe\r\n",
+                        .upgrade = {},
+                        .framing = Framing::kNone,
+                        .content_length = {},
+                        .to_head = false};
+  if (!question_.grpc_service) {
+    stream_->send_head(request);
+    return stream_->send_end({});
+  }
+  const std::string body = grpc_health_request(*question_.grpc_service);
+  request.method = "POST";
+  request.target = kGrpcHealthPath;
+  request.lines = "User-Agent: leeward-probe\r\nContent-Type: application/grpc\r\nTE: trailers\r\n";
+  request.framing = Framing::kLength;
+  request.content_length = body.size();
+  stream_->send_head(request);
+  stream_->send_body(body);
   stream_->send_end({});
 }
 
 bool OriginProbe::on_origin_head(std::size_t, const ResponseHead& head) {
+  if (head.status < 200) return true;
   reply_.status = head.status;
+  grpc_status_ = find_field(head.fields(), "grpc-status");
   return true;
 }
 
@@ -49,8 +67,16 @@ bool OriginProbe::on_origin_body(std::size_t, std::string_view bytes) {
   return true;
 }
 
-void OriginProbe::on_origin_end(std::size_t, std::string_view) {
+void OriginProbe::on_origin_end(std::size_t, std::string_view trailer_lines) {
   stream_ = nullptr;
+  if (question_.grpc_service && reply_.status == 200) {
+    if (const auto said = find_line(trailer_lines, "grpc-status"); !said.empty())
+      grpc_status_ = said;
+    if (auto serves = grpc_serves(reply_.body, grpc_status_); !serves) {
+      reply_.status = 503;
+      reply_.body = serves.error().message;
+    }
+  }
   tell(std::move(reply_));
 }
 

@@ -74,7 +74,9 @@ struct OriginPolicy {
 };
 
 struct EdgeCheck {
-  std::string path;  // empty: no active checks
+  std::string path;          // empty, and no grpc: no active checks
+  bool grpc = false;         // instead of the path: gRPC's health checking protocol …
+  std::string grpc_service;  // … about this service; empty: the server
   Duration interval = 500ms;
   Duration timeout = 400ms;
   int fall = 2;

@@ -33,6 +33,10 @@ origins:
     servers: ["127.0.0.1:{checked}"]
     protocol: http2
     check: {{ path: /ready, interval: 100ms, timeout: 2s }}
+  asked:
+    servers: ["127.0.0.1:{grpc}"]
+    protocol: http2
+    check: {{ grpc: true, grpc_service: t.Shop, interval: 100ms, timeout: 2s }}
   raw: {{ servers: ["127.0.0.1:{raw}"], protocol: http2, ejection: 10ms, ejection_max: 10ms }}
   told: {{ servers: ["127.0.0.1:{told}"], protocol: http2, proxy_protocol: true }}
   nobody: {{ servers: ["127.0.0.1:{nobody}"], protocol: http2 }}
@@ -56,10 +60,12 @@ class Service(grpc.GenericRpcHandler):
         self.cancelled = threading.Event()
         self.gate = threading.Event()
         self.sent = 0
+        self.serving = 1  # what Check answers for t.Shop; None: it knows no such service
 
     def service(self, details):
         name = details.method.rpartition("/")[2]
         made = {"Unary": grpc.unary_unary_rpc_method_handler(self.unary),
+                "Check": grpc.unary_unary_rpc_method_handler(self.check),
                 "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
                 "Wait": grpc.unary_unary_rpc_method_handler(self.wait),
                 "Down": grpc.unary_stream_rpc_method_handler(self.down),
@@ -73,6 +79,13 @@ class Service(grpc.GenericRpcHandler):
         context.send_initial_metadata([("x-head", metadata.get("x-mine", ""))])
         context.set_trailing_metadata([("x-tail", "sum"), ("x-bytes-bin", b"\0\xff")])
         return request[::-1]
+
+    def check(self, request, context):
+        """grpc.health.v1.Health/Check, by its bytes."""
+        assert request == b"\x0a\x06t.Shop"
+        if self.serving is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+        return b"\x08" + bytes([self.serving])
 
     def fail(self, request, context):
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not \u00fcberall")
@@ -508,6 +521,17 @@ def test_checks_speak_http2(world):
     world.edge.wait_for(f"target=127.0.0.1:{world.checked.port} health=up")
     world.checked.behave(lambda connection, stream, _: connection.answer(stream, status="503"))
     world.edge.wait_for(f"target=127.0.0.1:{world.checked.port} health=down")
+
+
+def test_checks_ask_by_grpcs_health_protocol(world):
+    target = f"target=127.0.0.1:{world.grpc}"
+    world.edge.wait_for(f"{target} health=up")
+    for serving, why in ((2, "NOT_SERVING"), (None, "grpc-status 5")):
+        before = world.edge.told(f"{target} health=up")
+        world.service.serving = serving
+        world.edge.wait_for(why)
+        world.service.serving = 1
+        world.edge.wait_for(f"{target} health=up", count=before + 1)
 
 
 def test_the_proxy_header_makes_a_connection_one_clients(world):

@@ -1,5 +1,5 @@
-// One GET at one origin, the way its requests go, on a connection of its own: what Edge::probe()
-// asks. Lives on one loop's thread until it has told what came of it.
+// One GET, or one gRPC health check, at one origin, the way its requests go, on a connection of its
+// own: what Edge::probe() asks. Lives on one loop's thread until it has told what came of it.
 #pragma once
 
 #include <functional>
@@ -40,6 +40,7 @@ class OriginProbe final : public Target, public OriginUser, private Timer::Owner
   Timer timer_;
   OriginStream* stream_ = nullptr;
   ProbeReply reply_;
+  std::string grpc_status_;
   std::size_t received_ = 0;
 };
 

@@ -58,6 +58,13 @@ INSTANTIATE_TEST_SUITE_P(
                edge_with("rules_file: r.conf, held_bytes_max: 65536, body_bytes_max: 131072"),
                "held_bytes_max is below body_bytes_max"}));
 
+INSTANTIATE_TEST_SUITE_P(
+    CachePolicies, Rule,
+    ::testing::Values(
+        Change{"\ndns:\n", edge_with("}\n  cache_policies: { c: { slice_bytes: 65536 }"), ""},
+        Change{"\ndns:\n", edge_with("}\n  cache_policies: { c: { slice_bytes: 4096 }"),
+               "slices of 4096 bytes would cost"}));
+
 std::string edge_of(const std::string& origins, const std::string& route) {
   return "\nedge:\n  listeners: [{ port: 80 }]\n  origins: { o: { " + origins +
          " } }\n  routes: [{ origins: o" + route + " }]\ndns:\n";
@@ -72,6 +79,21 @@ INSTANTIATE_TEST_SUITE_P(
                edge_of("servers: [\"unix:/run/o\"], tls: { name: o.test, certificate: c, key: k }",
                        ""),
                ""},
+        Change{"\ndns:\n",
+               edge_of("servers: [\"10.0.0.1:80\"], protocol: http2, "
+                       "check: { grpc: true, grpc_service: s }",
+                       ""),
+               ""},
+        Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:80\"], check: { grpc: true }", ""),
+               "gRPC needs protocol: http2"},
+        Change{"\ndns:\n",
+               edge_of("servers: [\"10.0.0.1:80\"], protocol: http2, "
+                       "check: { grpc: true, path: /x }",
+                       ""),
+               "not both"},
+        Change{"\ndns:\n",
+               edge_of("servers: [\"10.0.0.1:80\"], check: { path: /, grpc_service: s }", ""),
+               "is for checks with grpc: true"},
         Change{"\ndns:\n", edge_of("servers: [\"10.0.0.1:443\"], tls: { key: k }", ""),
                "certificate and key belong together"},
         Change{"\ndns:\n", edge_of("servers: [\"unix:/run/o\"], tls: {}", ""),
