@@ -252,6 +252,9 @@ Result<CgroupUsage> Cgroup::usage() const {
   auto idle =
       read_keyed(memory + "/memory.stat", unified ? "inactive_file" : "total_inactive_file");
   usage.memory_bytes = *total - std::min(*total, idle.value_or(0));
+  // memory.peak came with Linux 5.19.
+  if (auto peak = read_number(memory + (unified ? "/memory.peak" : "/memory.max_usage_in_bytes")))
+    usage.memory_peak_bytes = *peak;
   usage.memory_kills =
       read_keyed(memory + (unified ? "/memory.events" : "/memory.oom_control"), "oom_kill")
           .value_or(0);

@@ -1,7 +1,7 @@
-// HTTP/1.1 server and client over the event loop, for the control API, the agents, the console and
-// probes. Plain TCP on IPv4 (RFC 9110, RFC 9112); TCP_NODELAY everywhere, because lease renewals
-// ride on it. Sockets are close-on-exec. Small messages: bodies are held whole in memory, within
-// limits.
+// HTTP/1.1 server and client over the event loop, for the control API, the agents, the console,
+// functions and probes. Plain TCP on IPv4 (RFC 9110, RFC 9112); TCP_NODELAY everywhere, because
+// lease renewals ride on it. Sockets are close-on-exec. Small messages: bodies are held whole in
+// memory, within limits, unless a server streams them (HttpBodyStream, HttpHeadHandler).
 #pragma once
 
 #include <functional>
@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/time.h"
 #include "model/platform.h"
 #include "net/loop.h"
@@ -30,11 +31,34 @@ struct HttpRequest {
   std::map<std::string, std::string> query;  // decoded; the last of equal names wins
   HttpHeaders headers;                       // the client adds Host and Content-Length by itself
   std::string body;
-  Endpoint peer;  // server: who asks
+  Endpoint peer;       // server: who asks
+  std::string target = {};  // server: path and query as they came; the client ignores it
 
   // The value of a header or a query parameter; empty when it is not there.
   std::string_view header(std::string_view name) const;
   std::string_view parameter(std::string_view name) const;
+};
+
+// The body of a response whose end is not known when it begins. The handler keeps one end and
+// gives the other away in HttpResponse::stream. What is written waits in memory until the client
+// has taken it: the writer bounds it (by how much it writes in all, or by looking at waiting()).
+// For the loop's thread.
+class HttpBodyStream {
+ public:
+  // Appends; dropped when the client is gone or the body ended.
+  void write(std::string_view bytes);
+  void finish();  // the body is complete
+  void abort();   // it never will be: the connection is cut, so that the client notices
+  bool client_gone() const { return gone_; }
+  std::size_t waiting() const { return pending_.size(); }
+
+ private:
+  friend class HttpServer;
+  enum class End { kOpen, kFinished, kAborted };
+  std::string pending_;
+  End end_ = End::kOpen;
+  bool gone_ = false;
+  std::function<void()> wake_;
 };
 
 struct HttpResponse {
@@ -42,6 +66,8 @@ struct HttpResponse {
   std::string content_type = "application/json";  // empty: no Content-Type
   std::string body;
   HttpHeaders headers;  // further ones; the server adds Content-Length and Connection by itself
+  // Servers: sent after `body`, chunked (RFC 9112 §7.1); to an HTTP/1.0 client until the close.
+  std::shared_ptr<HttpBodyStream> stream = {};
 };
 
 // The house's form of an error: status http_status(code), body
@@ -57,6 +83,13 @@ Error error_from_response(const HttpResponse& response);
 using Responder = std::function<void(HttpResponse)>;
 // Runs on the loop's thread; must not block.
 using HttpHandler = std::function<void(HttpRequest, Responder)>;
+// Takes the bytes of a request's body as they arrive.
+using HttpBodySink = std::function<void(std::string_view)>;
+// Called with a request's head before its body; what it returns takes the body, and the handler is
+// called after the last byte with an empty body and, among the headers, the trailer. Null: the body
+// is collected as usual. When the client leaves in the middle, the sink is destroyed and the
+// handler not called. Runs on the loop's thread.
+using HttpHeadHandler = std::function<HttpBodySink(const HttpRequest& head)>;
 
 struct HttpLimits {
   std::size_t body_bytes_max = 8u << 20;     // above: 413, connection closed
@@ -69,7 +102,7 @@ struct HttpLimits {
 // Listens from start() until it is destroyed. Connections are kept alive; requests on one
 // connection are handled one after the other, also when they come at once. Nothing limits how long
 // a handler may keep its Responder; when the client leaves meanwhile (a half-closed connection
-// counts as gone), its connection is freed at once. start() and the destructor belong to the loop's
+// counts as gone), its connection is freed at once. start(), adopt() and the destructor belong to the loop's
 // thread, or to a time when nobody runs the loop.
 class HttpServer {
  public:
@@ -77,6 +110,10 @@ class HttpServer {
   // endpoint) when it cannot be listened on.
   static Result<std::unique_ptr<HttpServer>> start(EventLoop& loop, const Endpoint& listen,
                                                    HttpHandler handler, HttpLimits limits = {});
+  // The same on a TCP socket that listens already, for example in another network namespace.
+  static Result<std::unique_ptr<HttpServer>> adopt(EventLoop& loop, UniqueFd listener,
+                                                   HttpHandler handler, HttpHeadHandler on_head,
+                                                   HttpLimits limits = {});
   ~HttpServer();  // closes the listener and every connection
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;

@@ -164,7 +164,7 @@ Result<std::string> format_request_head(const HttpRequest& request, const Endpoi
 bool status_has_body(int status) { return status >= 200 && status != 204 && status != 304; }
 
 std::string format_response_head(const HttpResponse& response, std::string_view reason,
-                                 bool keep_alive) {
+                                 bool keep_alive, bool chunked) {
   std::string head = fmt::format("HTTP/1.1 {} {}\r\n", response.status, reason);
   if (!response.content_type.empty() && is_field_value(response.content_type))
     append_field(head, "Content-Type", response.content_type);
@@ -172,8 +172,10 @@ std::string format_response_head(const HttpResponse& response, std::string_view 
     if (is_token(name) && is_field_value(value) && !is_framing_field(name) &&
         !same_name(name, "Content-Type"))
       append_field(head, name, value);
-  if (status_has_body(response.status))
+  if (status_has_body(response.status) && !response.stream)
     append_field(head, "Content-Length", std::to_string(response.body.size()));
+  if (status_has_body(response.status) && response.stream && chunked)
+    append_field(head, "Transfer-Encoding", "chunked");
   append_field(head, "Connection", keep_alive ? "keep-alive" : "close");
   head += "\r\n";
   return head;

@@ -24,9 +24,10 @@ std::string format_target(const std::string& path, const std::map<std::string, s
 // that would break out of its place.
 Result<std::string> format_request_head(const HttpRequest& request, const Endpoint& to);
 // Status line and header fields with the final empty line. Fields that would break out of their
-// place are left out: a response cannot be refused any more.
+// place are left out: a response cannot be refused any more. A response with a stream announces
+// chunks if `chunked`, and otherwise an end by closing.
 std::string format_response_head(const HttpResponse& response, std::string_view reason,
-                                 bool keep_alive);
+                                 bool keep_alive, bool chunked);
 // Whether a response with this status carries a body (RFC 9110 §6.4.1).
 bool status_has_body(int status);
 

@@ -20,6 +20,7 @@ namespace {
 
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 const Endpoint kAnyPort{"127.0.0.1", 0};
@@ -354,6 +355,149 @@ TEST(HttpServer, EndsWithItsConnectionsAndLeavesRespondersHarmless) {
     kept.push_back(kept.front());
   }
   kept.front()({});  // the loop is gone, too
+}
+
+// A loop in a thread with a server on an adopted listener, whose bodies stream both ways.
+class Streaming {
+ public:
+  Streaming(HttpHandler handler, HttpHeadHandler on_head, HttpLimits limits = {}) {
+    UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address = address_of(kAnyPort);
+    EXPECT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener.get(), 8), 0);
+    auto server = HttpServer::adopt(loop_, std::move(listener), std::move(handler),
+                                    std::move(on_head), limits);
+    EXPECT_TRUE(server) << server.error().message;
+    server_ = std::move(*server);
+    at_ = server_->local();
+    thread_ = std::thread([this] { loop_.run(); });
+  }
+  ~Streaming() {
+    loop_.stop();
+    thread_.join();
+  }
+  const Endpoint& at() const { return at_; }
+  EventLoop& loop() { return loop_; }
+
+ private:
+  EventLoop loop_;
+  std::unique_ptr<HttpServer> server_;
+  Endpoint at_;
+  std::thread thread_;
+};
+
+TEST(HttpServer, StreamsAnAnswerAndKeepsTheConnection) {
+  std::shared_ptr<HttpBodyStream> stream;
+  Streaming running(
+      [&](HttpRequest, Responder respond) {
+        stream = std::make_shared<HttpBodyStream>();
+        HttpResponse response;
+        response.body = "one ";
+        response.stream = stream;
+        stream->write("two ");
+        respond(std::move(response));
+        running.loop().call_after(20ms, [&] {
+          stream->write("three");
+          stream->finish();
+          stream->write("never");
+        });
+      },
+      nullptr);
+  RawClient client(running.at());
+  for (int i = 0; i < 2; ++i) {
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    const std::string text = client.receive_until("0\r\n\r\n");
+    EXPECT_THAT(text, HasSubstr("Transfer-Encoding: chunked\r\n"));
+    EXPECT_THAT(text, Not(HasSubstr("Content-Length")));
+    EXPECT_THAT(text, EndsWith("8\r\none two \r\n5\r\nthree\r\n0\r\n\r\n"));
+  }
+  RawClient old(running.at());
+  old.send("GET / HTTP/1.0\r\n\r\n");
+  EXPECT_THAT(old.receive_to_end(), EndsWith("\r\n\r\none two three"));
+}
+
+TEST(HttpServer, CutsTheConnectionWhenAStreamIsAborted) {
+  std::shared_ptr<HttpBodyStream> stream;
+  Streaming running(
+      [&](HttpRequest, Responder respond) {
+        stream = std::make_shared<HttpBodyStream>();
+        HttpResponse response;
+        response.stream = stream;
+        stream->write("half");
+        respond(std::move(response));
+        running.loop().call_after(20ms, [&] { stream->abort(); });
+      },
+      nullptr);
+  RawClient client(running.at());
+  client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.receive_to_end(), EndsWith("4\r\nhalf\r\n"));
+}
+
+TEST(HttpServer, TellsTheWriterThatTheClientLeft) {
+  std::atomic<bool> begun{false}, gone{false};
+  std::shared_ptr<HttpBodyStream> stream;
+  std::function<void()> look;
+  Streaming running(
+      [&](HttpRequest, Responder respond) {
+        stream = std::make_shared<HttpBodyStream>();
+        HttpResponse response;
+        response.stream = stream;
+        respond(std::move(response));
+        begun = true;
+        look = [&] {
+          gone = stream->client_gone();
+          if (!gone) running.loop().call_after(5ms, look);
+        };
+        look();
+      },
+      nullptr);
+  RawClient client(running.at());
+  client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.receive_until("\r\n\r\n");
+  client.leave();
+  for (int i = 0; i < 2000 && !gone; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_TRUE(begun && gone);
+}
+
+TEST(HttpServer, HandsOnABodyAsItComesAndTheTrailerAtItsEnd) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string received;
+  Streaming running(
+      [&](HttpRequest request, Responder respond) {
+        HttpResponse response;
+        response.body = request.body + "|" + std::string(request.header("X-Sum"));
+        respond(std::move(response));
+      },
+      [&](const HttpRequest& head) -> HttpBodySink {
+        if (head.path != "/stream") return nullptr;
+        return [&](std::string_view bytes) {
+          std::lock_guard lock(mutex);
+          received += bytes;
+          changed.notify_all();
+        };
+      });
+  RawClient client(running.at());
+  client.send("POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+              "Trailer: X-Sum\r\n\r\n4\r\nhalf\r\n");
+  {
+    std::unique_lock lock(mutex);
+    EXPECT_TRUE(changed.wait_for(lock, 20s, [&] { return received == "half"; }));
+  }
+  client.send("5\r\nwhole\r\n0\r\nX-Sum: 42\r\n\r\n");
+  EXPECT_THAT(client.receive_until("|42"), EndsWith("\r\n\r\n|42"));
+  EXPECT_EQ(received, "halfwhole");
+  client.send("POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+  EXPECT_THAT(client.receive_until("abc|"), EndsWith("abc|"));
+}
+
+TEST(HttpServer, RefusesAStreamedBodyThatIsTooLarge) {
+  Streaming running([](HttpRequest, Responder) { ADD_FAILURE(); },
+                    [](const HttpRequest&) -> HttpBodySink { return [](std::string_view) {}; },
+                    HttpLimits{.body_bytes_max = 6});
+  RawClient client(running.at());
+  client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nmore\r\n");
+  EXPECT_THAT(client.receive_to_end(), StartsWith("HTTP/1.1 413 "));
 }
 
 TEST(HttpClient, ReportsARefusedConnection) {

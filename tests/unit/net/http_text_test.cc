@@ -50,7 +50,7 @@ TEST(HttpHead, OfAResponseLeavesBrokenFieldsOut) {
   HttpResponse response;
   response.body = "{}";
   response.headers = {{"X-Good", "1"}, {"X-Bad", "1\r\nSet-Cookie: x"}, {"Content-Length", "99"}};
-  EXPECT_EQ(format_response_head(response, "OK", true),
+  EXPECT_EQ(format_response_head(response, "OK", true, true),
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Good: 1\r\n"
             "Content-Length: 2\r\nConnection: keep-alive\r\n\r\n");
 }

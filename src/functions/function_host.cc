@@ -1,0 +1,506 @@
+#include "functions/function_host.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "functions/grant_relay.h"
+
+namespace leeward::functions {
+namespace {
+
+constexpr char kRuntimeAddress[] = "127.0.0.1";
+constexpr std::uint16_t kRuntimePort = 9001;
+constexpr std::size_t kLineBytesMax = 64u << 10;  // of output without an end of line
+
+net::HttpLimits runtime_limits() {
+  net::HttpLimits limits;
+  limits.body_bytes_max = kStreamBytesMax;
+  limits.connections_max = 64;
+  // A runtime may think as long as it likes between two requests; it is bounded by its time-outs.
+  limits.idle_timeout = std::chrono::hours(24);
+  limits.request_timeout = std::chrono::minutes(15);
+  return limits;
+}
+
+// What AWS Lambda sets ("Defined runtime environment variables").
+std::map<std::string, std::string> environment_of(const FunctionVersion& v, EnvironmentId id) {
+  std::map<std::string, std::string> all = {
+      {"PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"},
+      {"LANG", "C.UTF-8"},
+      {"TZ", ":UTC"},
+      {"HOME", "/tmp"},
+  };
+  for (const auto& [name, value] : v.environment) all.insert_or_assign(name, value);
+  const std::map<std::string, std::string> reserved = {
+      {"_HANDLER", v.handler},
+      {"LAMBDA_TASK_ROOT", "/var/task"},
+      {"LAMBDA_RUNTIME_DIR", "/var/runtime"},
+      {"AWS_LAMBDA_RUNTIME_API", fmt::format("{}:{}", kRuntimeAddress, kRuntimePort)},
+      {"AWS_LAMBDA_FUNCTION_NAME", v.name},
+      {"AWS_LAMBDA_FUNCTION_VERSION", v.version},
+      {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", std::to_string(v.limits.memory_bytes >> 20)},
+      {"AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/" + v.name},
+      {"AWS_LAMBDA_LOG_STREAM_NAME", fmt::format("[{}]{}", v.version, id.value)},
+      {"AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"},
+      {"AWS_EXECUTION_ENV", "AWS_Lambda_" + v.runtime},
+  };
+  for (const auto& [name, value] : reserved) all.insert_or_assign(name, value);
+  return all;
+}
+
+}  // namespace
+
+FunctionHost::FunctionHost(net::EventLoop& loop, FunctionHostOptions options)
+    : loop_(loop),
+      options_(std::move(options)),
+      cgroups_(CgroupTree::detect(options_.cgroup_name)),
+      core_(options_.rule) {
+  options_.logger.info("functions", {{"cgroups", leeward::name(cgroups_.kind())}, {"why", cgroups_.why()}});
+}
+
+FunctionHost::~FunctionHost() {
+  if (timer_) loop_.cancel(*timer_);
+  calls_.clear();
+  environments_.clear();
+}
+
+PoolId FunctionHost::add(FunctionVersion version) {
+  const PoolId id{++last_pool_};
+  const FamilyId family =
+      families_.try_emplace(version.name, FamilyId{families_.size() + 1}).first->second;
+  PoolRule rule;
+  rule.family = family;
+  rule.timeout = version.timeout;
+  rule.freeze_after = options_.freeze_after;
+  rule.reap_after = options_.reap_after;
+  rule.queue_max = options_.queue_max;
+  rule.queue_timeout = options_.queue_timeout;
+  core_.set_pool(id, rule);
+  pools_.emplace(id, Pool{std::move(version)});
+  return id;
+}
+
+void FunctionHost::retire(PoolId pool) {
+  pools_.at(pool).retired = true;
+  perform(core_.retire(BootClock::now(), pool));
+  forget_retired();
+}
+
+void FunctionHost::forget_retired() {
+  std::erase_if(pools_, [this](const auto& entry) {
+    const PoolId id = entry.first;
+    if (!entry.second.retired) return false;
+    const auto of_pool = [id](const auto& e) { return e.second.pool == id; };
+    return std::none_of(environments_.begin(), environments_.end(), of_pool) &&
+           std::none_of(calls_.begin(), calls_.end(), of_pool);
+  });
+}
+
+void FunctionHost::limit(const std::string& name, std::optional<std::size_t> environments) {
+  const FamilyId family =
+      families_.try_emplace(name, FamilyId{families_.size() + 1}).first->second;
+  perform(core_.limit_family(BootClock::now(), family, environments));
+}
+
+void FunctionHost::invoke(PoolId pool, Invocation invocation, InvocationCaller caller) {
+  const InvocationId id{++last_invocation_};
+  Call call;
+  call.pool = pool;
+  call.invocation = std::move(invocation);
+  call.caller = std::move(caller);
+  calls_.emplace(id, std::move(call));
+  perform(core_.invoke(BootClock::now(), pool, id));
+}
+
+Usage FunctionHost::usage(const std::string& name) const {
+  auto found = usage_.find(name);
+  return found == usage_.end() ? Usage{} : found->second;
+}
+
+void FunctionHost::set_usage(const std::string& name, const Usage& usage) { usage_[name] = usage; }
+
+// ---- effects
+
+// An effect may lead to an event at once, whose effects then wait behind those before them.
+void FunctionHost::perform(Effects effects) {
+  effects_.insert(effects_.end(), effects.begin(), effects.end());
+  if (performing_) return;
+  performing_ = true;
+  while (!effects_.empty()) {
+    const Effect effect = effects_.front();
+    effects_.pop_front();
+    std::visit([this](const auto& e) { perform_one(e); }, effect);
+  }
+  performing_ = false;
+  arm_timer();
+}
+
+void FunctionHost::arm_timer() {
+  const auto due = core_.deadline();
+  if (timer_ && due == timer_due_) return;
+  if (timer_) loop_.cancel(*timer_);
+  timer_.reset();
+  timer_due_ = due;
+  if (!due) return;
+  timer_ = loop_.call_after(*due - BootClock::now(), [this] {
+    timer_.reset();
+    perform(core_.tick(BootClock::now()));
+  });
+}
+
+void FunctionHost::perform_one(const Start& effect) {
+  const FunctionVersion& version = pools_.at(effect.pool).version;
+  Environment& environment = environments_[effect.environment];
+  environment.pool = effect.pool;
+  environment.started = BootClock::now();
+  environment.outside_id = free_outside_id();
+  ++usage_[version.name].cold_starts;
+  if (Status started = start_sandbox(effect.environment, environment, version); !started) {
+    environment.end.failure = started.error();
+    perform(core_.init_failed(BootClock::now(), effect.environment, Failure::kStartFailed));
+  }
+}
+
+Status FunctionHost::start_sandbox(EnvironmentId id, Environment& environment,
+                                   const FunctionVersion& version) {
+  SandboxSpec spec;
+  spec.name = fmt::format("{}-{}", ::getpid(), id.value);
+  spec.argv = version.argv;
+  spec.environment = environment_of(version, id);
+  spec.directory = "/var/task";
+  spec.root = version.root;
+  spec.binds = version.binds;
+  spec.files = version.files;
+  if (!version.code_directory.empty()) spec.binds.push_back({version.code_directory, "/var/task"});
+  spec.limits = version.limits;
+  spec.outside_id = environment.outside_id;
+  spec.listeners.push_back({kRuntimeAddress, kRuntimePort});
+  for (const Grant& grant : version.grants)
+    spec.listeners.push_back({grant.server.host, grant.server.port});
+
+  Sandbox::Events events;
+  events.ready = [this, id](std::vector<UniqueFd> listeners) {
+    on_ready(id, std::move(listeners));
+  };
+  events.output = [this, id](std::string_view bytes) { on_output(id, bytes); };
+  events.ended = [this, id](SandboxEnd end) { on_ended(id, std::move(end)); };
+  auto sandbox =
+      Sandbox::start(loop_, options_.sandbox_executable, cgroups_, spec, std::move(events));
+  if (!sandbox) return fail(sandbox.error());
+  environment.sandbox = std::move(*sandbox);
+  return {};
+}
+
+// Each environment has a user id of its own, so that even outside its namespaces it could touch
+// nothing of another.
+std::uint32_t FunctionHost::free_outside_id() const {
+  std::set<std::uint32_t> used;
+  for (const auto& [id, e] : environments_) used.insert(e.outside_id);
+  std::uint32_t id = options_.first_outside_id;
+  while (used.contains(id)) ++id;
+  return id;
+}
+
+void FunctionHost::perform_one(const Deliver& effect) {
+  Environment& environment = environments_.at(effect.environment);
+  auto found = calls_.find(effect.invocation);
+  LEEWARD_CHECK(found != calls_.end() && environment.next);
+  Call& call = found->second;
+  const BootTime now = BootClock::now();
+  call.delivered = now;
+  call.init = environment.init.value_or(Duration{0});
+  environment.init.reset();
+  environment.tail.clear();
+  const std::string line = start_line(call.invocation, pools_.at(environment.pool).version.version);
+  environment.tail += line;
+  log(pools_.at(environment.pool).version, line);
+  const WallTime deadline = SystemClock().now().wall + (effect.deadline - now);
+  net::Responder next = std::exchange(environment.next, nullptr);
+  next(next_response(call.invocation, deadline));
+}
+
+void FunctionHost::perform_one(const Freeze& effect) {
+  Environment& environment = environments_.at(effect.environment);
+  if (Status frozen = environment.sandbox->freeze(); !frozen)
+    options_.logger.warn("cannot freeze a function", {{"why", frozen.error().message}});
+}
+
+void FunctionHost::perform_one(const Thaw& effect) {
+  Environment& environment = environments_.at(effect.environment);
+  if (Status thawed = environment.sandbox->thaw(); !thawed)
+    options_.logger.warn("cannot thaw a function", {{"why", thawed.error().message}});
+}
+
+void FunctionHost::perform_one(const Stop& effect) {
+  Environment& environment = environments_.at(effect.environment);
+  if (environment.sandbox) return environment.sandbox->kill();
+  // It was never made. Its end is an event like any other.
+  const EnvironmentId id = effect.environment;
+  environments_.erase(id);
+  perform(core_.exited(BootClock::now(), id));
+}
+
+void FunctionHost::perform_one(const Fail& effect) {
+  auto found = calls_.find(effect.invocation);
+  if (found == calls_.end()) return;
+  const Call& call = found->second;
+  const FunctionVersion& version = pools_.at(call.pool).version;
+  const std::string& request = call.invocation.request_id;
+  InvocationResult result;
+  result.report.memory_bytes = version.limits.memory_bytes;
+  auto environment = effect.environment ? environments_.find(*effect.environment)
+                                        : environments_.end();
+  const bool known = environment != environments_.end();
+  switch (effect.failure) {
+    case Failure::kThrottled:
+      ++usage_[version.name].throttles;
+      result.end = InvocationEnd::kThrottled;
+      result.payload = "Rate Exceeded.";
+      return give(effect.invocation, std::move(result));
+    case Failure::kRetired:
+      result.payload = "The function was deleted or changed while the request waited.";
+      return give(effect.invocation, std::move(result));
+    case Failure::kTimedOut:
+      return finish(effect.invocation, *effect.environment, InvocationEnd::kFunctionError,
+                    timed_out_error(request, version.timeout));
+    case Failure::kInitTimedOut:
+      return finish(effect.invocation, *effect.environment, InvocationEnd::kFunctionError,
+                    init_timed_out_error(request, PoolRule{}.init_timeout));
+    case Failure::kStartFailed:
+    case Failure::kInitFailed:
+    case Failure::kExited:
+      break;
+  }
+  if (known && environment->second.end.failure) {
+    options_.logger.error("cannot start a function",
+                          {{"function", version.name},
+                           {"why", environment->second.end.failure->message}});
+    result.payload = environment->second.end.failure->message;
+    return give(effect.invocation, std::move(result));
+  }
+  const std::string posted = known ? environment->second.init_error : "";
+  const std::string text =
+      !posted.empty() ? posted
+                      : exited_error(request, known ? environment->second.end : SandboxEnd{});
+  finish(effect.invocation, *effect.environment, InvocationEnd::kFunctionError, text);
+}
+
+// ---- what an environment does
+
+void FunctionHost::on_ready(EnvironmentId id, std::vector<UniqueFd> listeners) {
+  auto found = environments_.find(id);
+  if (found == environments_.end() || listeners.empty()) return;
+  Environment& environment = found->second;
+  auto server = net::HttpServer::adopt(
+      loop_, std::move(listeners[0]),
+      [this, id](net::HttpRequest request, net::Responder respond) {
+        on_request(id, std::move(request), std::move(respond));
+      },
+      [this, id](const net::HttpRequest& head) { return on_head(id, head); }, runtime_limits());
+  Status ready;
+  if (!server) ready = fail(server.error());
+  const auto& grants = pools_.at(environment.pool).version.grants;
+  if (ready && !grants.empty()) {
+    listeners.erase(listeners.begin());
+    auto relay = GrantRelay::start(std::move(listeners), grants);
+    if (relay) environment.relay = std::move(*relay);
+    if (!relay) ready = fail(relay.error());
+  }
+  if (!ready) {
+    environment.end.failure = ready.error();
+    return perform(core_.init_failed(BootClock::now(), id, Failure::kStartFailed));
+  }
+  environment.runtime_api = std::move(*server);
+}
+
+void FunctionHost::on_output(EnvironmentId id, std::string_view bytes) {
+  auto found = environments_.find(id);
+  if (found == environments_.end()) return;
+  Environment& environment = found->second;
+  environment.tail += bytes;
+  if (environment.tail.size() > kLogTailBytes)
+    environment.tail.erase(0, environment.tail.size() - kLogTailBytes);
+  environment.line += bytes;
+  const auto end = environment.line.rfind('\n');
+  if (end == std::string::npos && environment.line.size() < kLineBytesMax) return;
+  const std::size_t whole = end == std::string::npos ? environment.line.size() : end + 1;
+  log(pools_.at(environment.pool).version, std::string_view(environment.line).substr(0, whole));
+  environment.line.erase(0, whole);
+}
+
+void FunctionHost::on_ended(EnvironmentId id, SandboxEnd end) {
+  auto found = environments_.find(id);
+  if (found == environments_.end()) return;
+  Environment& environment = found->second;
+  if (!environment.line.empty())
+    log(pools_.at(environment.pool).version, environment.line + "\n");
+  if (!environment.end.failure) environment.end = std::move(end);
+  // Its entry stays until the effects of its end, which speak of it, are done.
+  perform(core_.exited(BootClock::now(), id));
+  loop_.post([this, id, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    environments_.erase(id);
+    forget_retired();
+  });
+}
+
+void FunctionHost::on_request(EnvironmentId id, net::HttpRequest request,
+                              net::Responder respond) {
+  const RuntimeCall call = parse_runtime_call(request);
+  using Kind = RuntimeCall::Kind;
+  if (call.kind == Kind::kUnknown)
+    return respond(runtime_error(404, "Runtime.UnknownPath", "there is no such call: " +
+                                                                 request.path));
+  if (call.kind != Kind::kNext) return on_posted(id, call, std::move(request), respond);
+  Environment& environment = environments_.at(id);
+  if (core_.state(id) == EnvironmentState::kBusy)
+    return respond(runtime_error(403, "InvalidStateTransition",
+                                 "the invocation under way has not been answered"));
+  if (core_.state(id) == EnvironmentState::kStarting)
+    environment.init = BootClock::now() - environment.started;
+  environment.next = std::move(respond);
+  perform(core_.polled(BootClock::now(), id));
+}
+
+FunctionHost::Call* FunctionHost::running_call(EnvironmentId id, const std::string& request_id) {
+  const auto running = core_.running(id);
+  auto call = running ? calls_.find(*running) : calls_.end();
+  if (call == calls_.end() || call->second.invocation.request_id != request_id) return nullptr;
+  return &call->second;
+}
+
+void FunctionHost::on_posted(EnvironmentId id, const RuntimeCall& call, net::HttpRequest request,
+                             const net::Responder& respond) {
+  using Kind = RuntimeCall::Kind;
+  const std::string type(request.header("Lambda-Runtime-Function-Error-Type"));
+  if (call.kind == Kind::kInitError) {
+    if (core_.state(id) != EnvironmentState::kStarting)
+      return respond(runtime_error(403, "InvalidStateTransition", "init is over"));
+    environments_.at(id).init_error = posted_error(request.body, type);
+    respond(accepted_response());
+    return perform(core_.init_failed(BootClock::now(), id, Failure::kInitFailed));
+  }
+  Call* running = running_call(id, call.request_id);
+  if (running == nullptr)
+    return respond(runtime_error(400, "InvalidRequestID", "Invalid request ID"));
+  const InvocationId invocation = *core_.running(id);
+  const bool streamed = is_streamed_response(request);
+  if (!streamed && request.body.size() > kPayloadBytesMax) {
+    respond(runtime_error(413, "RequestEntityTooLarge",
+                          fmt::format("Exceeded maximum allowed payload size ({} bytes).",
+                                      kPayloadBytesMax)));
+    static_cast<void>(core_.answered(id, invocation));
+    return finish(invocation, id, InvocationEnd::kFunctionError, response_too_large_error());
+  }
+  LEEWARD_CHECK(core_.answered(id, invocation));
+  respond(accepted_response());
+  if (call.kind == Kind::kError)
+    return finish(invocation, id, InvocationEnd::kFunctionError,
+                  posted_error(request.body, type));
+  std::string content_type(request.header("Content-Type"));
+  if (!streamed)
+    return finish(invocation, id, InvocationEnd::kAnswered, std::move(request.body),
+                  content_type.empty() ? "application/json" : content_type);
+  // The end of a stream; an error in its middle comes in the trailer.
+  if (!type.empty())
+    return finish(invocation, id, InvocationEnd::kFunctionError,
+                  posted_error(request.header("Lambda-Runtime-Function-Error-Body"), type));
+  std::string collected = std::move(running->collected);
+  finish(invocation, id, InvocationEnd::kAnswered, std::move(collected), content_type);
+}
+
+net::HttpBodySink FunctionHost::on_head(EnvironmentId id, const net::HttpRequest& head) {
+  if (!is_streamed_response(head)) return nullptr;
+  const RuntimeCall call = parse_runtime_call(head);
+  return [this, id, request_id = call.request_id,
+          type = std::string(head.header("Content-Type"))](std::string_view bytes) {
+    stream(id, request_id, type, bytes);
+  };
+}
+
+void FunctionHost::stream(EnvironmentId id, const std::string& request_id,
+                          const std::string& content_type, std::string_view bytes) {
+  Call* call = running_call(id, request_id);
+  if (call == nullptr) return;  // over already; the end of the request is refused
+  call->streamed_bytes += bytes.size();
+  if (!call->caller.begin) {
+    if (call->streamed_bytes <= kPayloadBytesMax) call->collected += bytes;
+    return;
+  }
+  if (!call->streaming) call->caller.begin(content_type);
+  call->streaming = true;
+  call->caller.bytes(bytes);
+}
+
+// ---- results
+
+void FunctionHost::finish(InvocationId id, EnvironmentId environment_id, InvocationEnd end,
+                          std::string payload, std::string content_type) {
+  auto found = calls_.find(id);
+  if (found == calls_.end()) return;
+  Call& call = found->second;
+  const FunctionVersion& version = pools_.at(call.pool).version;
+  InvocationResult result;
+  result.end = end;
+  result.payload = std::move(payload);
+  result.content_type = std::move(content_type);
+  if (!call.caller.begin && call.streamed_bytes > kPayloadBytesMax) {
+    result.end = InvocationEnd::kFunctionError;
+    result.payload = response_too_large_error();
+  }
+  InvocationReport& report = result.report;
+  report.memory_bytes = version.limits.memory_bytes;
+  report.init = call.init;
+  const BootTime now = BootClock::now();
+  report.duration = call.delivered ? now - *call.delivered : Duration{0};
+  report.billed = std::chrono::ceil<std::chrono::milliseconds>(report.duration);
+  Usage& usage = usage_[version.name];
+  ++usage.invocations;
+  if (result.end == InvocationEnd::kFunctionError) ++usage.errors;
+  const auto billed = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(report.billed).count());
+  usage.billed_milliseconds += billed;
+  usage.megabyte_milliseconds += billed * (version.limits.memory_bytes >> 20);
+
+  auto environment = environments_.find(environment_id);
+  if (environment != environments_.end()) {
+    if (environment->second.sandbox) {
+      environment->second.sandbox->drain_output();
+      report.memory_peak_bytes = std::max(environment->second.sandbox->memory_peak_bytes(),
+                                          environment->second.end.memory_peak_bytes);
+    }
+    const std::string lines =
+        end_line(call.invocation.request_id) + report_line(call.invocation.request_id, report);
+    log(version, lines);
+    report.log_tail = environment->second.tail + lines;
+    if (report.log_tail.size() > kLogTailBytes)
+      report.log_tail.erase(0, report.log_tail.size() - kLogTailBytes);
+  }
+  give(id, std::move(result));
+}
+
+void FunctionHost::give(InvocationId id, InvocationResult result) {
+  auto call = calls_.extract(id);
+  if (call.empty()) return;
+  if (call.mapped().caller.done) call.mapped().caller.done(std::move(result));
+}
+
+void FunctionHost::log(const FunctionVersion& version, std::string_view bytes) {
+  if (options_.log_directory.empty()) return;
+  auto [at, inserted] = logs_.try_emplace(
+      version.name, options_.log_directory + "/" + version.name + ".log", compute::kLogBytesMax);
+  std::string stamped;
+  const std::string time = format_wall(SystemClock().now().wall);
+  while (!bytes.empty()) {
+    const auto end = bytes.find('\n');
+    const auto line = bytes.substr(0, end == std::string_view::npos ? bytes.size() : end + 1);
+    stamped.append(time).append(" ").append(line);
+    bytes.remove_prefix(line.size());
+  }
+  at->second.append(stamped);
+}
+
+}  // namespace leeward::functions
