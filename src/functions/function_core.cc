@@ -136,8 +136,7 @@ Effects FunctionCore::exited(BootTime now, EnvironmentId id) {
   const Environment e = found->second;
   Pool& pool = pools_.at(e.pool);
   if (e.state == EnvironmentState::kStarting) fail_oldest(pool, Failure::kInitFailed, id, out);
-  if (e.state == EnvironmentState::kBusy)
-    out.push_back(Fail{*e.invocation, Failure::kExited, id});
+  if (e.state == EnvironmentState::kBusy) out.push_back(Fail{*e.invocation, Failure::kExited, id});
   Effects own_stop;  // it has ended already: only the counts follow
   if (e.state != EnvironmentState::kStopping) stop(now, id, StopReason::kIdle, own_stop);
   --pool.live;
@@ -252,8 +251,7 @@ bool FunctionCore::start(BootTime now, PoolId id, Pool& pool, Effects& out) {
 }
 
 // Stops the environment that has been idle longest, of the same family where that one is full.
-bool FunctionCore::make_room(BootTime now, const Pool& wanting, bool family_is_full,
-                             Effects& out) {
+bool FunctionCore::make_room(BootTime now, const Pool& wanting, bool family_is_full, Effects& out) {
   const bool stops_already =
       !family_is_full && std::any_of(environments_.begin(), environments_.end(), [](const auto& e) {
         return e.second.state == EnvironmentState::kStopping;
@@ -307,8 +305,7 @@ void FunctionCore::fail_oldest(Pool& pool, Failure why, EnvironmentId environmen
 
 PoolCounts FunctionCore::counts(PoolId id) const {
   PoolCounts counts;
-  if (auto pool = pools_.find(id); pool != pools_.end())
-    counts.queued = pool->second.queue.size();
+  if (auto pool = pools_.find(id); pool != pools_.end()) counts.queued = pool->second.queue.size();
   for (const auto& [environment, e] : environments_) {
     if (e.pool != id) continue;
     switch (e.state) {

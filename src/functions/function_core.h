@@ -52,9 +52,9 @@ struct PoolRule {
   Duration timeout = 3s;        // from delivery to the poll after the answer
   Duration init_timeout = 10s;  // from the start to the first poll; AWS's own bound
   Duration freeze_after = 50ms;
-  Duration reap_after = 300s;     // since the last invocation
-  std::size_t queue_max = 2048;   // invocations that wait
-  Duration queue_timeout = 30s;   // how long one waits
+  Duration reap_after = 300s;    // since the last invocation
+  std::size_t queue_max = 2048;  // invocations that wait
+  Duration queue_timeout = 30s;  // how long one waits
 };
 
 struct HostRule {

@@ -58,7 +58,8 @@ FunctionHost::FunctionHost(net::EventLoop& loop, FunctionHostOptions options)
       options_(std::move(options)),
       cgroups_(CgroupTree::detect(options_.cgroup_name)),
       core_(options_.rule) {
-  options_.logger.info("functions", {{"cgroups", leeward::name(cgroups_.kind())}, {"why", cgroups_.why()}});
+  options_.logger.info("functions",
+                       {{"cgroups", leeward::name(cgroups_.kind())}, {"why", cgroups_.why()}});
 }
 
 FunctionHost::~FunctionHost() {
@@ -100,8 +101,7 @@ void FunctionHost::forget_retired() {
 }
 
 void FunctionHost::limit(const std::string& name, std::optional<std::size_t> environments) {
-  const FamilyId family =
-      families_.try_emplace(name, FamilyId{families_.size() + 1}).first->second;
+  const FamilyId family = families_.try_emplace(name, FamilyId{families_.size() + 1}).first->second;
   perform(core_.limit_family(BootClock::now(), family, environments));
 }
 
@@ -251,8 +251,8 @@ void FunctionHost::perform_one(const Fail& effect) {
   const std::string& request = call.invocation.request_id;
   InvocationResult result;
   result.report.memory_bytes = version.limits.memory_bytes;
-  auto environment = effect.environment ? environments_.find(*effect.environment)
-                                        : environments_.end();
+  auto environment =
+      effect.environment ? environments_.find(*effect.environment) : environments_.end();
   const bool known = environment != environments_.end();
   switch (effect.failure) {
     case Failure::kThrottled:
@@ -275,9 +275,9 @@ void FunctionHost::perform_one(const Fail& effect) {
       break;
   }
   if (known && environment->second.end.failure) {
-    options_.logger.error("cannot start a function",
-                          {{"function", version.name},
-                           {"why", environment->second.end.failure->message}});
+    options_.logger.error(
+        "cannot start a function",
+        {{"function", version.name}, {"why", environment->second.end.failure->message}});
     result.payload = environment->second.end.failure->message;
     return give(effect.invocation, std::move(result));
   }
@@ -335,8 +335,7 @@ void FunctionHost::on_ended(EnvironmentId id, SandboxEnd end) {
   auto found = environments_.find(id);
   if (found == environments_.end()) return;
   Environment& environment = found->second;
-  if (!environment.line.empty())
-    log(pools_.at(environment.pool).version, environment.line + "\n");
+  if (!environment.line.empty()) log(pools_.at(environment.pool).version, environment.line + "\n");
   if (!environment.end.failure) environment.end = std::move(end);
   // Its entry stays until the effects of its end, which speak of it, are done.
   perform(core_.exited(BootClock::now(), id));
@@ -347,13 +346,12 @@ void FunctionHost::on_ended(EnvironmentId id, SandboxEnd end) {
   });
 }
 
-void FunctionHost::on_request(EnvironmentId id, net::HttpRequest request,
-                              net::Responder respond) {
+void FunctionHost::on_request(EnvironmentId id, net::HttpRequest request, net::Responder respond) {
   const RuntimeCall call = parse_runtime_call(request);
   using Kind = RuntimeCall::Kind;
   if (call.kind == Kind::kUnknown)
-    return respond(runtime_error(404, "Runtime.UnknownPath", "there is no such call: " +
-                                                                 request.path));
+    return respond(
+        runtime_error(404, "Runtime.UnknownPath", "there is no such call: " + request.path));
   if (call.kind != Kind::kNext) return on_posted(id, call, std::move(request), respond);
   Environment& environment = environments_.at(id);
   if (core_.state(id) == EnvironmentState::kBusy)
@@ -389,17 +387,16 @@ void FunctionHost::on_posted(EnvironmentId id, const RuntimeCall& call, net::Htt
   const InvocationId invocation = *core_.running(id);
   const bool streamed = is_streamed_response(request);
   if (!streamed && request.body.size() > kPayloadBytesMax) {
-    respond(runtime_error(413, "RequestEntityTooLarge",
-                          fmt::format("Exceeded maximum allowed payload size ({} bytes).",
-                                      kPayloadBytesMax)));
+    respond(runtime_error(
+        413, "RequestEntityTooLarge",
+        fmt::format("Exceeded maximum allowed payload size ({} bytes).", kPayloadBytesMax)));
     static_cast<void>(core_.answered(id, invocation));
     return finish(invocation, id, InvocationEnd::kFunctionError, response_too_large_error());
   }
   LEEWARD_CHECK(core_.answered(id, invocation));
   respond(accepted_response());
   if (call.kind == Kind::kError)
-    return finish(invocation, id, InvocationEnd::kFunctionError,
-                  posted_error(request.body, type));
+    return finish(invocation, id, InvocationEnd::kFunctionError, posted_error(request.body, type));
   std::string content_type(request.header("Content-Type"));
   if (!streamed)
     return finish(invocation, id, InvocationEnd::kAnswered, std::move(request.body),
@@ -415,10 +412,8 @@ void FunctionHost::on_posted(EnvironmentId id, const RuntimeCall& call, net::Htt
 net::HttpBodySink FunctionHost::on_head(EnvironmentId id, const net::HttpRequest& head) {
   if (!is_streamed_response(head)) return nullptr;
   const RuntimeCall call = parse_runtime_call(head);
-  return [this, id, request_id = call.request_id,
-          type = std::string(head.header("Content-Type"))](std::string_view bytes) {
-    stream(id, request_id, type, bytes);
-  };
+  return [this, id, request_id = call.request_id, type = std::string(head.header("Content-Type"))](
+             std::string_view bytes) { stream(id, request_id, type, bytes); };
 }
 
 void FunctionHost::stream(EnvironmentId id, const std::string& request_id,

@@ -74,9 +74,9 @@ class FunctionHost {
     InvocationCaller caller;
     std::optional<BootTime> delivered;
     Duration init{0};
-    bool streaming = false;        // begin was called
+    bool streaming = false;  // begin was called
     std::size_t streamed_bytes = 0;
-    std::string collected;         // of a streamed response whose caller wants it whole
+    std::string collected;  // of a streamed response whose caller wants it whole
   };
   struct Environment {
     PoolId pool;

@@ -117,8 +117,8 @@ class GrantRelay::Loop {
     UniqueFd inside(
         ::accept4(listeners_[which].get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!inside.valid()) return;
-    UniqueFd outside(::socket(servers_[which].storage.ss_family,
-                              SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    UniqueFd outside(
+        ::socket(servers_[which].storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!outside.valid()) return;  // refused: `inside` closes
     const auto* at = reinterpret_cast<const sockaddr*>(&servers_[which].storage);
     if (::connect(outside.get(), at, servers_[which].size) != 0 && errno != EINPROGRESS) return;

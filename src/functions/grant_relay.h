@@ -5,8 +5,8 @@
 // the host's network, so it can reach that one address and port and nothing else.
 //
 // One thread per relay, from start() to destruction, which closes every connection. At most
-// kConnectionsMax at once; further ones wait in the listener's backlog. Each direction holds at most
-// kBufferBytes that the other side has not taken.
+// kConnectionsMax at once; further ones wait in the listener's backlog. Each direction holds at
+// most kBufferBytes that the other side has not taken.
 #pragma once
 
 #include <memory>

@@ -15,9 +15,9 @@
 namespace leeward::functions {
 
 // Bounds of AWS Lambda ("Lambda quotas").
-inline constexpr std::size_t kPayloadBytesMax = 6'291'556;          // request and buffered response
+inline constexpr std::size_t kPayloadBytesMax = 6'291'556;  // request and buffered response
 inline constexpr std::size_t kAsynchronousPayloadBytesMax = 262'144;
-inline constexpr std::size_t kStreamBytesMax = 20'971'520;           // a streamed response
+inline constexpr std::size_t kStreamBytesMax = 20'971'520;  // a streamed response
 inline constexpr std::size_t kLogTailBytes = 4096;
 
 // A server outside that a function may reach: it finds it under the same address inside.
@@ -30,11 +30,11 @@ struct Grant {
 struct FunctionVersion {
   std::string name;
   std::string version = "$LATEST";
-  std::string runtime;         // for AWS_EXECUTION_ENV
+  std::string runtime;  // for AWS_EXECUTION_ENV
   std::string handler;
   std::vector<std::string> argv;  // what runs in the sandbox and speaks the Runtime API
-  std::string code_directory;  // appears as /var/task
-  std::string root;            // as in SandboxSpec
+  std::string code_directory;     // appears as /var/task
+  std::string root;               // as in SandboxSpec
   std::vector<SandboxPlan::Bind> binds;
   std::vector<SandboxPlan::File> files;
   std::map<std::string, std::string> environment;
@@ -45,7 +45,7 @@ struct FunctionVersion {
 
 struct Invocation {
   std::string request_id;
-  std::string function_arn;    // with the qualifier that the caller used
+  std::string function_arn;  // with the qualifier that the caller used
   std::string payload;
   std::string client_context;  // JSON; empty: none
   std::string trace_id;

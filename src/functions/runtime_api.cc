@@ -53,7 +53,8 @@ RuntimeCall parse_runtime_call(const net::HttpRequest& request) {
   std::string_view path = request.path;
   if (!path.starts_with(kRuntime)) return {};
   path.remove_prefix(kRuntime.size());
-  if (path == "invocation/next") return {request.method == "GET" ? Kind::kNext : Kind::kUnknown, ""};
+  if (path == "invocation/next")
+    return {request.method == "GET" ? Kind::kNext : Kind::kUnknown, ""};
   if (request.method != "POST") return {};
   if (path == "init/error") return {Kind::kInitError, ""};
   constexpr std::string_view kInvocation = "invocation/";

@@ -29,8 +29,8 @@ void add_host_root(SandboxPlan& plan) {
   for (const char* path : {"/etc/ld.so.cache", "/etc/ssl/certs", "/etc/alternatives",
                            "/etc/mime.types", "/etc/localtime", "/etc/nsswitch.conf"})
     if (::access(path, R_OK) == 0) plan.binds.push_back({path, path});
-  plan.files.push_back({"/etc/passwd", fmt::format("function:x:{0}:{0}::/tmp:/bin/sh\n",
-                                                   plan.inside_id)});
+  plan.files.push_back(
+      {"/etc/passwd", fmt::format("function:x:{0}:{0}::/tmp:/bin/sh\n", plan.inside_id)});
   plan.files.push_back({"/etc/group", fmt::format("function:x:{}:\n", plan.inside_id)});
   plan.files.push_back({"/etc/hosts", "127.0.0.1 localhost\n"});
 }
@@ -245,9 +245,9 @@ void Sandbox::on_exit() {
   // 137: process 1 was killed, by us or for memory; anything else without a word is a defect.
   const bool killed = WIFSIGNALED(status) || WEXITSTATUS(status) == 128 + SIGKILL;
   if (!end_.failure && !end_.status && !(killed && (killed_ || init_.valid())))
-    end_.failure = Error{Code::kInternal,
-                         fmt::format("sandbox: leeward-sandbox ended by itself (wait status {})",
-                                     status)};
+    end_.failure =
+        Error{Code::kInternal,
+              fmt::format("sandbox: leeward-sandbox ended by itself (wait status {})", status)};
   const CgroupUsage usage = cgroup_.usage().value_or(CgroupUsage{});
   end_.out_of_memory = usage.memory_kills > 0;
   end_.memory_peak_bytes = usage.memory_peak_bytes.value_or(0);

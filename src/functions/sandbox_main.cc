@@ -109,7 +109,8 @@ bool reap(pid_t program, int& status) {
       [[maybe_unused]] ssize_t n = ::read(children, &info, sizeof info);
       int status = 0;
       if (reap(program, status)) {
-        tell_host(kSandboxExited, std::string_view(reinterpret_cast<char*>(&status), sizeof status));
+        tell_host(kSandboxExited,
+                  std::string_view(reinterpret_cast<char*>(&status), sizeof status));
         ::_exit(0);
       }
     }

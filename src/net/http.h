@@ -31,7 +31,7 @@ struct HttpRequest {
   std::map<std::string, std::string> query;  // decoded; the last of equal names wins
   HttpHeaders headers;                       // the client adds Host and Content-Length by itself
   std::string body;
-  Endpoint peer;       // server: who asks
+  Endpoint peer;            // server: who asks
   std::string target = {};  // server: path and query as they came; the client ignores it
 
   // The value of a header or a query parameter; empty when it is not there.
@@ -102,8 +102,8 @@ struct HttpLimits {
 // Listens from start() until it is destroyed. Connections are kept alive; requests on one
 // connection are handled one after the other, also when they come at once. Nothing limits how long
 // a handler may keep its Responder; when the client leaves meanwhile (a half-closed connection
-// counts as gone), its connection is freed at once. start(), adopt() and the destructor belong to the loop's
-// thread, or to a time when nobody runs the loop.
+// counts as gone), its connection is freed at once. start(), adopt() and the destructor belong to
+// the loop's thread, or to a time when nobody runs the loop.
 class HttpServer {
  public:
   // Port 0 picks a free one, see local(). kInvalid for an address that is none, kIo (naming the

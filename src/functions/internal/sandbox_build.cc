@@ -99,7 +99,8 @@ Status mount_bound(const Opened& source, const std::string& target, std::uint64_
 Status become_inside_user(const SandboxPlan& plan) {
   // The change of identity must not take the capabilities; they are dropped at the end.
   if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) != 0) return failed("secure bits");
-  // Whoever is mapped to itself was not allowed more, and keeps its groups, which mean nothing here.
+  // Whoever is mapped to itself was not allowed more, and keeps its groups, which mean nothing
+  // here.
   if (::geteuid() != plan.inside_id && ::setgroups(0, nullptr) != 0)
     return failed("drop supplementary groups");
   if (::setresgid(plan.inside_id, plan.inside_id, plan.inside_id) != 0) return failed("set group");
@@ -131,14 +132,15 @@ Status mount_own(const SandboxPlan& plan, const std::vector<Opened>& devices) {
               nullptr) != 0)
     return failed("mount /proc");
   for (std::size_t i = 0; i < devices.size(); ++i) {
-    Status bound = mount_bound(devices[i], stage + kDevices[i], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    Status bound =
+        mount_bound(devices[i], stage + kDevices[i], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
     if (!bound) return bound;
   }
   if (Status point = make_mount_point(stage + "/tmp", true); !point) return point;
   const std::string options =
       fmt::format("size={},nr_inodes={},mode=1777", plan.tmp_bytes, plan.tmp_bytes / 4096 + 16);
-  if (::mount("tmpfs", (stage + "/tmp").c_str(), "tmpfs", MS_NOSUID | MS_NODEV,
-              options.c_str()) != 0)
+  if (::mount("tmpfs", (stage + "/tmp").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) !=
+      0)
     return failed("mount /tmp");
   return {};
 }
@@ -202,8 +204,8 @@ Status map_identity(const SandboxPlan& plan, pid_t process) {
   // Without CAP_SETGID outside, a group map is allowed only when groups cannot be dropped inside.
   if (plan.outside_user == ::geteuid())
     if (Status denied = write_whole(proc + "setgroups", "deny", 0); !denied) return denied;
-  Status mapped = write_whole(proc + "gid_map",
-                              fmt::format("{} {} 1", plan.inside_id, plan.outside_group), 0);
+  Status mapped =
+      write_whole(proc + "gid_map", fmt::format("{} {} 1", plan.inside_id, plan.outside_group), 0);
   if (!mapped) return mapped;
   return write_whole(proc + "uid_map", fmt::format("{} {} 1", plan.inside_id, plan.outside_user),
                      0);
@@ -232,7 +234,7 @@ Status enter_root(const SandboxPlan& plan) {
   if (ok) ok = mount_root(plan, root);
   for (std::size_t i = 0; ok && i < sources.size(); ++i)
     ok = mount_bound(sources[i], kStage + plan.binds[i].target,
-              MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+                     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
   if (ok) ok = mount_own(plan, devices);
   for (const auto& link : plan.links) {
     if (ok) ok = make_parents(kStage + link.path);
@@ -270,8 +272,7 @@ Result<std::vector<UniqueFd>> open_listeners(const SandboxPlan& plan) {
       return fail(Code::kInvalid, "{}: not an IPv4 address", what);
     const bool loopback = (ntohl(at.sin_addr.s_addr) >> 24) == 127;
     if (!loopback && addresses.insert(at.sin_addr.s_addr).second) {
-      Status added =
-          add_address(control.get(), at.sin_addr, static_cast<int>(addresses.size()));
+      Status added = add_address(control.get(), at.sin_addr, static_cast<int>(addresses.size()));
       if (!added) return fail(std::move(added.error()).wrap(what));
     }
     UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

@@ -34,8 +34,13 @@ class FunctionCoreTest : public ::testing::Test {
   }
 
   BootTime now{1000s};
-  PoolRule rule{.family = kShopFamily, .timeout = 3s, .init_timeout = 10s, .freeze_after = 100ms,
-                .reap_after = 60s, .queue_max = 5, .queue_timeout = 20s};
+  PoolRule rule{.family = kShopFamily,
+                .timeout = 3s,
+                .init_timeout = 10s,
+                .freeze_after = 100ms,
+                .reap_after = 60s,
+                .queue_max = 5,
+                .queue_timeout = 20s};
   FunctionCore core{HostRule{.environments_max = 4, .starts_max = 2, .family_max = 3}};
 };
 
@@ -97,9 +102,10 @@ TEST_F(FunctionCoreTest, AQueueHasAnEndAndAPatience) {
     rule.init_timeout = 60s;
     return rule;
   }());
-  EXPECT_THAT(pass(20s), ElementsAre(failure(1, Failure::kThrottled), failure(2, Failure::kThrottled),
-                                     failure(3, Failure::kThrottled), failure(4, Failure::kThrottled),
-                                     failure(5, Failure::kThrottled)));
+  EXPECT_THAT(pass(20s),
+              ElementsAre(failure(1, Failure::kThrottled), failure(2, Failure::kThrottled),
+                          failure(3, Failure::kThrottled), failure(4, Failure::kThrottled),
+                          failure(5, Failure::kThrottled)));
 }
 
 TEST_F(FunctionCoreTest, AFamilyWithoutAnyConcurrencyIsSwitchedOff) {
@@ -184,17 +190,19 @@ TEST_F(FunctionCoreTest, VersionsOfAFunctionShareItsConcurrency) {
   static_cast<void>(polled(1));
   EXPECT_THAT(invoke(2, second), IsEmpty());
   EXPECT_TRUE(answered(1, 1));
-  EXPECT_THAT(polled(1), ElementsAre(Stop{EnvironmentId{1}, StopReason::kEvicted}, start(2, second)));
+  EXPECT_THAT(polled(1),
+              ElementsAre(Stop{EnvironmentId{1}, StopReason::kEvicted}, start(2, second)));
 }
 
 TEST_F(FunctionCoreTest, ARetiredPoolFinishesWhatRuns) {
   for (std::uint64_t n = 1; n <= 4; ++n) static_cast<void>(invoke(n));
   static_cast<void>(polled(1));  // busy with 1; 2 starts, 3 starts; 2, 3, 4 wait
   auto effects = core.retire(now, kShop);
-  EXPECT_THAT(effects, ::testing::UnorderedElementsAre(
-                           failure(2, Failure::kRetired), failure(3, Failure::kRetired),
-                           failure(4, Failure::kRetired), Stop{EnvironmentId{2}, StopReason::kRetired},
-                           Stop{EnvironmentId{3}, StopReason::kRetired}));
+  EXPECT_THAT(effects,
+              ::testing::UnorderedElementsAre(
+                  failure(2, Failure::kRetired), failure(3, Failure::kRetired),
+                  failure(4, Failure::kRetired), Stop{EnvironmentId{2}, StopReason::kRetired},
+                  Stop{EnvironmentId{3}, StopReason::kRetired}));
   EXPECT_TRUE(answered(1, 1));
   EXPECT_THAT(polled(1), ElementsAre(Stop{EnvironmentId{1}, StopReason::kRetired}));
   for (std::uint64_t e = 1; e <= 3; ++e) EXPECT_THAT(core.exited(now, EnvironmentId{e}), IsEmpty());
@@ -217,8 +225,9 @@ TEST(FunctionCoreSoak, EveryInvocationEndsOnceAndNoBoundIsBroken) {
     auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
     FunctionCore core(HostRule{.environments_max = 5, .starts_max = 2, .family_max = 3});
     for (std::uint64_t p = 1; p <= 3; ++p)
-      core.set_pool(PoolId{p}, PoolRule{.family = FamilyId{p % 2}, .timeout = 2s, .queue_max = 8,
-                                        .queue_timeout = 5s});
+      core.set_pool(
+          PoolId{p},
+          PoolRule{.family = FamilyId{p % 2}, .timeout = 2s, .queue_max = 8, .queue_timeout = 5s});
     BootTime now{1s};
     std::set<InvocationId> open;
     std::map<EnvironmentId, InvocationId> running;
@@ -241,7 +250,9 @@ TEST(FunctionCoreSoak, EveryInvocationEndsOnceAndNoBoundIsBroken) {
         ASSERT_LE(live.size(), 5u);
       }
     };
-    auto one_of = [&](const std::set<EnvironmentId>& set) { return *std::next(set.begin(), static_cast<long>(pick(set.size()))); };
+    auto one_of = [&](const std::set<EnvironmentId>& set) {
+      return *std::next(set.begin(), static_cast<long>(pick(set.size())));
+    };
     for (int step = 0; step < 600; ++step) {
       now += std::chrono::milliseconds(pick(200));
       const std::size_t what = pick(10);

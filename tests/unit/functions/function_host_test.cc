@@ -95,8 +95,9 @@ def handler(event, context):
                             R"(error: exit status 3","errorType":"Runtime.ExitError"})");
   EXPECT_EQ(failed("quiet"), R"({"errorMessage":"RequestId: request-3 Error: Runtime exited )"
                              R"(without providing a reason","errorType":"Runtime.ExitError"})");
-  EXPECT_EQ(failed("segv"), R"({"errorMessage":"RequestId: request-4 Error: Runtime exited with )"
-                            R"(error: signal: segmentation fault","errorType":"Runtime.ExitError"})");
+  EXPECT_EQ(failed("segv"),
+            R"({"errorMessage":"RequestId: request-4 Error: Runtime exited with )"
+            R"(error: signal: segmentation fault","errorType":"Runtime.ExitError"})");
   EXPECT_EQ(failed("sleep"), R"({"errorMessage":"RequestId: request-5 Error: Task timed out after )"
                              R"(0.50 seconds","errorType":"Sandbox.Timedout"})");
   if (rig.host->cgroups().kind() != CgroupKind::kNone) {
@@ -119,8 +120,9 @@ TEST(FunctionHost, TellsInitErrors) {
               AllOf(HasSubstr("Unable to import module 'app': No module named 'nosuchmodule'"),
                     HasSubstr("Runtime.ImportModuleError")));
   EXPECT_THAT(of("syntax", "def handler(:\n"), HasSubstr("Runtime.UserCodeSyntaxError"));
-  EXPECT_THAT(of("nameless", "x = 1\n"), AllOf(HasSubstr("Handler 'handler' missing on module 'app'"),
-                                               HasSubstr("Runtime.HandlerNotFound")));
+  EXPECT_THAT(of("nameless", "x = 1\n"),
+              AllOf(HasSubstr("Handler 'handler' missing on module 'app'"),
+                    HasSubstr("Runtime.HandlerNotFound")));
   EXPECT_THAT(of("leaves", "import os\nos._exit(9)\n"),
               AllOf(HasSubstr("exit status 9"), HasSubstr("Runtime.ExitError")));
 }
@@ -167,8 +169,8 @@ while True:
 
 TEST(FunctionHost, PassesAStreamOnAsItComes) {
   HostRig rig;
-  const PoolId pool = rig.host->add(
-      rig.version("stream", "bootstrap", kStreamingRuntime, "provided.al2023"));
+  const PoolId pool =
+      rig.host->add(rig.version("stream", "bootstrap", kStreamingRuntime, "provided.al2023"));
   auto stream = [&](const std::string& payload, std::string& type, std::string& bytes) {
     InvocationResult result;
     bool done = false;
@@ -251,7 +253,7 @@ while True:
     call("POST", f"invocation/{id}/response", '"done"')
     print(call("POST", f"invocation/{id}/response", '"twice"')[1], flush=True)
 )",
-                                                 "provided"));
+                                                "provided"));
   EXPECT_EQ(rig.invoke(pool).payload, "\"done\"");
   EXPECT_EQ(rig.invoke(pool).payload, "\"done\"");
   const std::string log = rig.log_of("rude");

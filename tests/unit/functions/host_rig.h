@@ -36,8 +36,7 @@ class HostRig {
   }
 
   // A version whose code is one file. `runtime` as in runtimes.h.
-  FunctionVersion version(const std::string& name, const std::string& file,
-                          const std::string& text,
+  FunctionVersion version(const std::string& name, const std::string& file, const std::string& text,
                           const std::string& runtime = "python3.11") const {
     const std::string folder = path_ + "/" + name;
     std::filesystem::create_directory(folder);
@@ -48,8 +47,7 @@ class HostRig {
     v.runtime = runtime;
     v.handler = "app.handler";
     v.code_directory = folder;
-    if (Status applied = apply_runtime(v, {}); !applied)
-      ADD_FAILURE() << applied.error().message;
+    if (Status applied = apply_runtime(v, {}); !applied) ADD_FAILURE() << applied.error().message;
     return v;
   }
   FunctionVersion python(const std::string& name, const std::string& text) const {

@@ -119,7 +119,8 @@ void as_everybody(const std::function<void(const Place&, const CgroupTree&)>& te
 TEST(Sandbox, RunsAProgramAndTellsHowItEnded) {
   as_everybody([](const Place& place, const CgroupTree& cgroups) {
     place.write("hello.txt", "the function's code\n");
-    auto outcome = run(place, spec_for(place, shell("cat hello.txt; echo loud >&2; exit 7")), cgroups);
+    auto outcome =
+        run(place, spec_for(place, shell("cat hello.txt; echo loud >&2; exit 7")), cgroups);
     EXPECT_EQ(outcome.output, "the function's code\nloud\n");
     ASSERT_TRUE(outcome.end.status);
     EXPECT_EQ(WEXITSTATUS(*outcome.end.status), 7);
@@ -234,8 +235,13 @@ ls /proc | grep -c '^[0-9]'
 
 TEST(SandboxEscape, RightsAreGoneAndCannotBeGained) {
   as_everybody([](const Place& place, const CgroupTree& cgroups) {
-    auto outcome = run(place, spec_for(place, shell(
-        "grep -E 'Cap|NoNewPrivs|Seccomp:|Uid' /proc/self/status; cat /proc/self/uid_map")), cgroups);
+    auto outcome = run(
+        place,
+        spec_for(
+            place,
+            shell(
+                "grep -E 'Cap|NoNewPrivs|Seccomp:|Uid' /proc/self/status; cat /proc/self/uid_map")),
+        cgroups);
     for (const char* line : {"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
                              "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
                              "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"})
@@ -317,25 +323,26 @@ TEST(SandboxEscape, AnotherSandboxIsOutOfReach) {
     int ended = 0;
     bool first_lives = true;
     std::unique_ptr<Sandbox> first, second;
-    auto victim = spec_for(place, python(
-        "import socket, time\n"
-        "a = socket.socket(socket.AF_UNIX); a.bind('\\0victim'); a.listen()\n"
-        "b = socket.socket(); b.bind(('127.0.0.1', 9009)); b.listen()\n"
-        "open('/tmp/secret', 'w').write('memory')\n"
-        "print('up', flush=True)\ntime.sleep(60)\n"));
-    auto thief = spec_for(place, python(
-        "import os, signal, socket\n"
-        "print([p for p in os.listdir('/proc') if p.isdigit()])\n"
-        "for pid in range(2, 70000):\n"
-        "    if pid == os.getpid(): continue\n"
-        "    try: os.kill(pid, signal.SIGKILL); print('KILLED', pid)\n"
-        "    except OSError: pass\n"
-        "try: os.kill(1, signal.SIGKILL)\n"
-        "except OSError: pass\n"
-        "for family, at in ((socket.AF_UNIX, '\\0victim'), (socket.AF_INET, ('127.0.0.1', 9009))):\n"
-        "    try: socket.socket(family).connect(at); print('REACHED', at)\n"
-        "    except OSError: pass\n"
-        "print('SECRET' if os.path.exists('/tmp/secret') else 'nothing')\n"));
+    auto victim = spec_for(
+        place, python("import socket, time\n"
+                      "a = socket.socket(socket.AF_UNIX); a.bind('\\0victim'); a.listen()\n"
+                      "b = socket.socket(); b.bind(('127.0.0.1', 9009)); b.listen()\n"
+                      "open('/tmp/secret', 'w').write('memory')\n"
+                      "print('up', flush=True)\ntime.sleep(60)\n"));
+    auto thief = spec_for(
+        place, python("import os, signal, socket\n"
+                      "print([p for p in os.listdir('/proc') if p.isdigit()])\n"
+                      "for pid in range(2, 70000):\n"
+                      "    if pid == os.getpid(): continue\n"
+                      "    try: os.kill(pid, signal.SIGKILL); print('KILLED', pid)\n"
+                      "    except OSError: pass\n"
+                      "try: os.kill(1, signal.SIGKILL)\n"
+                      "except OSError: pass\n"
+                      "for family, at in ((socket.AF_UNIX, '\\0victim'), (socket.AF_INET, "
+                      "('127.0.0.1', 9009))):\n"
+                      "    try: socket.socket(family).connect(at); print('REACHED', at)\n"
+                      "    except OSError: pass\n"
+                      "print('SECRET' if os.path.exists('/tmp/secret') else 'nothing')\n"));
     Sandbox::Events of_second;
     of_second.output = [&](std::string_view bytes) { output += bytes; };
     of_second.ended = [&](SandboxEnd) {
@@ -364,23 +371,23 @@ TEST(SandboxEscape, AnotherSandboxIsOutOfReach) {
     loop.run();
     EXPECT_EQ(ended, 2);
     EXPECT_THAT(output, HasSubstr("nothing"));
-    for (const char* bad : {"KILLED", "REACHED", "SECRET"}) EXPECT_THAT(output, Not(HasSubstr(bad)));
+    for (const char* bad : {"KILLED", "REACHED", "SECRET"})
+      EXPECT_THAT(output, Not(HasSubstr(bad)));
   });
 }
 
 TEST(SandboxEscape, AForkBombEndsAtTheLimit) {
   as_everybody([](const Place& place, const CgroupTree& cgroups) {
-    auto spec = spec_for(place, python(
-        "import os, time\n"
-        "n = 0\n"
-        "try:\n"
-        "    while n < 500:\n"
-        "        if os.fork() == 0: time.sleep(30); os._exit(0)\n"
-        "        n += 1\n"
-        "    print('UNBOUNDED')\n"
-        "except OSError as e:\n"
-        "    print('stopped', n, flush=True)\n"
-        "os._exit(0)\n"));
+    auto spec = spec_for(place, python("import os, time\n"
+                                       "n = 0\n"
+                                       "try:\n"
+                                       "    while n < 500:\n"
+                                       "        if os.fork() == 0: time.sleep(30); os._exit(0)\n"
+                                       "        n += 1\n"
+                                       "    print('UNBOUNDED')\n"
+                                       "except OSError as e:\n"
+                                       "    print('stopped', n, flush=True)\n"
+                                       "os._exit(0)\n"));
     spec.limits.processes = 40;
     auto outcome = run(place, spec, cgroups);
     EXPECT_THAT(outcome.output, ::testing::ContainsRegex("stopped 3[0-9]"));
@@ -390,18 +397,18 @@ TEST(SandboxEscape, AForkBombEndsAtTheLimit) {
 
 TEST(SandboxEscape, ADiskCannotBeFilled) {
   as_everybody([](const Place& place, const CgroupTree& cgroups) {
-    auto spec = spec_for(place, python(
-        "import errno, os\n"
-        "n = 0\n"
-        "try:\n"
-        "    with open('/tmp/big', 'wb', 0) as f:\n"
-        "        while n < 64: f.write(b'x' * (1 << 20)); n += 1\n"
-        "except OSError as e: print(errno.errorcode[e.errno], n)\n"
-        "os.unlink('/tmp/big')\n"
-        "try:\n"
-        "    for i in range(100000): open(f'/tmp/{i}', 'w').close()\n"
-        "    print('UNBOUNDED')\n"
-        "except OSError as e: print('inodes', errno.errorcode[e.errno])\n"));
+    auto spec =
+        spec_for(place, python("import errno, os\n"
+                               "n = 0\n"
+                               "try:\n"
+                               "    with open('/tmp/big', 'wb', 0) as f:\n"
+                               "        while n < 64: f.write(b'x' * (1 << 20)); n += 1\n"
+                               "except OSError as e: print(errno.errorcode[e.errno], n)\n"
+                               "os.unlink('/tmp/big')\n"
+                               "try:\n"
+                               "    for i in range(100000): open(f'/tmp/{i}', 'w').close()\n"
+                               "    print('UNBOUNDED')\n"
+                               "except OSError as e: print('inodes', errno.errorcode[e.errno])\n"));
     spec.limits.tmp_bytes = 16u << 20;
     auto outcome = run(place, spec, cgroups);
     EXPECT_THAT(outcome.output, HasSubstr("ENOSPC 16"));
@@ -411,13 +418,13 @@ TEST(SandboxEscape, ADiskCannotBeFilled) {
 
 TEST(SandboxEscape, MemoryBeyondTheLimitIsNotToBeHad) {
   as_everybody([](const Place& place, const CgroupTree& cgroups) {
-    auto spec = spec_for(place, python(
-        "import mmap\n"
-        "held = []\n"
-        "try:\n"
-        "    for i in range(64): held.append(bytearray(b'x' * (8 << 20)))\n"
-        "    print('UNBOUNDED')\n"
-        "except MemoryError: print('MemoryError')\n"));
+    auto spec =
+        spec_for(place, python("import mmap\n"
+                               "held = []\n"
+                               "try:\n"
+                               "    for i in range(64): held.append(bytearray(b'x' * (8 << 20)))\n"
+                               "    print('UNBOUNDED')\n"
+                               "except MemoryError: print('MemoryError')\n"));
     spec.limits.memory_bytes = 64u << 20;
     auto outcome = run(place, spec, cgroups);
     EXPECT_THAT(outcome.output, Not(HasSubstr("UNBOUNDED")));
@@ -459,7 +466,8 @@ TEST(Sandbox, FreezesThawsAndDiesFrozen) {
       ended = true;
       loop.stop();
     };
-    auto spec = spec_for(place, python("import time\nwhile True: print(end='.', flush=True); time.sleep(0.01)"));
+    auto spec = spec_for(
+        place, python("import time\nwhile True: print(end='.', flush=True); time.sleep(0.01)"));
     auto started = Sandbox::start(loop, place.executable(), cgroups, spec, std::move(events));
     ASSERT_TRUE(started);
     sandbox = std::move(*started);

@@ -478,8 +478,9 @@ TEST(HttpServer, HandsOnABodyAsItComesAndTheTrailerAtItsEnd) {
         };
       });
   RawClient client(running.at());
-  client.send("POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
-              "Trailer: X-Sum\r\n\r\n4\r\nhalf\r\n");
+  client.send(
+      "POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+      "Trailer: X-Sum\r\n\r\n4\r\nhalf\r\n");
   {
     std::unique_lock lock(mutex);
     EXPECT_TRUE(changed.wait_for(lock, 20s, [&] { return received == "half"; }));
@@ -496,7 +497,8 @@ TEST(HttpServer, RefusesAStreamedBodyThatIsTooLarge) {
                     [](const HttpRequest&) -> HttpBodySink { return [](std::string_view) {}; },
                     HttpLimits{.body_bytes_max = 6});
   RawClient client(running.at());
-  client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nmore\r\n");
+  client.send(
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nmore\r\n");
   EXPECT_THAT(client.receive_to_end(), StartsWith("HTTP/1.1 413 "));
 }
 
