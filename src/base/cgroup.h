@@ -45,10 +45,10 @@ struct CgroupLimits {
 
 // What a group has used; a value is missing where the machine does not count it.
 struct CgroupUsage {
-  std::optional<Duration> processor_time;     // of all processes that ever were in it
-  std::optional<std::uint64_t> memory_bytes;  // without file pages that are not in use
+  std::optional<Duration> processor_time;          // of all processes that ever were in it
+  std::optional<std::uint64_t> memory_bytes;       // without file pages that are not in use
   std::optional<std::uint64_t> memory_peak_bytes;  // the most at once, file pages included
-  std::uint64_t memory_kills = 0;             // processes killed at the memory limit
+  std::uint64_t memory_kills = 0;                  // processes killed at the memory limit
 };
 
 // One group. Removed, if empty, when the object ends.

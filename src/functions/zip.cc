@@ -89,7 +89,8 @@ Result<Directory> find_directory(std::string_view archive) {
   const std::size_t first = last > kCommentMax ? last - kCommentMax : 0;
   for (std::size_t at = last;; --at) {
     // The comment must end where the archive does, or the signature was part of a comment.
-    if (u32(archive, at) == kEndOfDirectory && at + kEndBytes + u16(archive, at + 20) == archive.size()) {
+    if (u32(archive, at) == kEndOfDirectory &&
+        at + kEndBytes + u16(archive, at + 20) == archive.size()) {
       if (u16(archive, at + 4) != 0 || u16(archive, at + 6) != 0)
         return refuse("an archive of several disks is not read");
       Directory d{u32(archive, at + 16), u32(archive, at + 12), u16(archive, at + 10)};
@@ -109,7 +110,8 @@ Status read_attributes(ZipEntry& entry, std::uint8_t made_by, std::uint32_t attr
   const std::uint32_t mode = attributes >> 16;
   entry.executable = (mode & S_IXUSR) != 0;
   const std::uint32_t type = mode & S_IFMT;
-  if (type == S_IFLNK && entry.kind == ZipEntry::Kind::kFile) entry.kind = ZipEntry::Kind::kLink;
+  if (type == S_IFLNK && entry.kind == ZipEntry::Kind::kFile)
+    entry.kind = ZipEntry::Kind::kLink;
   else if (type != 0 && type != S_IFREG && type != S_IFDIR)
     return refuse("'{}' is neither file, directory nor link", shown(entry.path));
   return {};
@@ -173,8 +175,8 @@ Result<std::vector<ZipEntry>> read_zip(std::string_view archive, const ZipLimits
       return refuse("'{}' is stored with two sizes", shown(name));
     if (entry.deflated && entry.content_bytes / kDeflateRatioMax > entry.packed_bytes)
       return refuse("'{}' claims to hold more than its packed bytes can", shown(name));
-    Status ok = read_attributes(entry, static_cast<std::uint8_t>(archive[at + 5]),
-                                u32(archive, at + 38));
+    Status ok =
+        read_attributes(entry, static_cast<std::uint8_t>(archive[at + 5]), u32(archive, at + 38));
     if (ok) ok = locate(archive, u32(archive, at + 42), name, directory->offset, entry);
     if (!ok) return fail(ok.error());
     packed += entry.packed_bytes;
@@ -210,8 +212,8 @@ Result<std::string> unpack(std::string_view archive, const ZipEntry& entry) {
     ::inflateEnd(&z);
     if (!whole) return refuse("'{}' does not unpack to the size that it claims", shown(entry.path));
   }
-  const auto sum = ::crc32(0, reinterpret_cast<const Bytef*>(content.data()),
-                           static_cast<uInt>(content.size()));
+  const auto sum =
+      ::crc32(0, reinterpret_cast<const Bytef*>(content.data()), static_cast<uInt>(content.size()));
   if (sum != entry.checksum) return refuse("'{}' has a wrong check sum", shown(entry.path));
   return content;
 }
@@ -239,8 +241,8 @@ Status make_parents(int root, const std::string& path) {
 
 Status write_file(int root, const ZipEntry& entry, std::string_view content) {
   if (Status parents = make_parents(root, entry.path); !parents) return parents;
-  UniqueFd fd = open_below(root, entry.path, O_WRONLY | O_CREAT | O_EXCL,
-                           entry.executable ? 0755 : 0644);
+  UniqueFd fd =
+      open_below(root, entry.path, O_WRONLY | O_CREAT | O_EXCL, entry.executable ? 0755 : 0644);
   if (!fd.valid()) return refuse("'{}' is in the way of another entry", shown(entry.path));
   // Against the umask.
   ::fchmod(fd.get(), entry.executable ? 0755 : 0644);
@@ -260,8 +262,7 @@ Status make_link(int root, const ZipEntry& entry, const std::string& target) {
   const auto slash = entry.path.rfind('/');
   const std::string parent = slash == std::string::npos ? "." : entry.path.substr(0, slash);
   UniqueFd folder = open_below(root, parent, O_PATH | O_DIRECTORY);
-  const std::string leaf =
-      slash == std::string::npos ? entry.path : entry.path.substr(slash + 1);
+  const std::string leaf = slash == std::string::npos ? entry.path : entry.path.substr(slash + 1);
   if (!folder.valid() || ::symlinkat(target.c_str(), folder.get(), leaf.c_str()) != 0)
     return refuse("'{}' is in the way of another entry", shown(entry.path));
   return {};
