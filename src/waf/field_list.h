@@ -17,6 +17,8 @@ namespace leeward::waf {
 struct Field {
   std::string_view name;
   std::string_view value;
+
+  bool operator==(const Field&) const = default;
 };
 
 class FieldList {
@@ -37,6 +39,13 @@ class FieldList {
     const Entry& entry = entries_[index];
     const std::string_view text = text_;
     return {text.substr(entry.at, entry.name), text.substr(entry.at + entry.name, entry.value)};
+  }
+
+  bool operator==(const FieldList& other) const {
+    if (size() != other.size()) return false;
+    for (std::size_t i = 0; i < size(); ++i)
+      if ((*this)[i] != other[i]) return false;
+    return true;
   }
 
   class Iterator {
