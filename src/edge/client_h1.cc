@@ -157,7 +157,8 @@ std::size_t ClientH1::advance(std::string_view bytes) {
         break;
       case Phase::kBody:
       case Phase::kTunnel:
-        if (rest.empty() || !exchange_->wants_body()) return used;
+        // Answered in the middle of its body, a request is over before what came with it is taken.
+        if (rest.empty() || exchange_ == nullptr || !exchange_->wants_body()) return used;
         n = advance_body(rest);
         break;
       case Phase::kClosing:
