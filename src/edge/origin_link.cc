@@ -145,6 +145,7 @@ void OriginLink::flush() {
     anything_sent_ = moved_any = true;
     out_sent_ += moved.bytes;
   }
+  if (moved_any && phase_ == Phase::kHead) arm(timeouts().first_byte);  // it takes our part
   if (out_sent_ < out_.size()) return;
   if (moved_any) {
     out_.clear();
@@ -312,8 +313,8 @@ void OriginLink::on_timer(Timer&) {
         socket_.report_tls_failure("no handshake in time");
       return fault(OriginFault::kConnect);
     case Phase::kHead:
-      // A body that is still coming is not the origin's delay.
-      if (!request_complete_) return arm(timeouts().first_byte);
+      // A body that is still coming is not the origin's delay; one that it does not take is.
+      if (!request_complete_ && out_.empty()) return arm(timeouts().first_byte);
       return fault(OriginFault::kFirstByte);
     case Phase::kBody:
       // Nor is a client that reads slowly.

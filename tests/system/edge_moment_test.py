@@ -36,3 +36,39 @@ def test_a_body_above_the_limit_in_many_small_chunks_is_refused_and_nobody_else_
         assert wire.reply("POST").status == 413
         with rig.connect(world.port) as other:
             assert other.ask("/other").status == 200
+
+
+def test_an_origin_that_does_not_read_the_body_is_given_up(tmp_path):
+    world = rig.OneOrigin(tmp_path, more="timeouts: { first_byte: 1s, body: 60s }")
+    # Accepts, and reads nothing.
+    world.origin.stop()
+    with socket.create_server(("127.0.0.1", world.origin.port)) as deaf, world.edge:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with rig.connect(world.port, seconds=8) as wire:
+            size = 20 << 20
+            wire.send(b"POST /up HTTP/1.1\r\nHost: shop.test\r\nContent-Length: %d\r\n\r\n" % size)
+
+            def upload():
+                try:
+                    wire.socket.sendall(bytes(size))
+                except OSError:
+                    pass
+
+            threading.Thread(target=upload, daemon=True).start()
+            assert wire.reply("POST").status == 504
+
+
+def test_an_origin_has_its_time_from_the_end_of_a_slow_upload(tmp_path):
+    world = rig.OneOrigin(tmp_path, more="timeouts: { first_byte: 2s, body: 60s }")
+
+    def think(wire, request):
+        time.sleep(1.5)
+        world.origin.answer(wire, request, 200, b"stored")
+
+    world.origin.handlers["/up"] = think
+    with world.edge, rig.connect(world.port) as wire:
+        wire.send(b"POST /up HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 36\r\n\r\n")
+        for _ in range(36):  # 3.6 s
+            wire.send(b"x")
+            time.sleep(0.1)
+        assert wire.reply("POST").status == 200
