@@ -168,6 +168,8 @@ class Lookup {
     }
     if (auto reason = bypass_reason(request_, policy_); !reason.empty()) return pass(reason);
     if (has_precondition(request_.fields)) return pass("fwd=bypass; detail=precondition");
+    // No key holds a body, and some origins look at it (RFC 9110 §9.3.1).
+    if (request_.has_body && !post) return pass("fwd=bypass; detail=body");
     thread_local CacheKey key;  // its memory is reused from one request to the next
     make_key(request_, policy_, key);
     if (post) {

@@ -305,7 +305,7 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
       attempts_[slot].stream = nullptr;
       state_ = State::kForward;
       tried_ = 0;
-      if (!attempt(slot, false)) give_up(503, "no origin can take the request");
+      if (!replayable_ || !attempt(slot, false)) give_up(503, "no origin can take the request");
       return false;
     case Fill::Start::kServe:
       break;

@@ -72,3 +72,44 @@ def test_an_origin_has_its_time_from_the_end_of_a_slow_upload(tmp_path):
             wire.send(b"x")
             time.sleep(0.1)
         assert wire.reply("POST").status == 200
+
+
+def test_a_request_with_a_body_never_stands_for_one_without(tmp_path):
+    world = rig.OneOrigin(tmp_path, ", cache: all",
+                          "cache_policies: { all: { ttl_default: 60s } }\ntimeouts: { body: 30s }")
+
+    def echo(wire, request):
+        world.origin.answer(wire, request, 200, b"for " + request.body,
+                            [("Cache-Control", "max-age=60")])
+
+    world.origin.handlers["/page"] = echo
+    with world.edge:
+        with rig.connect(world.port) as wire:
+            assert wire.ask("/page", body=b"evil").body == b"for evil"
+        with rig.connect(world.port) as wire:
+            assert wire.ask("/page").body == b"for "
+        # Who has not said all of his request holds up nobody.
+        with rig.connect(world.port) as slow, rig.connect(world.port) as wire:
+            slow.send(b"GET /other HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 10\r\n\r\nhalf")
+            time.sleep(0.2)
+            began = time.monotonic()
+            assert wire.ask("/other").status == 200
+            assert time.monotonic() - began < 3
+
+
+def test_a_large_body_is_not_sent_twice_when_the_origin_is_asked_again(tmp_path):
+    world = rig.OneOrigin(tmp_path, ", cache: films",
+                          "cache_policies: { films: { slice_bytes: 65536, ttl_default: 60s } }\n"
+                          "limits: { replay_bytes: 1000 }")
+
+    def out_of_range(wire, request):
+        wire.send(b"HTTP/1.1 416 No\r\nContent-Range: bytes */10\r\nContent-Length: 0\r\n\r\n")
+
+    world.origin.handlers["/film"] = out_of_range
+    with world.edge:
+        for _ in range(3):
+            with rig.connect(world.port) as wire:
+                reply = wire.ask("/film", fields=[("Range", "bytes=999999999-")], body=b"x" * 50_000)
+                assert reply.status == 416
+        with rig.connect(world.port) as wire:
+            assert wire.ask("/other").status == 200
