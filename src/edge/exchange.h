@@ -67,7 +67,7 @@ std::string to_string(const ClientAddress& a);  // "192.0.2.1", "2001:db8::1"; w
 struct RequestView {
   Method method = Method::kGet;
   std::string_view method_text;
-  std::string_view scheme;  // "http" or "https", as the client spoke to us
+  std::string_view scheme;  // "http" or "https", as the client spoke to us, or to whom we trust
   std::string_view host;    // normalized: lower case, no default port, no final dot; never empty
   std::string_view target;  // path and query as received, begins with '/'; "*" for OPTIONS *
   Fields fields;            // hop-by-hop fields (RFC 9110 §7.6.1) are still among them

@@ -34,20 +34,29 @@ void Exchange::start(Downstream& down, std::string_view head_bytes, const Client
   client_ = client;
   secure_ = secure;
   trusted_ = trusted;
+  scheme_ = client_scheme();
   began_ = loop_.now();
   body_ended_ = head_.framing == Framing::kNone;
   const EdgeConfig& config = loop_.snapshot().config;
-  if (!normalize_host(head_.host, secure, host_)) return reply(400, "a Host that is too long");
+  if (!normalize_host(head_.host, scheme_ == "https", host_)) return reply(400, "a Host that is too long");
   if (head_.method == Method::kTrace) return reply(405, "TRACE is not served");
   if (head_.has_length && head_.content_length > config.limits.request_body_bytes_max)
     return reply(413, "the body is too large");
   route();
 }
 
+// A proxy that we trust has ended the client's TLS.
+std::string_view Exchange::client_scheme() const {
+  const std::string_view told = trusted_ ? find_field(head_.fields(), "x-forwarded-proto") : "";
+  if (same_name(told, "https")) return "https";
+  if (same_name(told, "http")) return "http";
+  return secure_ ? "https" : "http";
+}
+
 RequestView Exchange::view() const {
   return {.method = head_.method,
           .method_text = head_.method_text,
-          .scheme = secure_ ? "https" : "http",
+          .scheme = scheme_,
           .host = host_.view(),
           .target = head_.target,
           .fields = head_.fields(),
@@ -79,10 +88,7 @@ void Exchange::route() {
 // Afterwards the request is the same as one without a signature, for the cache and for the origin.
 bool Exchange::check_signature() {
   if (route_->signing_keys.empty()) return true;
-  const std::string_view proto = trusted_ ? find_field(head_.fields(), "x-forwarded-proto") : "";
-  SignedRequest request{.scheme = !proto.empty() ? proto
-                                  : secure_      ? "https"
-                                                 : "http",
+  SignedRequest request{.scheme = scheme_,
                         .host = host_.view(),
                         .target = head_.target,
                         .cookie = {},
@@ -142,6 +148,8 @@ void Exchange::begin_background(const Exchange& model, std::unique_ptr<Fill> fil
   client_ = model.client_;
   protocol_ = model.protocol_;
   secure_ = model.secure_;
+  trusted_ = model.trusted_;
+  scheme_ = model.scheme_;
   began_ = loop_.now();
   body_ended_ = true;
   route_ = model.route_;
@@ -176,6 +184,7 @@ void Exchange::adopt_head(std::string_view bytes) {
 
 void Exchange::forward() {
   adopt_head(given_head_);
+  timer_.disarm();  // of a wait that is over
   if (must_inspect(false)) return collect();
   if (snapshot_ != loop_.shared_snapshot()) {  // reloaded while it waited
     const RouteSpec* route = loop_.snapshot().find(host_.view(), path());
@@ -206,6 +215,7 @@ void Exchange::park() {
 }
 
 void Exchange::on_release() {
+  if (state_ != State::kParked) return;  // it has waited too long, and is served what is stale
   loop_.unpark(*this, parked_bytes_);
   timer_.disarm();
   forward();
@@ -313,7 +323,10 @@ void Exchange::on_body_timeout() {
 // ---- the response
 
 void Exchange::on_drained() {
-  if (serving_) return pump_answer();
+  if (serving_) {
+    pump_answer();
+    return;
+  }
   if ((state_ == State::kRespond || state_ == State::kTunnel) &&
       attempts_[winner_].stream != nullptr)
     attempts_[winner_].stream->resume();
@@ -373,16 +386,16 @@ void Exchange::serve(CacheAnswer answer) {
                     .length_in_lines = answer_.size != CacheAnswer::kUnknown});
   if (!body) answer_.size = 0;
   if (answer_.may_fetch) adopt_head(given_head_);
-  if (answer_.size != 0 && !snapshot_) snapshot_ = loop_.shared_snapshot();
-  pump_answer();
+  if (!pump_answer()) adopt_head(given_head_);  // it lasts longer than this event
 }
 
-void Exchange::pump_answer() {
+// True: the answer is out, and the exchange is over as far as the client goes.
+bool Exchange::pump_answer() {
   using Kind = Body::Piece::Kind;
   while (answer_.size != 0) {
-    if (!down_->wants_more()) return;
+    if (!down_->wants_more()) return false;
     const Body::Piece piece = answer_.body->read(answer_.offset, {&loop_, token()});
-    if (piece.kind == Kind::kWait) return;
+    if (piece.kind == Kind::kWait) return false;
     if (piece.kind == Kind::kFetch) {
       loop_.take_exchange().begin_background(*this, answer_.body->take_fetch());
       continue;
@@ -390,11 +403,11 @@ void Exchange::pump_answer() {
     if (piece.kind == Kind::kEnd && answer_.size == CacheAnswer::kUnknown) break;
     if (piece.kind == Kind::kEnd || piece.kind == Kind::kAborted) {
       down_->abort();
-      return;  // the client's end comes back as on_client_gone()
+      return false;  // the client's end comes back as on_client_gone()
     }
     const auto most = static_cast<std::size_t>(std::min<std::uint64_t>(answer_.size, piece.size));
     const std::size_t sent = down_->send_piece(piece, most);
-    if (sent == 0) return;
+    if (sent == 0) return false;
     answer_.offset += sent;
     bytes_out_ += sent;
     if (answer_.size != CacheAnswer::kUnknown) answer_.size -= sent;
@@ -402,18 +415,27 @@ void Exchange::pump_answer() {
   serving_ = false;
   down_->send_end({});
   finish();
+  return true;
 }
 
 // ---- the end
 
 void Exchange::on_client_gone() {
   if (status_ == 0) status_ = kClientGone;
+  count_and_log();
   down_ = nullptr;
-  serving_ = false;
+  end_answer();
   if (state_ == State::kParked) loop_.unpark(*this, parked_bytes_);
   // What is being fetched into the cache is of use to others.
   if ((fill_ || storing_) && !origin_done_) return;
   finish();
+}
+
+// A reader that reads no more would hold up whoever fills the cache.
+void Exchange::end_answer() {
+  serving_ = false;
+  answer_.body = nullptr;
+  answer_.owner.reset();
 }
 
 // The client's part is over. The exchange stays as long as it fills the cache.
@@ -421,9 +443,8 @@ void Exchange::finish() {
   if (down_ != nullptr) {
     count_and_log();
     std::exchange(down_, nullptr)->exchange_done();
-  } else if (!storing_ && status_ == kClientGone) {
-    count_and_log();
   }
+  end_answer();
   if (!origin_done_ && storing_) return;
   if (state_ == State::kOver) return;
   for (std::size_t slot = 0; slot < attempts_.size(); ++slot) cancel(slot, false);
@@ -459,8 +480,8 @@ void Exchange::reset() {
   bytes_out_ = 0;
   origin_done_ = true;
   fill_.reset();
-  storing_ = serving_ = cache_gave_up_ = fill_paused_ = false;
-  if (answer_.owner) answer_ = {};
+  storing_ = cache_gave_up_ = fill_paused_ = false;
+  end_answer();
   pass_reason_ = firewall_rule_ = {};
   end_inspection();
   inspected_ = continued_ = false;

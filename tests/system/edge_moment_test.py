@@ -113,3 +113,126 @@ def test_a_large_body_is_not_sent_twice_when_the_origin_is_asked_again(tmp_path)
                 assert reply.status == 416
         with rig.connect(world.port) as wire:
             assert wire.ask("/other").status == 200
+
+
+# ---- clients that leave, or take their time
+
+def test_the_access_log_tells_of_its_own_request_however_long_the_answer_took(tmp_path):
+    world = rig.OneOrigin(tmp_path, ", cache: all",
+                          "cache_policies: { all: { ttl_default: 60s } }\naccess_log: json")
+    big = bytes(20 << 20)
+    world.origin.handlers["/big"] = lambda wire, request: world.origin.answer(wire, request, 200, big)
+    with world.edge:
+        with rig.connect(world.port) as wire:
+            assert len(wire.ask("/big", fields=[("User-Agent", "first")]).body) == len(big)
+        with rig.connect(world.port) as slow:
+            slow.send(b"GET /big HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: of-the-slow\r\n\r\n")
+            slow.fill()
+            for _ in range(20):
+                with rig.connect(world.port) as other:
+                    other.ask("/" + "z" * 200, fields=[("User-Agent", "y" * 200)])
+            slow.reply()
+        entry, = world.edge.access_lines(lambda e: e["target"] == "/big" and e["cache"] == "hit")
+        assert entry["user_agent"] == "of-the-slow"
+
+
+def test_a_client_that_leaves_in_the_middle_is_counted_and_logged(tmp_path):
+    world = rig.OneOrigin(tmp_path, "", "access_log: json")
+
+    def trickle(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while True:
+            wire.send(bytes(65536))
+
+    world.origin.handlers["/long"] = trickle
+    with world.edge:
+        with rig.connect(world.port) as wire:
+            wire.send(b"GET /long HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+            wire.fill()
+        entry, = world.edge.access_lines(lambda e: e["target"] == "/long")
+        assert entry["status"] == 200 and entry["bytes"] > 0
+
+
+def test_an_object_that_is_too_large_does_not_wait_for_a_client_that_left(tmp_path):
+    world = rig.OneOrigin(tmp_path, ", cache: all",
+                          "cache_policies: { all: { ttl_default: 60s, object_bytes_max: 1000000 } }")
+    stopped = threading.Event()
+
+    def endless(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                wire.send(chunked(bytes(65536)))
+        finally:
+            stopped.set()
+
+    world.origin.handlers["/endless"] = endless
+    with world.edge:
+        with rig.connect(world.port) as wire:
+            wire.send(b"GET /endless HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+            while len(wire.raw) < 2_000_000:
+                wire.fill()
+        assert stopped.wait(10), "the origin's connection is still open"
+
+
+def test_a_wait_for_the_cache_that_is_over_does_not_ask_a_second_origin(tmp_path):
+    origins = [rig.Origin("a"), rig.Origin("b")]
+    port, = rig.free_ports(1)
+    servers = ", ".join(f'"127.0.0.1:{origin.port}"' for origin in origins)
+    edge = rig.Edge(tmp_path, f"""
+listeners: [{{ address: 127.0.0.1, port: {port} }}]
+origins: {{ web: {{ servers: [{servers}] }} }}
+cache_policies: {{ all: {{}} }}
+routes: [{{ origins: web, cache: all, hedge: false }}]
+threads: 1
+""")
+    first = threading.Event()
+    seen = []
+
+    def slow(wire, request):
+        seen.append(request)
+        if len(seen) == 1:
+            first.set()
+            time.sleep(1)
+        else:
+            time.sleep(12)
+        origins[0].answer(wire, request, 200, b"slow", [("Cache-Control", "private")])
+
+    for origin in origins:
+        origin.handlers["/slow"] = slow
+    with edge, rig.connect(port, seconds=25) as leader, rig.connect(port, seconds=25) as waiter:
+        leader.send(b"GET /slow HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        assert first.wait(5)
+        waiter.send(b"GET /slow HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        assert leader.reply().status == 200
+        assert waiter.reply().status == 200
+        assert len(seen) == 2
+
+
+# ---- what a trusted proxy says
+
+def test_a_renewal_tells_the_origin_what_a_trusted_proxy_said(tmp_path):
+    world = rig.OneOrigin(tmp_path, ", cache: all",
+                          "cache_policies: { all: { stale_while_revalidate: 60s } }")
+    section = (tmp_path / "leeward.yaml").read_text().replace(
+        f"port: {world.port} }}", f"port: {world.port}, trusted: true }}")
+    (tmp_path / "leeward.yaml").write_text(section)
+
+    def to_https(wire, request):
+        if request.field("X-Forwarded-Proto") == "https":
+            return world.origin.answer(wire, request, 200, b"page", [("Cache-Control", "max-age=1")])
+        return world.origin.answer(wire, request, 301, b"",
+                                   [("Location", "https://shop.test/page"), ("Cache-Control", "max-age=60")])
+
+    world.origin.handlers["/page"] = to_https
+    over_tls = [("X-Forwarded-Proto", "https")]
+    with world.edge, rig.connect(world.port) as wire:
+        # One scheme's answer is not the other's.
+        assert wire.ask("/page", fields=[("X-Forwarded-Proto", "http")]).status == 301
+        assert wire.ask("/page", fields=over_tls).status == 200
+        for _ in range(2):
+            time.sleep(1.2)  # it is stale
+            fetched = world.origin.count("/page")
+            assert wire.ask("/page", fields=over_tls).status == 200
+            wait_until(lambda: world.origin.count("/page") > fetched)
+            assert world.origin.last("/page").field("X-Forwarded-Proto") == "https"

@@ -77,12 +77,14 @@ class Exchange final : public OriginUser, private Timer::Owner {
 
   // exchange_flow.cc
   void route();
+  std::string_view client_scheme() const;
   bool check_signature();  // false: refused
   void look_up();
   void forward();
   void park();
   void serve(CacheAnswer answer);
-  void pump_answer();
+  bool pump_answer();
+  void end_answer();
   void reply(int status, std::string_view text, Duration retry_after = {});
   void give_up(int status, std::string_view why);
   void adopt_head(std::string_view bytes);
@@ -141,6 +143,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
   std::string_view protocol_;  // "1.1"; static text
   bool secure_ = false;
   bool trusted_ = false;
+  std::string_view scheme_ = "http";  // as the client spoke; static text
   std::shared_ptr<const Snapshot> snapshot_;
   const RouteSpec* route_ = nullptr;
   RouteStats* stats_ = nullptr;
