@@ -38,7 +38,8 @@ void Exchange::start(Downstream& down, std::string_view head_bytes, const Client
   began_ = loop_.now();
   body_ended_ = head_.framing == Framing::kNone;
   const EdgeConfig& config = loop_.snapshot().config;
-  if (!normalize_host(head_.host, scheme_ == "https", host_)) return reply(400, "a Host that is too long");
+  if (!normalize_host(head_.host, scheme_ == "https", host_))
+    return reply(400, "a Host that is too long");
   if (head_.method == Method::kTrace) return reply(405, "TRACE is not served");
   if (head_.has_length && head_.content_length > config.limits.request_body_bytes_max)
     return reply(413, "the body is too large");
