@@ -19,7 +19,7 @@ void add_tier(const Platform& platform, SiteId self, const Tier& tier, edge::Gro
                                  .site = site,
                                  .edge = true});
     if (site != self && tier.local) continue;
-    for (int i = 0; i < tier.instances; ++i)
+    for (int i = 0; i < tier.slots(); ++i)
       group.origins.push_back(
           {.name = fmt::format("{}-{}-{}", s.name, tier.name, i),
            .address = fmt::format("{}:{}", tier.local ? "127.0.0.1" : s.address, tier.port + i),

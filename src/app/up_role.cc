@@ -18,7 +18,7 @@ compute::TierSpec child(const std::string& name, compute::ExpandedProcess proces
   compute::TierSpec tier;
   tier.name = name;
   tier.capture = capture;
-  tier.instances.push_back({std::move(process), std::nullopt});
+  tier.instances.push_back({std::move(process)});
   return tier;
 }
 

@@ -372,20 +372,20 @@ Result<Cgroup> CgroupTree::create(const std::string& name) const {
 // ---------------------------------------------------------------------------------- processes
 
 Result<pid_t> fork_into(const std::string& directory, UniqueFd& pidfd) {
-  UniqueFd group;
-  if (!directory.empty()) {
-    group.reset(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!group.valid()) return fail(os_error(errno, "open " + directory));
+  if (directory.empty()) {
+    pid_t child = ::fork();
+    if (child < 0) return fail(os_error(errno, "fork"));
+    if (child > 0) pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+    return child;
   }
+  UniqueFd group(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!group.valid()) return fail(os_error(errno, "open " + directory));
   int handle = -1;
   clone_args arguments{};
-  arguments.flags = CLONE_PIDFD;
+  arguments.flags = CLONE_PIDFD | CLONE_INTO_CGROUP;
   arguments.pidfd = reinterpret_cast<std::uintptr_t>(&handle);
   arguments.exit_signal = SIGCHLD;
-  if (group.valid()) {
-    arguments.flags |= CLONE_INTO_CGROUP;
-    arguments.cgroup = static_cast<std::uint64_t>(group.get());
-  }
+  arguments.cgroup = static_cast<std::uint64_t>(group.get());
   long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid < 0) return fail(os_error(errno, "start a process in " + directory));
   if (pid > 0) pidfd.reset(handle);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,9 +15,12 @@
 #include <cstdio>
 #include <cstring>
 #include <future>
+#include <limits>
 #include <optional>
 #include <thread>
+#include <vector>
 
+#include "base/cgroup.h"
 #include "base/file.h"
 #include "base/time.h"
 #include "compute/instance_log.h"
@@ -28,6 +32,8 @@ namespace {
 constexpr int kKeeperFailed = 125;
 constexpr int kCannotRun = 126;
 constexpr int kNotFound = 127;
+constexpr std::size_t kJoinsMax = 8;
+constexpr int kFirstPassed = 3;          // SD_LISTEN_FDS_START
 constexpr Duration kDebrisGrace = 1s;    // for descendants that outlive the child
 constexpr Duration kKillRound = 10ms;    // between two rounds of SIGKILL
 constexpr Duration kLogDrainLimit = 1s;  // for the log thread, once every writer is gone
@@ -38,6 +44,10 @@ struct Options {
   Duration stop_timeout = 5s;
   std::string log;
   std::size_t log_bytes_max = kLogBytesMax;
+  int listen_fd = -1;
+  std::uint64_t data_bytes_max = 0;  // RLIMIT_DATA of the child; 0: as it is
+  std::string cgroup;
+  std::vector<std::string> joins;
   char** command = nullptr;  // null-terminated
 };
 
@@ -51,11 +61,18 @@ Result<long> number(std::string_view option, std::string_view text, long least, 
 }
 
 Status set_option(Options& options, std::string_view option, std::string_view text) {
-  if (option == "--log") {
-    options.log = text;
+  if (option == "--log" || option == "--cgroup") {
+    (option == "--log" ? options.log : options.cgroup) = text;
+    return {};
+  }
+  if (option == "--join") {
+    if (options.joins.size() == kJoinsMax)
+      return fail(Code::kInvalid, "--join at most {} times", kJoinsMax);
+    options.joins.emplace_back(text);
     return {};
   }
   long most = option == "--stop-signal" ? SIGRTMAX : 1L << 30;
+  if (option == "--data-bytes-max") most = std::numeric_limits<long>::max();
   auto value = number(option, text, option == "--parent-fd" ? 0 : 1, most);
   if (!value) return fail(std::move(value.error()));
   if (option == "--parent-fd")
@@ -64,6 +81,10 @@ Status set_option(Options& options, std::string_view option, std::string_view te
     options.stop_signal = static_cast<int>(*value);
   else if (option == "--stop-timeout")
     options.stop_timeout = std::chrono::milliseconds(*value);
+  else if (option == "--listen-fd")
+    options.listen_fd = static_cast<int>(*value);
+  else if (option == "--data-bytes-max")
+    options.data_bytes_max = static_cast<std::uint64_t>(*value);
   else if (option == "--log-bytes-max")
     options.log_bytes_max = static_cast<std::size_t>(*value);
   else
@@ -92,6 +113,19 @@ Result<Options> parse(int argc, char** argv) {
   if (output >= 0) {
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
+  }
+  if (auto joined = join_groups(options.joins); !joined) {
+    std::fprintf(stderr, "cannot enter the control group: %s\n", joined.error().message.c_str());
+    ::_exit(kKeeperFailed);
+  }
+  if (options.data_bytes_max != 0) {
+    rlimit most{options.data_bytes_max, options.data_bytes_max};
+    ::setrlimit(RLIMIT_DATA, &most);
+  }
+  if (options.listen_fd >= 0) {
+    ::dup2(options.listen_fd, kFirstPassed);  // not close-on-exec any more
+    ::setenv("LISTEN_FDS", "1", 1);
+    ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
   }
   sigset_t none;
   sigemptyset(&none);
@@ -128,6 +162,7 @@ class Keeper {
   void wait_for_event(BootTime now);
   void read_signals();
   void enter(Phase phase, BootTime deadline);
+  void kill_group();
 
   Options options_;
   int parent_fd_;  // -1 after end of file
@@ -145,6 +180,8 @@ Status Keeper::prepare() {
   if (!kernel_lists_children())
     return fail(Code::kUnavailable, "this kernel does not list children in /proc");
   if (::fcntl(parent_fd_, F_SETFD, FD_CLOEXEC) != 0) return fail(os_error(errno, "--parent-fd"));
+  if (options_.listen_fd >= 0 && ::fcntl(options_.listen_fd, F_SETFD, FD_CLOEXEC) != 0)
+    return fail(os_error(errno, "--listen-fd"));
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail(os_error(errno, "child subreaper"));
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   ::setsid();  // fails when it leads a session already, which is as good
@@ -165,8 +202,10 @@ Status Keeper::start_command() {
   UniqueFd output(ends[0]);
   UniqueFd input(ends[1]);
   pid_t keeper = ::getpid();
-  child_ = ::fork();
-  if (child_ < 0) return fail(os_error(errno, "fork"));
+  UniqueFd pidfd;  // not needed: SIGCHLD tells
+  auto child = fork_into(options_.cgroup, pidfd);
+  if (!child) return fail(std::move(child.error()));
+  child_ = *child;
   if (child_ == 0) become_command(options_, keeper, input.get());
   ::setpgid(child_, child_);  // also done by the child: whoever comes first
   if (!output.valid()) return {};
@@ -219,8 +258,16 @@ void Keeper::advance(BootTime now) {
   bool over = phase_ != Phase::kRunning && now >= deadline_;
   if (kill_asked_ || over || phase_ == Phase::kKilling) {
     signal_descendants(SIGKILL);
+    kill_group();
     enter(Phase::kKilling, now + kKillRound);
   }
+}
+
+// All of the group at once, also what a fork bomb makes while the descendants are gone through.
+void Keeper::kill_group() {
+  if (options_.cgroup.empty()) return;
+  UniqueFd fd(::open((options_.cgroup + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
+  if (fd.valid()) static_cast<void>(::write(fd.get(), "1", 1) == 1);  // Linux 5.14
 }
 
 void Keeper::wait_for_event(BootTime now) {

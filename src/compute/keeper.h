@@ -2,7 +2,8 @@
 // left behind when Leeward dies, even by SIGKILL.
 //
 //   leeward keep --parent-fd N [--stop-signal NUMBER] [--stop-timeout MILLISECONDS]
-//                [--log FILE [--log-bytes-max BYTES]] -- COMMAND [ARGUMENT…]
+//                [--log FILE [--log-bytes-max BYTES]] [--listen-fd N] [--data-bytes-max BYTES]
+//                [--cgroup DIRECTORY] [--join FILE]… -- COMMAND [ARGUMENT…]
 //
 // It runs COMMAND as its child, in an own session and process group, and ends with the child's exit
 // status (128 + signal number when a signal ended it; 127: command not found; 126: command cannot
@@ -21,6 +22,13 @@
 // one second. The keeper is a child subreaper (prctl(2) PR_SET_CHILD_SUBREAPER), so a process that
 // double-forks or calls setsid(2) becomes the keeper's own child and cannot get away. The keeper
 // ends only when it has no child left; a process in uninterruptible sleep makes it wait.
+//
+// Control group: with --cgroup the child is started inside that directory of the unified hierarchy,
+// and cgroup.kill ends whatever is in it. With --join it joins the groups of these cgroup.procs
+// files before COMMAND runs. The keeper itself is in none of them, so no limit stops it.
+//
+// Listener: with --listen-fd the child gets that socket as descriptor 3, with LISTEN_FDS=1 and
+// LISTEN_PID as sd_listen_fds(3) reads them.
 //
 // What can escape: if the keeper itself is killed by SIGKILL, the kernel kills the child (by
 // PR_SET_PDEATHSIG), but neither the child's own children nor a child that has changed its user id

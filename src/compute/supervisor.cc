@@ -1,6 +1,7 @@
 #include "compute/supervisor.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <cstring>
@@ -8,6 +9,10 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/socket_address.h"
+#include "compute/autoscaler_core.h"
+#include "compute/internal/instance_group.h"
+#include "compute/internal/notify_socket.h"
 #include "compute/internal/process_tree.h"
 #include "compute/internal/spawn.h"
 #include "net/http.h"
@@ -50,6 +55,19 @@ Status validate(const SupervisorOptions& options) {
   return {};
 }
 
+// A listening socket for an instance. SO_REUSEADDR: its last life's connections may linger.
+Result<UniqueFd> listen_on(const Endpoint& endpoint) {
+  auto address = parse_socket_address(to_string(endpoint));
+  if (!address) return fail(std::move(address.error()));
+  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  int on = 1;
+  if (!fd.valid() || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address->storage), address->size) != 0 ||
+      ::listen(fd.get(), SOMAXCONN) != 0)
+    return fail(os_error(errno, "listen on " + to_string(endpoint)));
+  return fd;
+}
+
 }  // namespace
 
 Result<TierSpec> expand_tier(const Tier& tier, const PlaceholderValues& values,
@@ -60,15 +78,20 @@ Result<TierSpec> expand_tier(const Tier& tier, const PlaceholderValues& values,
   spec.name = tier.name;
   spec.cold = tier.standby == StandbyMode::kCold;
   spec.stop_timeout = tier.stop_timeout;
+  spec.notify = tier.notify;
+  spec.limits = tier.limits;
+  spec.drain = tier.drain;
+  if (tier.scaling) spec.running = std::clamp(tier.instances, tier.scaling->min, tier.slots());
   PlaceholderValues own = values;
   if (tier.local) own["address"] = "127.0.0.1";
-  for (int i = 0; i < tier.instances; ++i) {
+  for (int i = 0; i < tier.slots(); ++i) {
     auto port_of = [i](std::uint16_t first) { return static_cast<std::uint16_t>(first + i); };
     own["port"] = std::to_string(port_of(tier.port));
     auto process = expand(tier.process, own);
     if (!process) return fail(std::move(process.error()).wrap("tier " + tier.name));
     process->directory = (std::filesystem::path(directory) / process->directory).string();
-    InstanceSpec instance{std::move(*process), std::nullopt};
+    InstanceSpec instance{std::move(*process)};
+    if (tier.pass_listener) instance.listen = Endpoint{own["address"], port_of(tier.port)};
     if (tier.ready) {
       std::uint16_t first = tier.ready->port != 0 ? tier.ready->port : tier.port;
       instance.ready = ReadyCheck{Endpoint{own["address"], port_of(first)}, tier.ready->path};
@@ -84,6 +107,8 @@ class Supervisor::Impl {
   ~Impl();
 
   void set_active(bool active);
+  Status scale(const std::string& tier, int count, const std::map<int, std::uint64_t>& connections);
+  Status protect(const std::string& tier, int number, bool on);
   int count(bool (InstanceCore::*property)() const) const;
   std::vector<InstanceStatus> status() const;
   Result<std::vector<std::string>> last_output(const std::string& tier, int number,
@@ -101,6 +126,13 @@ class Supervisor::Impl {
     std::string mark;   // entry in the environment of all its processes
     std::string log;    // empty: not captured
     InstanceCore core;
+    bool enabled = true;  // by scale()
+    bool is_protected = false;
+
+    InstanceGroup group;
+    std::optional<NotifySocket> notify;
+    net::WatchId notify_watch;
+    UniqueFd listener;  // kept over restarts
 
     KeeperProcess keeper;  // pid −1: none
     net::WatchId exit_watch;
@@ -116,14 +148,22 @@ class Supervisor::Impl {
     int restarts = 0;
     std::string last_exit;
     std::string last_check;
+    std::string said;
+    std::uint64_t memory_kills = 0;
     InstanceState published = InstanceState::kStopped;
     Counter* restart_counter = nullptr;
+    Counter* memory_kill_counter = nullptr;
   };
+
+  bool wanted(const Instance& i) const { return i.enabled && (active_ || !i.tier->cold); }
 
   void apply(Instance& i, Action action);
   void start(Instance& i);
   bool clear_leftovers(Instance& i);
   void spawn(Instance& i);
+  Status open_sockets(Instance& i);
+  void close_sockets(Instance& i);
+  void on_notification(Instance& i);
   void stop(Instance& i);
   void on_exit(Instance& i);
   void arm_tick(Instance& i);
@@ -138,6 +178,8 @@ class Supervisor::Impl {
   net::HttpClient client_;
   std::vector<std::unique_ptr<Instance>> instances_;
   std::map<std::string, std::pair<Gauge*, Gauge*>> gauges_;  // by tier: ready, wanted
+  bool active_ = false;
+  bool begun_ = false;  // set_active() was called
   bool stopping_ = false;
   std::function<void(Status)> stop_done_;
   net::TimerId stop_timer_;
@@ -148,15 +190,19 @@ Supervisor::Impl::Impl(net::EventLoop& loop, SupervisorOptions options)
   for (const TierSpec& tier : options_.tiers) {
     Labels labels{{"tier", tier.name}};
     Counter* restarts = nullptr;
+    Counter* memory_kills = nullptr;
     if (Registry* r = options_.registry; r != nullptr) {
       gauges_[tier.name] = {
           &r->gauge("leeward_instances_ready", "Application instances that are ready", labels),
           &r->gauge("leeward_instances_wanted", "Application instances that should run", labels)};
       restarts = &r->counter("leeward_instance_restarts_total",
                              "Starts of an instance after its first one", labels);
+      memory_kills = &r->counter("leeward_instance_memory_kills_total",
+                                 "Processes killed at their instance's memory limit", labels);
     }
     for (std::size_t n = 0; n < tier.instances.size(); ++n) {
-      InstanceRule rule{tier.instances[n].ready.has_value(), tier.stop_timeout, options_.policy};
+      bool has_check = tier.notify || tier.instances[n].ready.has_value();
+      InstanceRule rule{has_check, tier.stop_timeout, tier.drain, options_.policy};
       auto i = std::make_unique<Instance>(rule);
       i->tier = &tier;
       i->spec = &tier.instances[n];
@@ -166,6 +212,8 @@ Supervisor::Impl::Impl(net::EventLoop& loop, SupervisorOptions options)
       i->mark = "LEEWARD_INSTANCE=" + path;
       if (tier.capture) i->log = path + ".log";
       i->restart_counter = restarts;
+      i->memory_kill_counter = memory_kills;
+      i->enabled = tier.running < 0 || static_cast<int>(n) < tier.running;
       instances_.push_back(std::move(i));
     }
   }
@@ -178,6 +226,7 @@ Supervisor::Impl::~Impl() {
     cancel(i->check_timer);
     cancel(i->leftover_timer);
     if (i->keeper.pid > 0) loop_.unwatch(i->exit_watch);
+    close_sockets(*i);
   }
 }
 
@@ -188,8 +237,54 @@ void Supervisor::Impl::cancel(net::TimerId& timer) {
 
 void Supervisor::Impl::set_active(bool active) {
   if (stopping_) return;
+  active_ = active;
+  begun_ = true;
   BootTime now = BootClock::now();
-  for (auto& i : instances_) apply(*i, i->core.want(now, active || !i->tier->cold));
+  // A site that may not write any more has nothing to finish: its gateways are closed.
+  for (auto& i : instances_) apply(*i, i->core.want(now, wanted(*i), !active && i->tier->cold));
+}
+
+Status Supervisor::Impl::scale(const std::string& tier, int count,
+                               const std::map<int, std::uint64_t>& connections) {
+  std::vector<Instance*> slots;
+  for (auto& i : instances_)
+    if (i->tier->name == tier) slots.push_back(i.get());
+  if (slots.empty()) return fail(Code::kNotFound, "there is no tier '{}' here", tier);
+  if (count < 0 || count > static_cast<int>(slots.size()))
+    return fail(Code::kInvalid, "tier '{}' has ports for {} instances, not for {}", tier,
+                slots.size(), count);
+  std::vector<Victim> enabled;
+  for (const Instance* i : slots) {
+    if (!i->enabled) continue;
+    auto known = connections.find(i->number);
+    enabled.push_back({i->number, i->core.ready(), false, i->is_protected,
+                       known == connections.end() ? 0 : known->second, i->started_at});
+  }
+  int running = static_cast<int>(enabled.size());
+  for (int number : choose_victims(enabled, running - count))
+    slots[static_cast<std::size_t>(number)]->enabled = false;
+  // One that is still draining is taken back before a new one is started.
+  for (bool draining : {true, false})
+    for (Instance* i : slots) {
+      if (running >= count) break;
+      bool is_draining = i->core.state() == InstanceState::kDraining;
+      if (i->enabled || is_draining != draining) continue;
+      i->enabled = true;
+      ++running;
+    }
+  if (stopping_ || !begun_) return {};
+  BootTime now = BootClock::now();
+  for (Instance* i : slots) apply(*i, i->core.want(now, wanted(*i)));
+  return {};
+}
+
+Status Supervisor::Impl::protect(const std::string& tier, int number, bool on) {
+  for (auto& i : instances_)
+    if (i->tier->name == tier && i->number == number) {
+      i->is_protected = on;
+      return {};
+    }
+  return fail(Code::kNotFound, "there is no instance {}-{} here", tier, number);
 }
 
 // The one place where the core's wish becomes an act, and where a changed state is followed up.
@@ -253,7 +348,14 @@ void Supervisor::Impl::spawn(Instance& i) {
     ++i.restarts;
     if (i.restart_counter != nullptr) i.restart_counter->add();
   }
-  auto keeper = spawn_keeper(options_.keeper, arguments, i.spec->process, i.mark);
+  Status sockets = open_sockets(i);
+  std::vector<std::string> marks{i.mark};
+  if (i.notify) marks.push_back(i.notify->variable());
+  std::vector<std::string> limits = i.group.keeper_options();
+  arguments.insert(arguments.end(), limits.begin(), limits.end());
+  auto keeper =
+      sockets ? spawn_keeper(options_.keeper, arguments, i.spec->process, marks, i.listener.get())
+              : fail(std::move(sockets.error()));
   if (!keeper) {
     i.last_exit = keeper.error().message;
     options_.logger.error("cannot start", {{"instance", i.label}, {"error", i.last_exit}});
@@ -267,6 +369,41 @@ void Supervisor::Impl::spawn(Instance& i) {
   options_.logger.info("started", {{"instance", i.label}, {"keeper", i.keeper.pid}});
   arm_tick(i);
   if (i.core.checkable()) arm_check(i, options_.check_interval_starting);
+  publish(i);
+}
+
+// What an instance needs from us besides its process; some of it outlives a restart.
+Status Supervisor::Impl::open_sockets(Instance& i) {
+  if (!i.group.is_open()) i.group.open(options_.cgroups, i.label, i.tier->limits, options_.logger);
+  if (i.spec->listen && !i.listener.valid()) {
+    auto listener = listen_on(*i.spec->listen);
+    if (!listener) return fail(std::move(listener.error()));
+    i.listener = std::move(*listener);
+  }
+  if (!i.tier->notify || i.notify) return {};
+  auto notify = NotifySocket::open();
+  if (!notify) return fail(std::move(notify.error()));
+  i.notify = std::move(*notify);
+  auto watch = loop_.watch_readable(i.notify->fd(), [this, &i] { on_notification(i); });
+  LEEWARD_CHECK(watch.has_value());  // a socket can always be waited for
+  i.notify_watch = *watch;
+  return {};
+}
+
+void Supervisor::Impl::close_sockets(Instance& i) {
+  if (i.notify) loop_.unwatch(i.notify_watch);
+  i.notify.reset();
+  i.listener.reset();
+}
+
+void Supervisor::Impl::on_notification(Instance& i) {
+  while (auto message = i.notify ? i.notify->receive() : std::nullopt) {
+    if (message->status) i.said = *message->status;
+    BootTime now = BootClock::now();
+    if (message->ready) i.core.checked(now, true);
+    if (message->stopping) i.core.leaving(now);
+  }
+  arm_tick(i);
   publish(i);
 }
 
@@ -292,7 +429,19 @@ void Supervisor::Impl::on_exit(Instance& i) {
   BootTime now = BootClock::now();
   bool expected = i.core.state() == InstanceState::kStopping;
   i.last_exit = describe_exit(status, now - i.started_at);
+  if (std::uint64_t kills = i.group.new_memory_kills(); kills > 0) {
+    i.memory_kills += kills;
+    if (i.memory_kill_counter != nullptr) i.memory_kill_counter->add(kills);
+    i.last_exit +=
+        fmt::format(", out of memory at its limit of {} MiB", i.tier->limits.memory_bytes >> 20);
+  }
+  i.group.kill_rest();
   Action next = i.core.exited(now);
+  if (!i.core.wanted()) {
+    close_sockets(i);
+    i.group.close();
+    i.said.clear();
+  }
   if (expected) {
     options_.logger.info("stopped", {{"instance", i.label}, {"how", i.last_exit}});
   } else {
@@ -325,7 +474,7 @@ void Supervisor::Impl::arm_check(Instance& i, Duration delay) {
 }
 
 void Supervisor::Impl::check(Instance& i) {
-  if (!i.core.checkable()) return;
+  if (!i.core.checkable() || !i.spec->ready) return;
   net::HttpRequest request;
   request.path = i.spec->ready->path;
   auto answered = [this, &i, life = i.life](Result<net::HttpResponse> answer) {
@@ -384,7 +533,13 @@ std::vector<InstanceStatus> Supervisor::Impl::status() const {
     s.restarts = i->restarts;
     s.last_exit = i->last_exit;
     s.last_check = i->last_check;
+    s.said = i->said;
     s.log = i->log;
+    s.wanted = i->core.wanted();
+    s.is_protected = i->is_protected;
+    if (i->core.ready()) s.ready_since = i->core.ready_since();
+    s.memory_kills = i->memory_kills;
+    s.usage = i->group.usage(i->keeper.pid);
     all.push_back(std::move(s));
   }
   return all;
@@ -402,7 +557,7 @@ void Supervisor::Impl::stop_all(Duration limit, std::function<void(Status)> done
   LEEWARD_CHECK(!stopping_);
   stopping_ = true;
   BootTime now = BootClock::now();
-  for (auto& i : instances_) apply(*i, i->core.want(now, false));
+  for (auto& i : instances_) apply(*i, i->core.want(now, false, true));
   stop_done_ = std::move(done);
   stop_timer_ = loop_.call_after(limit, [this] {
     for (auto& i : instances_)
@@ -441,6 +596,13 @@ Result<std::unique_ptr<Supervisor>> Supervisor::create(net::EventLoop& loop,
 }
 
 void Supervisor::set_active(bool active) { impl_->set_active(active); }
+Status Supervisor::scale(const std::string& tier, int count,
+                         const std::map<int, std::uint64_t>& connections) {
+  return impl_->scale(tier, count, connections);
+}
+Status Supervisor::protect(const std::string& tier, int number, bool on) {
+  return impl_->protect(tier, number, on);
+}
 int Supervisor::ready_count() const { return impl_->count(&InstanceCore::ready); }
 int Supervisor::wanted_count() const { return impl_->count(&InstanceCore::wanted); }
 std::vector<InstanceStatus> Supervisor::status() const { return impl_->status(); }

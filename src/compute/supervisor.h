@@ -6,6 +6,20 @@
 // them end when this process ends, however it ends, and so that output is written to files without
 // passing through this process's event loop.
 //
+// Elastic tiers: a tier has as many slots as it may ever have instances, each with its own port.
+// scale() says how many of them run; which ones end is decided by choose_victims()
+// (autoscaler_core.h). An instance that is to end leaves the ready set first and gets its stop
+// signal after the drain time.
+//
+// Limits: with a CgroupTree each instance gets a group of its own, with the tier's limits. Where
+// the machine offers no groups, the memory limit becomes RLIMIT_DATA of each process, the others
+// cannot be kept, and the log says so once a tier.
+//
+// Readiness comes from an HTTP check, or from the process itself (`notify`: READY=1 to
+// NOTIFY_SOCKET, sd_notify(3)), or from its running at all. With `listen` the supervisor listens on
+// the instance's address and hands the socket over (sd_listen_fds(3)), so that a restart refuses no
+// connection: they wait in the socket's queue.
+//
 // Left-overs: an earlier life of this supervisor, or an instance whose keeper was killed, may have
 // left processes that hold the ports. Before the first start of an instance, and after its keeper
 // was killed, processes marked with its name in the environment
@@ -18,11 +32,13 @@
 
 #include <csignal>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -43,13 +59,18 @@ struct ReadyCheck {
 
 struct InstanceSpec {
   ExpandedProcess process;
-  std::optional<ReadyCheck> ready;  // none: ready as soon as it runs
+  std::optional<ReadyCheck> ready{};  // none: ready as soon as it runs
+  std::optional<Endpoint> listen{};   // listened on by the supervisor, handed to the process
 };
 
 struct TierSpec {
   std::string name;
   std::vector<InstanceSpec> instances;
   bool cold = false;    // runs only while the site is active
+  bool notify = false;  // ready when the process says so
+  int running = -1;     // so many of `instances` run at first; −1: all
+  CgroupLimits limits;
+  Duration drain{};     // from leaving the ready set to the stop signal
   bool capture = true;  // output to log_directory/NAME-NUMBER.log; false: to our own stdout, stderr
   int stop_signal = SIGTERM;
   Duration stop_timeout = 5s;  // from the stop signal to SIGKILL; counted in whole milliseconds
@@ -64,6 +85,7 @@ Result<TierSpec> expand_tier(const Tier& tier, const PlaceholderValues& values,
 
 struct SupervisorOptions {
   std::vector<TierSpec> tiers;
+  const CgroupTree* cgroups = nullptr;       // outlives the supervisor; null: no groups
   std::string log_directory;                 // created if missing
   std::size_t log_bytes_max = kLogBytesMax;  // of one file; each instance has at most two
   SupervisionPolicy policy;
@@ -84,7 +106,13 @@ struct InstanceStatus {
   int restarts = 0;        // since this supervisor was made
   std::string last_exit;   // "exit status 1 after 2.5s"; empty: has not exited yet
   std::string last_check;  // error of the last ready check; empty: passed or not made
+  std::string said;        // its last STATUS= (notify)
   std::string log;         // its log file; empty: not captured
+  bool wanted = false;
+  bool is_protected = false;       // from scaling in
+  BootTime ready_since;            // while ready
+  std::uint64_t memory_kills = 0;  // processes killed at its memory limit
+  CgroupUsage usage;  // of its group; from /proc, for the process and its descendants, without one
 };
 
 class Supervisor {
@@ -102,6 +130,14 @@ class Supervisor {
   // The first call starts the warm tiers, and the cold ones when `active`. Later calls start or
   // stop the cold tiers. Ignored after stop_all().
   void set_active(bool active);
+
+  // How many instances of a tier run; no effect on a cold tier while the site is not active, until
+  // it is. `connections`: requests under way by instance number, if known. kNotFound: no such tier;
+  // kInvalid: more than it has slots.
+  Status scale(const std::string& tier, int count,
+               const std::map<int, std::uint64_t>& connections = {});
+  // kNotFound: no such instance.
+  Status protect(const std::string& tier, int number, bool on);
 
   int ready_count() const;
   int wanted_count() const;  // instances that should run now

@@ -14,6 +14,8 @@ std::string_view name(InstanceState s) {
       return "ready";
     case InstanceState::kUnready:
       return "unready";
+    case InstanceState::kDraining:
+      return "draining";
     case InstanceState::kStopping:
       return "stopping";
     case InstanceState::kBackoff:
@@ -27,18 +29,28 @@ bool InstanceCore::checkable() const {
                              state_ == InstanceState::kReady || state_ == InstanceState::kUnready);
 }
 
-Action InstanceCore::want(BootTime now, bool running) {
-  if (wanted_ == running) return Action::kNone;
+Action InstanceCore::want(BootTime now, bool running, bool at_once) {
+  if (wanted_ == running)
+    return at_once && state_ == InstanceState::kDraining ? stop(now) : Action::kNone;
   wanted_ = running;
   restarting_ = false;
   attempts_ = 0;
+  if (running && state_ == InstanceState::kDraining) {
+    become_ready(now);
+    return Action::kNone;
+  }
   // kStopping is left by exited(), which looks at what is wanted by then.
   if (running) return state_ == InstanceState::kStopped ? start(now) : Action::kNone;
   if (state_ == InstanceState::kBackoff) {
     state_ = InstanceState::kStopped;
     deadline_.reset();
   }
-  return alive() && state_ != InstanceState::kStopping ? stop(now) : Action::kNone;
+  if (!alive() || state_ == InstanceState::kStopping) return Action::kNone;
+  if (at_once || !ready() || rule_.drain <= Duration{}) return stop(now);
+  forgive(now);
+  state_ = InstanceState::kDraining;
+  deadline_ = now + rule_.drain;
+  return Action::kNone;
 }
 
 Action InstanceCore::start(BootTime now) {
@@ -67,7 +79,8 @@ void InstanceCore::become_ready(BootTime now) {
 
 Action InstanceCore::exited(BootTime now) {
   if (!alive()) return Action::kNone;
-  bool stopped_by_request = state_ == InstanceState::kStopping && !restarting_;
+  bool stopped_by_request =
+      (state_ == InstanceState::kStopping && !restarting_) || state_ == InstanceState::kDraining;
   forgive(now);
   restarting_ = false;
   deadline_.reset();
@@ -106,6 +119,13 @@ void InstanceCore::checked(BootTime now, bool ok) {
   }
 }
 
+void InstanceCore::leaving(BootTime now) {
+  if (!ready()) return;
+  forgive(now);
+  state_ = InstanceState::kUnready;
+  deadline_ = now + rule_.policy.restart_unready_after;
+}
+
 Action InstanceCore::tick(BootTime now) {
   if (!deadline_ || now < *deadline_) return Action::kNone;
   switch (state_) {
@@ -114,6 +134,8 @@ Action InstanceCore::tick(BootTime now) {
     case InstanceState::kStarting:
     case InstanceState::kUnready:
       restarting_ = true;
+      return stop(now);
+    case InstanceState::kDraining:
       return stop(now);
     case InstanceState::kStopping:
       deadline_ = now + rule_.policy.kill_margin;  // again, until exited() comes

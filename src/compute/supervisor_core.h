@@ -7,6 +7,9 @@
 //      │ not wanted           ▼  │                       ▼                     │
 //   kStopping              kBackoff ◀──────── the process exits ◀──────────────┘
 //
+// With a drain time, an instance that is no longer wanted leaves the ready set first (kDraining),
+// so that nobody sends it new work, and is stopped when that time has passed.
+//
 // A process that exits is started again after an exponential back-off; the first time at once in
 // human terms (250 ms). A process that was ready for a while is forgiven its past. A process
 // without a ready check is ready as soon as it runs.
@@ -32,6 +35,7 @@ enum class InstanceState : std::uint8_t {
   kStarting,
   kReady,
   kUnready,
+  kDraining,
   kStopping,
   kBackoff,
 };
@@ -49,6 +53,7 @@ struct SupervisionPolicy {
 struct InstanceRule {
   bool has_check = false;
   Duration stop_timeout = 5s;  // from the stop signal to SIGKILL; carried out by the keeper
+  Duration drain{};            // from leaving the ready set to the stop signal
   SupervisionPolicy policy;
 };
 
@@ -63,11 +68,13 @@ class InstanceCore {
  public:
   explicit InstanceCore(const InstanceRule& rule) : rule_(rule) {}
 
-  [[nodiscard]] Action want(BootTime now, bool running);  // idempotent
+  // Idempotent. `at_once`: without draining.
+  [[nodiscard]] Action want(BootTime now, bool running, bool at_once = false);
   void started(BootTime now);
   [[nodiscard]] Action exited(BootTime now);
   [[nodiscard]] Action tick(BootTime now);  // call at (or after) deadline()
   void checked(BootTime now, bool ok);      // result of one ready check
+  void leaving(BootTime now);               // it says that it ends; not ready from now on
 
   // When tick() has something to do, if ever.
   std::optional<BootTime> deadline() const { return deadline_; }
@@ -75,6 +82,7 @@ class InstanceCore {
   InstanceState state() const { return state_; }
   bool wanted() const { return wanted_; }
   bool ready() const { return state_ == InstanceState::kReady; }
+  BootTime ready_since() const { return ready_since_; }
   // A process exists, or is about to.
   bool alive() const {
     return state_ != InstanceState::kStopped && state_ != InstanceState::kBackoff;
@@ -95,7 +103,7 @@ class InstanceCore {
   bool restarting_ = false;  // kStopping because it did not answer, not because it is unwanted
   int attempts_ = 0;         // restarts since it was last forgiven
   int failed_checks_ = 0;    // in a row
-  BootTime ready_since_;
+  BootTime ready_since_;     // of kReady
   std::optional<BootTime> deadline_;
 };
 

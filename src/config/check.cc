@@ -255,11 +255,11 @@ void check_processes(Reader& r, const Platform& p) {
         check_process(r, p, site.nodes[n].process, node_path(r, p, d, id, n) + ".run");
   for (const Tier& tier : p.tiers) {
     std::string port = fmt::format("tiers.{}.port", tier.name);
-    if (tier.port + tier.instances - 1 > 65535 && r.sound(port))
+    if (tier.port + tier.slots() - 1 > 65535 && r.sound(port))
       r.problem(
           r.value_at(port), port,
-          fmt::format("{} instances from port {} on go beyond 65535", tier.instances, tier.port));
-    bool probed = p.probes.port >= tier.port && p.probes.port < tier.port + tier.instances;
+          fmt::format("{} instances from port {} on go beyond 65535", tier.slots(), tier.port));
+    bool probed = p.probes.port >= tier.port && p.probes.port < tier.port + tier.slots();
     if (tier.local && probed && r.sound("probes.port") && r.sound("tiers." + tier.name))
       r.problem(r.value_at("probes.port"), "probes.port",
                 fmt::format("port {} is tier '{}', which is local: other sites cannot probe it",
@@ -317,7 +317,7 @@ std::vector<Listener> listeners(const Reader& r, const Platform& p, SiteId id) {
     add(site.address, p.edge->admin_port, 1, "edge.admin_port", "edge.admin_port");
   }
   for (const Tier& tier : p.tiers)
-    add(tier.local ? "127.0.0.1" : site.address, tier.port, tier.instances,
+    add(tier.local ? "127.0.0.1" : site.address, tier.port, tier.slots(),
         fmt::format("tier '{}'", tier.name), fmt::format("tiers.{}.port", tier.name));
   return all;
 }

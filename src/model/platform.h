@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "base/cgroup.h"
 #include "base/time.h"
 #include "model/ids.h"
 #include "model/lease.h"
+#include "model/scaling.h"
 
 namespace leeward {
 
@@ -59,10 +61,18 @@ struct Tier {
   ProcessSpec process;
   std::uint16_t port = 0;          // port of the first instance; instance i listens on port + i
   bool local = false;              // listens on loopback only ({address} is 127.0.0.1)
-  std::optional<HttpCheck> ready;  // none: ready as soon as it runs
-  int instances = 1;
+  std::optional<HttpCheck> ready;  // none, and no notify: ready as soon as it runs
+  bool notify = false;             // ready when it says so, sd_notify(3)
+  bool pass_listener = false;      // gets its listening socket handed over, sd_listen_fds(3)
+  int instances = 1;               // at the start, where the tier scales
+  std::optional<ScalingSpec> scaling;
+  CgroupLimits limits;  // of each instance
+  Duration drain = 2s;  // scaling in: from leaving the ready set to SIGTERM
   StandbyMode standby = StandbyMode::kWarm;
   Duration stop_timeout = 5s;  // SIGTERM to SIGKILL
+
+  // How many ports it has: the most instances that may ever run on a site.
+  int slots() const { return scaling ? scaling->max : instances; }
 };
 
 enum class Engine { kMariadb, kRedis };

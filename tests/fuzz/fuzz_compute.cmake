@@ -1,2 +1,3 @@
 leeward_fuzz(placeholder_fuzz.cc DEPS leeward_compute)
 leeward_fuzz(process_output_fuzz.cc DEPS leeward_compute)
+leeward_fuzz(notify_fuzz.cc DEPS leeward_compute)

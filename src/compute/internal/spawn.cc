@@ -8,19 +8,26 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <set>
 
 namespace leeward::compute {
 namespace {
 
 constexpr int kKeeperPipe = 3;  // the first descriptor after the standard three
+constexpr int kKeeperListener = 4;
 
-std::vector<std::string> environment_of(const ExpandedProcess& process, const std::string& mark) {
+std::vector<std::string> environment_of(const ExpandedProcess& process,
+                                        const std::vector<std::string>& marks) {
   auto name_of = [](std::string_view entry) { return entry.substr(0, entry.find('=')); };
-  std::vector<std::string> environment{mark};
+  std::vector<std::string> environment = marks;
+  // What a service manager told us is not meant for our children.
+  std::set<std::string, std::less<>> ours{"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID",
+                                          "LISTEN_FDNAMES"};
+  for (const std::string& mark : marks) ours.emplace(name_of(mark));
   for (const auto& [name, value] : process.env) environment.push_back(name + "=" + value);
   for (char** entry = environ; *entry != nullptr; ++entry) {
     std::string name(name_of(*entry));
-    if (name != name_of(mark) && !process.env.contains(name)) environment.emplace_back(*entry);
+    if (!ours.contains(name) && !process.env.contains(name)) environment.emplace_back(*entry);
   }
   return environment;
 }
@@ -36,13 +43,15 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
 // lack of memory or bad descriptors, which posix_spawn itself then reports.
 class SpawnSetup {
  public:
-  SpawnSetup(int pipe, const std::string& directory) {
+  SpawnSetup(int pipe, int listener, const std::string& directory) {
     ::posix_spawn_file_actions_init(&actions_);
     ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_adddup2(&actions_, pipe, kKeeperPipe);
     // Not every library opens its descriptors close-on-exec; a listener that is inherited would
     // keep its port after our death.
-    ::posix_spawn_file_actions_addclosefrom_np(&actions_, kKeeperPipe + 1);
+    if (listener >= 0) ::posix_spawn_file_actions_adddup2(&actions_, listener, kKeeperListener);
+    ::posix_spawn_file_actions_addclosefrom_np(&actions_,
+                                               (listener >= 0 ? kKeeperListener : kKeeperPipe) + 1);
     if (!directory.empty()) ::posix_spawn_file_actions_addchdir_np(&actions_, directory.c_str());
     ::posix_spawnattr_init(&attributes_);
     sigset_t none;
@@ -73,7 +82,8 @@ class SpawnSetup {
 
 Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
                                    const std::vector<std::string>& options,
-                                   const ExpandedProcess& process, const std::string& mark) {
+                                   const ExpandedProcess& process,
+                                   const std::vector<std::string>& marks, int listener) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail(os_error(errno, "pipe"));
   UniqueFd read_end(ends[0]);
@@ -83,11 +93,17 @@ Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
   std::vector<std::string> argv = keeper;
   argv.insert(argv.end(), {"--parent-fd", std::to_string(kKeeperPipe)});
   argv.insert(argv.end(), options.begin(), options.end());
+  UniqueFd passed;  // beyond the numbers that the actions below write over
+  if (listener >= 0) {
+    passed.reset(::fcntl(listener, F_DUPFD_CLOEXEC, kKeeperListener + 1));
+    if (!passed.valid()) return fail(os_error(errno, "pass on the listener"));
+    argv.insert(argv.end(), {"--listen-fd", std::to_string(kKeeperListener)});
+  }
   argv.push_back("--");
   argv.insert(argv.end(), process.argv.begin(), process.argv.end());
-  std::vector<std::string> environment = environment_of(process, mark);
+  std::vector<std::string> environment = environment_of(process, marks);
 
-  SpawnSetup setup(read_end.get(), process.directory);
+  SpawnSetup setup(read_end.get(), passed.get(), process.directory);
   int error = ::posix_spawn(&started.pid, argv[0].c_str(), setup.actions(), setup.attributes(),
                             pointers_to(argv).data(), pointers_to(environment).data());
   if (error != 0) {

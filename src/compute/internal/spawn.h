@@ -19,11 +19,12 @@ struct KeeperProcess {
 };
 
 // Starts argv = `keeper` + --parent-fd … + `options` + "--" + process.argv, with a clean signal
-// state, standard input from /dev/null and no descriptor of ours but standard output and error.
-// `mark`
-// ("NAME=value") is added to the environment. kIo when it cannot be started.
+// state, standard input from /dev/null and no descriptor of ours but standard output and error, and
+// `listener` (not −1), which the keeper hands on. `marks` ("NAME=value") are added to the
+// environment. kIo when it cannot be started.
 Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
                                    const std::vector<std::string>& options,
-                                   const ExpandedProcess& process, const std::string& mark);
+                                   const ExpandedProcess& process,
+                                   const std::vector<std::string>& marks, int listener = -1);
 
 }  // namespace leeward::compute

@@ -21,7 +21,7 @@ class Keeper : public ::testing::Test {
   void start(std::vector<std::string> command, std::vector<std::string> options = {}) {
     options.insert(options.end(), {"--log", log()});
     auto started = spawn_keeper({"/proc/self/exe", "keep"}, options, {std::move(command), {}, ""},
-                                "LEEWARD_INSTANCE=" + log());
+                                {"LEEWARD_INSTANCE=" + log()});
     ASSERT_TRUE(started.has_value()) << started.error().message;
     keeper = std::move(*started);
   }

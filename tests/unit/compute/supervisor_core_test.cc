@@ -73,6 +73,69 @@ TEST_F(Instance, IsForgivenAfterBeingReadyForAWhile) {
   EXPECT_EQ(die_and_restart(core), 250ms);
 }
 
+TEST_F(Instance, LeavesTheReadySetBeforeItIsStopped) {
+  InstanceRule draining = rule(false);
+  draining.drain = 2s;
+  InstanceCore core(draining);
+  start(core);
+  EXPECT_EQ(core.want(now, false), Action::kNone);
+  EXPECT_EQ(core.state(), InstanceState::kDraining);
+  EXPECT_FALSE(core.ready());
+  EXPECT_EQ(core.tick(now + 2s - 1ns), Action::kNone);
+  EXPECT_EQ(core.tick(now + 2s), Action::kStop);
+  EXPECT_EQ(core.exited(now + 2s), Action::kNone);
+  EXPECT_EQ(core.state(), InstanceState::kStopped);
+}
+
+TEST_F(Instance, IsReadyAgainWhenItIsWantedWhileItDrains) {
+  InstanceRule draining = rule(true);
+  draining.drain = 2s;
+  InstanceCore core(draining);
+  start(core);
+  core.checked(now, true);
+  EXPECT_EQ(core.want(now, false), Action::kNone);
+  EXPECT_EQ(core.want(now + 1s, true), Action::kNone);
+  EXPECT_TRUE(core.ready());
+  EXPECT_EQ(core.tick(now + 5s), Action::kNone);
+}
+
+TEST_F(Instance, DrainsOnlyWhenItIsReadyAndThereIsTime) {
+  InstanceRule draining = rule(true);
+  draining.drain = 2s;
+  InstanceCore core(draining);
+  start(core);
+  EXPECT_EQ(core.want(now, false), Action::kStop) << "nobody sends it anything yet";
+  InstanceCore other(draining);
+  start(other);
+  other.checked(now, true);
+  EXPECT_EQ(other.want(now, false, true), Action::kStop) << "at once";
+  InstanceCore third(draining);
+  start(third);
+  third.checked(now, true);
+  EXPECT_EQ(third.want(now, false), Action::kNone);
+  EXPECT_EQ(third.want(now, false, true), Action::kStop) << "at once, while it drains";
+}
+
+TEST_F(Instance, ThatDiesWhileItDrainsIsNotStartedAgain) {
+  InstanceRule draining = rule(false);
+  draining.drain = 2s;
+  InstanceCore core(draining);
+  start(core);
+  EXPECT_EQ(core.want(now, false), Action::kNone);
+  EXPECT_EQ(core.exited(now + 1s), Action::kNone);
+  EXPECT_EQ(core.state(), InstanceState::kStopped);
+}
+
+TEST_F(Instance, IsNotReadyOnceItSaysThatItEnds) {
+  InstanceCore core(rule(true));
+  start(core);
+  core.checked(now, true);
+  core.leaving(now);
+  EXPECT_FALSE(core.ready());
+  core.checked(now, true);
+  EXPECT_TRUE(core.ready()) << "it changed its mind";
+}
+
 TEST_F(Instance, OverloadIsNotDeath) {
   InstanceCore core(rule(true));
   start(core);

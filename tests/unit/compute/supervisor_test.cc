@@ -10,6 +10,7 @@
 
 #include "compute/internal/process_tree.h"
 #include "compute/keeper.h"
+#include "net/http.h"
 #include "processes.h"
 
 namespace leeward::compute {
@@ -36,7 +37,7 @@ TierSpec tier(std::string name, std::vector<std::string> command, int instances 
   TierSpec spec;
   spec.name = std::move(name);
   spec.stop_timeout = 500ms;
-  for (int i = 0; i < instances; ++i) spec.instances.push_back({{command, {}, ""}, std::nullopt});
+  for (int i = 0; i < instances; ++i) spec.instances.push_back({{command, {}, ""}});
   return spec;
 }
 
@@ -48,6 +49,7 @@ class Supervision : public ::testing::Test {
     options.log_directory = directory.path() + "/logs";
     options.policy = policy;
     options.registry = &registry;
+    options.cgroups = &groups;
     options.on_change = [this] { ++changes; };
     auto made = Supervisor::create(loop, std::move(options));
     ASSERT_TRUE(made.has_value()) << made.error().message;
@@ -85,6 +87,7 @@ class Supervision : public ::testing::Test {
   TemporaryDirectory directory;
   Marker marker;
   Registry registry;
+  CgroupTree groups;  // kNone, unless a test looks for some
   net::EventLoop loop;
   net::TimerId timer;
   int changes = 0;
@@ -188,6 +191,186 @@ TEST_F(Supervision, ColdTiersRunOnlyWhileActive) {
   EXPECT_TRUE(ready(1));
   EXPECT_GT(changes, 0);
   EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+// Prints its signal and takes a moment.
+constexpr char kTalker[] = "trap 'echo ending; exit 0' TERM; echo up; while :; do sleep 0.02; done";
+
+TEST_F(Supervision, ScalesOutAndInWithinItsSlots) {
+  TierSpec app = tier("app", {"sh", "-c", kTalker, marker.text()}, 4);
+  app.running = 1;
+  app.drain = 300ms;
+  make({app});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(10s, [&] { return ready(1); }));
+  EXPECT_EQ(supervisor->wanted_count(), 1);
+  ASSERT_TRUE(supervisor->scale("app", 4).has_value());
+  ASSERT_TRUE(run_until(10s, [&] { return ready(4); }));
+  ASSERT_TRUE(run_until(10s, [&] {
+    auto all = supervisor->status();
+    return std::all_of(all.begin(), all.end(), [](const auto& s) { return s.pid != 0; });
+  }));
+  ASSERT_TRUE(supervisor->protect("app", 3, true).has_value());
+  // 3 is protected; of the rest, 1 is the busiest.
+  ASSERT_TRUE(supervisor->scale("app", 2, {{0, 2}, {1, 9}, {2, 0}}).has_value());
+  EXPECT_TRUE(ready(2)) << "the others have left the ready set at once";
+  EXPECT_EQ(instance(0).state, InstanceState::kDraining);
+  EXPECT_EQ(instance(2).state, InstanceState::kDraining);
+  EXPECT_NE(instance(2).pid, 0) << "but they still run, for what they have under way";
+  ASSERT_TRUE(run_until(10s, [&] {
+    return instance(0).state == InstanceState::kStopped &&
+           instance(2).state == InstanceState::kStopped;
+  }));
+  EXPECT_TRUE(instance(1).wanted);
+  EXPECT_TRUE(instance(3).is_protected);
+  EXPECT_EQ(instance(0).restarts, 0);
+  EXPECT_EQ(supervisor->scale("app", 5).error().code, Code::kInvalid);
+  EXPECT_EQ(supervisor->scale("web", 1).error().code, Code::kNotFound);
+  EXPECT_EQ(supervisor->protect("app", 4, true).error().code, Code::kNotFound);
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+TEST_F(Supervision, ADrainingInstanceIsTakenBackBeforeANewOneStarts) {
+  TierSpec app = tier("app", {"sh", "-c", kTalker, marker.text()}, 3);
+  app.running = 2;
+  app.drain = 30s;
+  make({app});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(10s, [&] { return ready(2); }));
+  ASSERT_TRUE(supervisor->scale("app", 1).has_value());
+  ASSERT_TRUE(ready(1));
+  ASSERT_TRUE(supervisor->scale("app", 2).has_value());
+  EXPECT_TRUE(ready(2));
+  EXPECT_EQ(instance(2).state, InstanceState::kStopped);
+  BootTime asked = BootClock::now();
+  EXPECT_TRUE(stop_all(5s).has_value());
+  EXPECT_LE(BootClock::now() - asked, 5s) << "the end of everything does not drain";
+}
+
+TEST_F(Supervision, AScaledColdTierStartsWithThatNumberWhenItsSiteServes) {
+  TierSpec app = tier("app", {"sh", "-c", kTalker, marker.text()}, 3);
+  app.cold = true;
+  app.running = 1;
+  make({app});
+  supervisor->set_active(false);
+  ASSERT_TRUE(supervisor->scale("app", 3).has_value());
+  EXPECT_EQ(supervisor->wanted_count(), 0);
+  supervisor->set_active(true);
+  EXPECT_TRUE(run_until(10s, [&] { return ready(3); }));
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+constexpr char kNotifies[] = R"(
+import os, socket, sys, time
+def tell(text):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.sendto(text.encode(), '\0' + os.environ['NOTIFY_SOCKET'][1:])
+time.sleep(0.3)
+tell('STATUS=warming up\nMAINPID=1')
+time.sleep(0.3)
+tell('READY=1\nSTATUS=serving')
+while not os.path.exists(sys.argv[1]): time.sleep(0.02)
+tell('STOPPING=1')
+time.sleep(60)
+)";
+
+TEST_F(Supervision, AnInstanceIsReadyWhenItSaysSo) {
+  std::string leave = directory.path() + "/leave";
+  TierSpec app = tier("app", {"python3", "-c", kNotifies, leave, marker.text()});
+  app.notify = true;
+  make({app});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(20s, [&] { return instance().said == "warming up"; }));
+  EXPECT_EQ(instance().state, InstanceState::kStarting);
+  ASSERT_TRUE(run_until(20s, [&] { return ready(1); }));
+  EXPECT_EQ(instance().said, "serving");
+  ASSERT_TRUE(write_file_durably(leave, "now").has_value());
+  EXPECT_TRUE(run_until(20s, [&] { return instance().state == InstanceState::kUnready; }));
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+// Serves one connection per life, on the socket that it was handed.
+constexpr char kServesOnce[] = R"(
+import os, socket
+assert os.environ['LISTEN_FDS'] == '1' and int(os.environ['LISTEN_PID']) == os.getpid()
+s = socket.socket(fileno=3)
+c, _ = s.accept()
+c.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+c.shutdown(socket.SHUT_WR)
+while c.recv(4096): pass
+)";
+
+TEST_F(Supervision, ARestartRefusesNoConnectionOnAPassedListener) {
+  Endpoint endpoint{"127.0.0.1", free_port()};
+  TierSpec app = tier("app", {"python3", "-c", kServesOnce, marker.text()});
+  app.instances[0].listen = endpoint;
+  make({app});
+  supervisor->set_active(true);
+  net::HttpClient client(loop);
+  int answered = 0;
+  std::string problem;
+  std::function<void()> ask = [&] {
+    client.send(endpoint, {}, 20s, [&](Result<net::HttpResponse> response) {
+      if (!response) problem = response.error().message;
+      ++answered;
+      if (answered < 4) ask();
+    });
+  };
+  ASSERT_TRUE(run_until(10s, [&] { return instance().pid != 0; }));
+  ask();
+  EXPECT_TRUE(run_until(60s, [&] { return answered == 4; }));
+  EXPECT_EQ(problem, "") << "each request meets a process that is just being started";
+  EXPECT_GE(instance().restarts, 3);
+  EXPECT_TRUE(stop_all(5s).has_value());
+  bool refused = false;
+  client.send(endpoint, {}, 5s, [&](Result<net::HttpResponse> response) { refused = !response; });
+  EXPECT_TRUE(run_until(10s, [&] { return refused; })) << "stopped: nobody listens";
+}
+
+TEST_F(Supervision, AnInstanceOverItsMemoryLimitIsReported) {
+  groups = CgroupTree::detect("leeward-test-" + std::to_string(::getpid()));
+  TierSpec app = tier(
+      "app",
+      {"python3", "-c", "x = bytearray(300 << 20); import time; time.sleep(60)", marker.text()});
+  app.limits.memory_bytes = 48u << 20;
+  make({app});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(20s, [&] { return instance().restarts >= 1; }));
+  if (groups.kind() == CgroupKind::kNone) {
+    EXPECT_THAT(output("app"), Contains(HasSubstr("MemoryError"))) << "by its data limit";
+  } else {
+    EXPECT_THAT(instance().last_exit, HasSubstr("out of memory at its limit of 48 MiB"));
+    EXPECT_GE(instance().memory_kills, 1u);
+    EXPECT_THAT(registry.prometheus_text(),
+                HasSubstr("leeward_instance_memory_kills_total{tier=\"app\"}"));
+  }
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+TEST_F(Supervision, WithoutGroupsTheMemoryLimitIsThatOfTheProcessesData) {
+  TierSpec app = tier("app", {"python3", "-c", "x = bytearray(300 << 20)", marker.text()});
+  app.limits.memory_bytes = 48u << 20;
+  make({app});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(20s, [&] { return instance().restarts >= 1; }));
+  EXPECT_THAT(output("app"), Contains(HasSubstr("MemoryError")));
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+TEST_F(Supervision, KnowsWhatAnInstanceUses) {
+  for (bool with_groups : {false, true}) {
+    if (with_groups) groups = CgroupTree::detect("leeward-test-" + std::to_string(::getpid()));
+    make(
+        {tier("app", {"python3", "-c", "x = b'x' * (40 << 20)\nwhile True: pass", marker.text()})});
+    supervisor->set_active(true);
+    EXPECT_TRUE(run_until(20s, [&] {
+      CgroupUsage usage = instance().usage;
+      return usage.processor_time.value_or(0s) > 200ms &&
+             usage.memory_bytes.value_or(0) > 40u << 20;
+    }));
+    EXPECT_TRUE(stop_all(5s).has_value());
+    supervisor.reset();
+  }
 }
 
 TEST_F(Supervision, StopsEverythingByTheDeadline) {
