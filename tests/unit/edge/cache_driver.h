@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,19 @@ class Driver : public Wakeup {
  public:
   explicit Driver(CacheOptions options = {}) : cache(std::move(options)) {}
 
-  void wake(std::uint64_t token) override { ++woken[token]; }
+  // Also from the disk tier's thread.
+  void wake(std::uint64_t token) override {
+    std::lock_guard lock(mutex_);
+    ++woken_[token];
+  }
+  int woken(std::uint64_t token) {
+    std::lock_guard lock(mutex_);
+    return woken_[token];
+  }
+  std::size_t tokens_woken() {
+    std::lock_guard lock(mutex_);
+    return woken_.size();
+  }
   void sleep(Duration d) {
     now.boot += d;
     now.wall += d;
@@ -196,12 +209,17 @@ class Driver : public Wakeup {
     return "(none)";
   }
 
-  HttpCache cache;
   CachePolicy policy;
   Now now{BootTime{} + std::chrono::hours(100), WallTime{} + std::chrono::seconds(kEpochSeconds)};
-  std::map<std::uint64_t, int> woken;
   int origin_fetches = 0;
   std::string last_lines;  // what the cache added to the last request to the origin
+
+ private:
+  std::mutex mutex_;
+  std::map<std::uint64_t, int> woken_;
+
+ public:
+  HttpCache cache;  // the last: its threads end before what they wake
 };
 
 }  // namespace leeward::edge

@@ -279,10 +279,10 @@ TEST(CacheSlices, ManyReadersOfOneSliceAreOneFetch) {
   auto fill = a.answer.body->take_fetch();
   CacheAnswer ignored;
   EXPECT_EQ(d.respond(*fill, d.server("Range: bytes=1000-1999\r\n"), ignored), Fill::Start::kStore);
-  EXPECT_EQ(d.woken[2], 1);
+  EXPECT_EQ(d.woken(2), 1);
   EXPECT_EQ(b.answer.body->read(1500, {&d, 2}).kind, Kind::kWait);  // it grows
   fill->append(std::string_view(d.server.body).substr(1000, 600), {&d, 3});
-  EXPECT_EQ(d.woken[2], 2);
+  EXPECT_EQ(d.woken(2), 2);
   EXPECT_EQ(b.answer.body->read(1500, {&d, 2}).kind, Kind::kMemory);
 }
 

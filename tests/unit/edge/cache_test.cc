@@ -54,7 +54,7 @@ TEST(HttpCache, AHundredColdRequestsAreOneFetch) {
   Reply head = ok("", {{"Cache-Control", "max-age=60"}});
   head.body = "0123456789";
   ASSERT_EQ(d.respond(*leader.fill, head, first), Fill::Start::kStore);
-  EXPECT_EQ(d.woken.size(), 99u);
+  EXPECT_EQ(d.tokens_woken(), 99u);
   // They read along while the body arrives.
   leader.fill->append("01234", {&d, 1});
   CacheDecision follower = d.look({"GET", "/herd"}, 2);
@@ -64,7 +64,7 @@ TEST(HttpCache, AHundredColdRequestsAreOneFetch) {
   EXPECT_EQ(std::string_view(p.data, p.size), "01234");
   EXPECT_EQ(follower.answer.body->read(5, {&d, 222}).kind, Body::Piece::Kind::kWait);
   leader.fill->append("56789", {&d, 1});
-  EXPECT_EQ(d.woken[222], 1);
+  EXPECT_EQ(d.woken(222), 1);
   leader.fill->finish();
   EXPECT_EQ(d.read(follower.answer).body, "0123456789");
   EXPECT_EQ(d.read(first).body, "0123456789");
@@ -79,7 +79,7 @@ TEST(HttpCache, WaitersOfWhatCannotBeSharedGoOnAllAtOnce) {
   CacheAnswer unused;
   EXPECT_EQ(d.respond(*leader.fill, ok("x", {{"Cache-Control", "private"}}), unused),
             Fill::Start::kPass);
-  EXPECT_EQ(d.woken[2] + d.woken[3], 2);
+  EXPECT_EQ(d.woken(2) + d.woken(3), 2);
   CacheDecision two = d.look({"GET", "/me"}, 2), three = d.look({"GET", "/me"}, 3);
   EXPECT_EQ(two.kind, Kind::kFetch);
   EXPECT_EQ(three.kind, Kind::kFetch);
@@ -90,7 +90,7 @@ TEST(HttpCache, AFetchThatIsGivenUpWakesTheNext) {
   CacheDecision leader = d.look({"GET", "/a"}, 1);
   EXPECT_EQ(d.look({"GET", "/a"}, 2).kind, Kind::kWait);
   leader.fill.reset();
-  EXPECT_EQ(d.woken[2], 1);
+  EXPECT_EQ(d.woken(2), 1);
   EXPECT_EQ(d.look({"GET", "/a"}, 2).kind, Kind::kFetch);
 }
 
@@ -410,8 +410,8 @@ TEST(HttpCache, ABodyTooLargeToKeepFlowsThroughAWindow) {
     if (more != Fill::More::kPause) continue;
     paused = true;
     EXPECT_LT(sent - read, 4u << 20);
-    int before = d.woken[42];
-    while (d.woken[42] == before) {
+    int before = d.woken(42);
+    while (d.woken(42) == before) {
       Body::Piece p = answer.body->read(read, {&d, 7});
       ASSERT_EQ(p.kind, Body::Piece::Kind::kMemory);
       read += p.size;
