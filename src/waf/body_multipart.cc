@@ -146,6 +146,8 @@ bool MultipartBody::end_boundary(std::string_view rest) {
   return !result_.flags.fatal;
 }
 
+void MultipartBody::begin_part() { part_.emplace(Part{}); }
+
 void MultipartBody::end_part() {
   if (!part_) return;
   Part& part = *part_;

@@ -104,7 +104,7 @@ class MultipartBody {
   bool end_boundary(std::string_view rest);
   bool is_final_boundary() const;
   void look_for_boundary_within();
-  void begin_part() { part_.emplace(); }
+  void begin_part();
   void end_part();
   void header_line();
   void folded_line();
