@@ -26,8 +26,9 @@ class XmlBody {
   bool finish();                      // the body is complete; false when it is not well-formed
   const std::optional<BodyError>& error() const { return error_; }
 
-  // All text of the root element, its descendants' included, in document order: the value of
-  // XML:/*. Comments and processing instructions are no part of it.
+  // All text of the root element, its descendants' included, in document order, as UTF-8: the value
+  // of XML:/*. Comments and processing instructions are no part of it. After an error: what was
+  // read before it.
   const std::string& text() const { return text_; }
   // The values of XML://@*, in document order.
   const std::vector<std::string>& attributes() const { return attributes_; }
@@ -35,6 +36,9 @@ class XmlBody {
  private:
   struct Events;
   struct Parser;
+
+  bool check();
+  std::size_t offset() const;
 
   std::unique_ptr<Parser> parser_;
   const BodyLimits limits_;

@@ -1,6 +1,10 @@
 // Compressed request bodies (Content-Encoding), unpacked within bounds: a body of a few kilobytes
 // can unpack to gigabytes, so the size and the ratio of what comes out are limited while it comes.
 //
+// gzip may be of several members and zstd of several frames, one after another (RFC 1952 §2.2, RFC
+// 8878 §3.1). "deflate" is zlib's format (RFC 9110 §8.4.1.2) and, because clients send it, the bare
+// one. What follows the end of the compressed data is an error.
+//
 // Streaming. Threading: one object for one body on one thread.
 #pragma once
 
@@ -24,7 +28,7 @@ struct InflateLimits {
   std::size_t output_bytes_max = 16u << 20;
   // Output per byte of input, once the output is more than ratio_free_bytes. Text packs to a tenth;
   // deflate cannot go beyond 1,032.
-  std::size_t ratio_max = 100;
+  std::size_t ratio_max = 100;  // at least 1
   std::size_t ratio_free_bytes = 1u << 20;
   std::size_t window_bytes_max = 8u << 20;  // memory a zstd frame may ask for
 };
@@ -36,19 +40,27 @@ class Inflate {
   Inflate(const Inflate&) = delete;
   Inflate& operator=(const Inflate&) = delete;
 
-  // Unpacks the next bytes and appends to `output`. False on corrupt data or at a limit; error()
-  // says which, and what follows is ignored.
+  // Unpacks the next bytes and appends to `output`, at most one chunk of 16 KiB beyond a limit.
+  // False on corrupt data or at a limit; error() says which, and what follows is ignored.
   bool feed(std::string_view bytes, std::string& output);
   // The body is complete; false when the compressed data was not.
   bool finish();
   const std::optional<BodyError>& error() const { return error_; }
 
  private:
-  struct Codec;
+  class Codec;
+  class Zlib;
+  class Brotli;
+  class Zstd;
+
+  bool within_limits();
+  bool fail(std::string message);
+
   std::unique_ptr<Codec> codec_;
   const InflateLimits limits_;
-  std::size_t input_bytes_ = 0;
+  std::size_t input_bytes_ = 0;  // taken by the codec
   std::size_t output_bytes_ = 0;
+  bool ended_ = false;  // at the end of a member, a frame or the whole
   std::optional<BodyError> error_;
 };
 

@@ -1,0 +1,190 @@
+#include "waf/inflate.h"
+
+#include <brotli/decode.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "base/check.h"
+#include "waf/internal/bytes.h"
+
+namespace leeward::waf {
+
+// One format. Takes from the front of `input` and writes to `output`.
+class Inflate::Codec {
+ public:
+  enum class State { kMore, kEnd, kCorrupt };
+  virtual ~Codec() = default;
+  virtual State step(std::string_view& input, char* output, std::size_t size,
+                     std::size_t& written) = 0;
+};
+
+class Inflate::Zlib final : public Inflate::Codec {
+ public:
+  explicit Zlib(bool gzip) : gzip_(gzip) {
+    if (gzip) begin(MAX_WBITS + 16);
+  }
+  ~Zlib() override {
+    if (begun_) inflateEnd(&stream_);
+  }
+
+  State step(std::string_view& input, char* output, std::size_t size,
+             std::size_t& written) override {
+    if (!begun_) begin(has_zlib_header(input) ? MAX_WBITS : -MAX_WBITS);
+    if (ended_) {
+      if (!gzip_ || inflateReset(&stream_) != Z_OK) return State::kCorrupt;
+      ended_ = false;
+    }
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(input.data()));
+    stream_.avail_in = static_cast<uInt>(std::min<std::size_t>(input.size(), 1u << 30));
+    stream_.next_out = reinterpret_cast<Bytef*>(output);
+    stream_.avail_out = static_cast<uInt>(size);
+    const uInt offered = stream_.avail_in;
+    const int result = inflate(&stream_, Z_NO_FLUSH);
+    input.remove_prefix(offered - stream_.avail_in);
+    written = size - stream_.avail_out;
+    ended_ = result == Z_STREAM_END;
+    if (ended_) return State::kEnd;
+    return result == Z_OK || result == Z_BUF_ERROR ? State::kMore : State::kCorrupt;
+  }
+
+ private:
+  // RFC 1950 §2.2. By its first byte alone, because the second may not have come; of bare deflate
+  // it would be a stored block of a length that its check refuses.
+  static bool has_zlib_header(std::string_view input) {
+    return input.empty() || (input[0] & 0x0f) == Z_DEFLATED;
+  }
+  void begin(int window) {
+    begun_ = inflateInit2(&stream_, window) == Z_OK;
+    LEEWARD_CHECK(begun_);
+  }
+
+  const bool gzip_;
+  bool begun_ = false;
+  bool ended_ = false;
+  z_stream stream_{};
+};
+
+class Inflate::Brotli final : public Inflate::Codec {
+ public:
+  Brotli() : decoder_(BrotliDecoderCreateInstance(nullptr, nullptr, nullptr)) {
+    LEEWARD_CHECK(decoder_ != nullptr);
+  }
+  ~Brotli() override { BrotliDecoderDestroyInstance(decoder_); }
+
+  State step(std::string_view& input, char* output, std::size_t size,
+             std::size_t& written) override {
+    if (BrotliDecoderIsFinished(decoder_)) return State::kCorrupt;
+    std::size_t offered = input.size();
+    const auto* from = reinterpret_cast<const std::uint8_t*>(input.data());
+    std::size_t room = size;
+    auto* to = reinterpret_cast<std::uint8_t*>(output);
+    const auto result =
+        BrotliDecoderDecompressStream(decoder_, &offered, &from, &room, &to, nullptr);
+    input.remove_prefix(input.size() - offered);
+    written = size - room;
+    if (result == BROTLI_DECODER_RESULT_SUCCESS) return State::kEnd;
+    return result == BROTLI_DECODER_RESULT_ERROR ? State::kCorrupt : State::kMore;
+  }
+
+ private:
+  BrotliDecoderState* decoder_;
+};
+
+class Inflate::Zstd final : public Inflate::Codec {
+ public:
+  explicit Zstd(std::size_t window_bytes_max) : decoder_(ZSTD_createDStream()) {
+    LEEWARD_CHECK(decoder_ != nullptr);
+    ZSTD_DCtx_setParameter(decoder_, ZSTD_d_windowLogMax,
+                           static_cast<int>(std::bit_width(window_bytes_max)) - 1);
+  }
+  ~Zstd() override { ZSTD_freeDStream(decoder_); }
+
+  State step(std::string_view& input, char* output, std::size_t size,
+             std::size_t& written) override {
+    ZSTD_inBuffer from{input.data(), input.size(), 0};
+    ZSTD_outBuffer to{output, size, 0};
+    const std::size_t result = ZSTD_decompressStream(decoder_, &to, &from);
+    input.remove_prefix(from.pos);
+    written = to.pos;
+    if (ZSTD_isError(result)) return State::kCorrupt;
+    return result == 0 ? State::kEnd : State::kMore;
+  }
+
+ private:
+  ZSTD_DStream* decoder_;
+};
+
+std::optional<ContentCoding> content_coding_named(std::string_view token) {
+  constexpr std::pair<std::string_view, ContentCoding> kCodings[] = {
+      {"gzip", ContentCoding::kGzip},       {"x-gzip", ContentCoding::kGzip},
+      {"deflate", ContentCoding::kDeflate}, {"br", ContentCoding::kBrotli},
+      {"zstd", ContentCoding::kZstd},
+  };
+  for (const auto& [name, coding] : kCodings)
+    if (equal_ignoring_case(name, token)) return coding;
+  return std::nullopt;
+}
+
+Inflate::Inflate(ContentCoding coding, const InflateLimits& limits) : limits_(limits) {
+  switch (coding) {
+    case ContentCoding::kGzip:
+      codec_ = std::make_unique<Zlib>(true);
+      break;
+    case ContentCoding::kDeflate:
+      codec_ = std::make_unique<Zlib>(false);
+      break;
+    case ContentCoding::kBrotli:
+      codec_ = std::make_unique<Brotli>();
+      break;
+    case ContentCoding::kZstd:
+      codec_ = std::make_unique<Zstd>(limits.window_bytes_max);
+      break;
+  }
+}
+
+Inflate::~Inflate() = default;
+
+bool Inflate::fail(std::string message) {
+  error_ = BodyError{std::move(message), input_bytes_};
+  return false;
+}
+
+bool Inflate::within_limits() {
+  if (output_bytes_ > limits_.output_bytes_max)
+    return fail("unpacks to more than " + std::to_string(limits_.output_bytes_max) + " bytes");
+  if (output_bytes_ > limits_.ratio_free_bytes && output_bytes_ / limits_.ratio_max > input_bytes_)
+    return fail("unpacks to more than " + std::to_string(limits_.ratio_max) + " times its size");
+  return true;
+}
+
+bool Inflate::feed(std::string_view bytes, std::string& output) {
+  std::array<char, 16384> chunk;
+  bool full = false;  // the codec may hold more than fitted
+  while (!error_ && (!bytes.empty() || full)) {
+    const std::size_t before = bytes.size();
+    std::size_t written = 0;
+    const Codec::State state = codec_->step(bytes, chunk.data(), chunk.size(), written);
+    input_bytes_ += before - bytes.size();
+    output_bytes_ += written;
+    output.append(chunk.data(), written);
+    if (!within_limits()) return false;
+    if (state == Codec::State::kCorrupt)
+      return fail(ended_ ? "something follows the end of the compressed data"
+                         : "the compressed data is corrupt");
+    ended_ = state == Codec::State::kEnd;
+    full = !ended_ && written == chunk.size();
+    if (written == 0 && bytes.size() == before && !ended_) break;
+  }
+  return !error_;
+}
+
+bool Inflate::finish() {
+  if (!error_ && !ended_) fail("the compressed data ends too early");
+  return !error_;
+}
+
+}  // namespace leeward::waf

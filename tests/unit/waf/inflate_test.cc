@@ -1,0 +1,136 @@
+#include "waf/inflate.h"
+
+#include <brotli/encode.h>
+#include <gtest/gtest.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "base/check.h"
+
+namespace leeward::waf {
+namespace {
+
+std::string zlib_packed(std::string_view text, int window) {
+  z_stream stream{};
+  LEEWARD_CHECK(deflateInit2(&stream, 9, Z_DEFLATED, window, 9, Z_DEFAULT_STRATEGY) == Z_OK);
+  std::string packed(deflateBound(&stream, text.size()) + 64, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  LEEWARD_CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  return packed;
+}
+
+std::string packed(ContentCoding coding, std::string_view text) {
+  switch (coding) {
+    case ContentCoding::kGzip:
+      return zlib_packed(text, MAX_WBITS + 16);
+    case ContentCoding::kDeflate:
+      return zlib_packed(text, MAX_WBITS);
+    case ContentCoding::kBrotli: {
+      std::size_t size = BrotliEncoderMaxCompressedSize(text.size()) + 64;
+      std::string out(size, '\0');
+      LEEWARD_CHECK(BrotliEncoderCompress(5, BROTLI_DEFAULT_WINDOW, BROTLI_MODE_GENERIC,
+                                          text.size(),
+                                          reinterpret_cast<const std::uint8_t*>(text.data()), &size,
+                                          reinterpret_cast<std::uint8_t*>(out.data())));
+      out.resize(size);
+      return out;
+    }
+    case ContentCoding::kZstd: {
+      std::string out(ZSTD_compressBound(text.size()), '\0');
+      out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
+      return out;
+    }
+  }
+  return {};
+}
+
+struct Unpacked {
+  std::string text;
+  std::optional<BodyError> error;
+};
+
+Unpacked unpacked(ContentCoding coding, std::string_view bytes,
+                  std::size_t piece = std::string::npos, const InflateLimits& limits = {}) {
+  Inflate inflate(coding, limits);
+  Unpacked result;
+  for (std::size_t at = 0; at < bytes.size(); at += std::min(piece, bytes.size() - at))
+    if (!inflate.feed(bytes.substr(at, piece), result.text)) break;
+  inflate.finish();
+  result.error = inflate.error();
+  return result;
+}
+
+constexpr ContentCoding kAll[] = {ContentCoding::kGzip, ContentCoding::kDeflate,
+                                  ContentCoding::kBrotli, ContentCoding::kZstd};
+
+std::string some_text() {
+  std::string text;
+  for (int i = 0; i < 20'000; ++i) text += std::to_string(i * 7919 % 10'007) + (i % 3 ? "," : "\n");
+  return text;
+}
+
+TEST(Inflate, GivesWhatWasPacked) {
+  const std::string text = some_text();
+  for (const ContentCoding coding : kAll) {
+    const std::string bytes = packed(coding, text);
+    for (const std::size_t piece : {std::string::npos, std::size_t{1}, std::size_t{1000}}) {
+      const Unpacked result = unpacked(coding, bytes, piece);
+      EXPECT_FALSE(result.error) << static_cast<int>(coding) << ": " << result.error->message;
+      EXPECT_TRUE(result.text == text) << static_cast<int>(coding);
+    }
+    EXPECT_FALSE(unpacked(coding, packed(coding, "")).error) << static_cast<int>(coding);
+  }
+}
+
+TEST(Inflate, TakesBareDeflateAndSeveralMembers) {
+  EXPECT_EQ(unpacked(ContentCoding::kDeflate, zlib_packed("hello", -MAX_WBITS)).text, "hello");
+  const std::string one = packed(ContentCoding::kGzip, "one ");
+  const std::string two = packed(ContentCoding::kGzip, "two");
+  for (const std::size_t piece : {std::string::npos, std::size_t{1}})
+    EXPECT_EQ(unpacked(ContentCoding::kGzip, one + two, piece).text, "one two");
+  EXPECT_EQ(unpacked(ContentCoding::kZstd,
+                     packed(ContentCoding::kZstd, "one ") + packed(ContentCoding::kZstd, "two"))
+                .text,
+            "one two");
+}
+
+TEST(Inflate, RefusesWhatIsNotWhole) {
+  const std::string text = some_text();
+  for (const ContentCoding coding : kAll) {
+    std::string bytes = packed(coding, text);
+    EXPECT_TRUE(unpacked(coding, std::string_view(bytes).substr(0, bytes.size() - 3)).error);
+    EXPECT_TRUE(unpacked(coding, "").error);
+    EXPECT_TRUE(unpacked(coding, bytes + "x").error) << static_cast<int>(coding);
+    EXPECT_TRUE(unpacked(coding, "plain text, as it is").error) << static_cast<int>(coding);
+  }
+}
+
+TEST(Inflate, EndsABombWithinItsBounds) {
+  const std::string bomb(64u << 20, '\0');
+  for (const ContentCoding coding : kAll) {
+    const std::string bytes = packed(coding, bomb);
+    const Unpacked by_ratio = unpacked(coding, bytes);
+    ASSERT_TRUE(by_ratio.error);
+    EXPECT_LE(by_ratio.text.size(), (1u << 20) + 16'384 + 100 * bytes.size());
+    const Unpacked by_size = unpacked(coding, bytes, 100, {.output_bytes_max = 10'000});
+    ASSERT_TRUE(by_size.error);
+    EXPECT_NE(by_size.error->message.find("10000 bytes"), std::string::npos);
+    EXPECT_LE(by_size.text.size(), 10'000u + 16'384);
+  }
+}
+
+TEST(Inflate, KnowsCodingsByName) {
+  EXPECT_EQ(content_coding_named("GZIP"), ContentCoding::kGzip);
+  EXPECT_EQ(content_coding_named("x-gzip"), ContentCoding::kGzip);
+  EXPECT_EQ(content_coding_named("br"), ContentCoding::kBrotli);
+  EXPECT_EQ(content_coding_named("identity"), std::nullopt);
+  EXPECT_EQ(content_coding_named("gzip, br"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace leeward::waf
