@@ -28,12 +28,12 @@ void append_number(std::string& out, std::uint64_t value, int base = 10) {
 }  // namespace
 
 void ClientH1::open(UniqueFd fd, const ListenerSpec& listener, const ClientAddress& address,
-                    SSL* ssl) {
+                    std::shared_ptr<const TlsServer> tls) {
   listener_ = &listener;
   address_ = address;
   const int number = fd.get();
   io_.open(std::move(fd));
-  if (ssl != nullptr) io_.secure(ssl);
+  if (tls != nullptr) io_.secure(tls->accept(), tls);
   phase_ = listener.proxy_protocol ? Phase::kProxyHeader : Phase::kHead;
   loop_.watch(number, *this);
   arm(loop_.snapshot().config.timeouts.header);

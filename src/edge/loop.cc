@@ -210,8 +210,9 @@ void Loop::main() {
     if (releasing_) release_parked();
     bury();
   }
-  // Fills end while the loops that wait for them can still be woken; connections close with their
-  // objects.
+  // Streams of HTTP/2 tell their exchanges that they end, so they end first. Fills end while the
+  // loops that wait for them can still be woken; other connections close with their objects.
+  clients_.clear();
   for (auto& exchange : exchanges_) exchange->reset();
 }
 
@@ -284,7 +285,7 @@ bool Loop::accept_from(Listener& listener) {
     clients_.emplace(&c, std::move(client));
     stats_.clients.set(clients_.size());
     c.open(std::move(fd), listener.spec, client_address(storage),
-           listener.spec.tls ? snapshot_->tls->accept() : nullptr);
+           listener.spec.tls ? snapshot_->tls : nullptr);
   }
   return true;
 }
@@ -466,6 +467,8 @@ bool Loop::park(Exchange& exchange, std::size_t bytes) {
   const EdgeParking& limits = snapshot_->config.parking;
   if (parked_count_ >= limits.requests_max || parked_bytes_ + bytes > limits.bytes_max)
     return false;
+  // Who has gone leaves his place, or the queue would grow for as long as the writer moves.
+  while (!parked_.empty() && find(parked_.front()) == nullptr) parked_.pop_front();
   ++parked_count_;
   parked_bytes_ += bytes;
   parked_.push_back(exchange.token());

@@ -49,8 +49,9 @@ Result<UniqueFd> listen_on(const SocketAddress& address, std::string_view text) 
   return fd;
 }
 
-void Transport::secure(SSL* ssl) {
+void Transport::secure(SSL* ssl, std::shared_ptr<const void> keep) {
   ssl_ = ssl;
+  keep_ = std::move(keep);
   SSL_set_fd(ssl_, fd_.get());
 }
 
@@ -60,6 +61,7 @@ void Transport::close() {
     if (SSL_is_init_finished(ssl_) == 1) SSL_shutdown(ssl_);
     ERR_clear_error();
     SSL_free(std::exchange(ssl_, nullptr));
+    keep_.reset();
   }
   fd_.reset();
 }

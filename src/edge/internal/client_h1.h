@@ -13,12 +13,15 @@
 
 namespace leeward::edge {
 
+class TlsServer;
+
 class ClientH1 final : public Client, public Downstream, private Timer::Owner {
  public:
   explicit ClientH1(Loop& loop) : loop_(loop), timer_(*this) {}
 
-  // Takes an accepted connection; the listener outlives it.
-  void open(UniqueFd fd, const ListenerSpec& listener, const ClientAddress& address, SSL* ssl);
+  // Takes an accepted connection; the listener outlives it. `tls`: null without.
+  void open(UniqueFd fd, const ListenerSpec& listener, const ClientAddress& address,
+            std::shared_ptr<const TlsServer> tls);
   void begin_drain() override;
   const ClientAddress& address() const { return address_; }
   bool secure() const { return io_.ssl() != nullptr; }

@@ -23,7 +23,8 @@ class TlsServer {
   TlsServer(const TlsServer&) = delete;
   TlsServer& operator=(const TlsServer&) = delete;
 
-  // A session for a connection that was just accepted; the caller frees it.
+  // A session for a connection that was just accepted; the caller frees it, and keeps this here as
+  // long: a handshake that comes late, after reloads, asks for the certificate.
   SSL* accept() const;
 
  private:

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +46,7 @@ class Transport {
     close();
     fd_ = std::move(other.fd_);
     ssl_ = std::exchange(other.ssl_, nullptr);
+    keep_ = std::move(other.keep_);
     ended_ = other.ended_;
     return *this;
   }
@@ -54,7 +56,8 @@ class Transport {
     ended_ = false;
   }
   // Takes the session; a handshake runs within read() and write(), or by itself in handshake().
-  void secure(SSL* ssl);
+  // `keep`: what the session's callbacks point to.
+  void secure(SSL* ssl, std::shared_ptr<const void> keep = nullptr);
   Moved handshake();
   // Why TLS failed: what is wrong with the other side's certificate, or the last error.
   std::string tls_failure() const;
@@ -84,8 +87,9 @@ class Transport {
 
   UniqueFd fd_;
   SSL* ssl_ = nullptr;
-  bool ended_ = false;           // by the other side
-  unsigned long ssl_error_ = 0;  // OpenSSL's code of the error that ended it
+  std::shared_ptr<const void> keep_;  // as long as ssl_
+  bool ended_ = false;                // by the other side
+  unsigned long ssl_error_ = 0;       // OpenSSL's code of the error that ended it
 };
 
 }  // namespace leeward::edge
