@@ -1,0 +1,96 @@
+// The collection TX of one transaction: named texts, names without regard to case. Found by hash,
+// walked in the order in which they came. Texts are the arena's. One thread.
+// Bound: kNamesMax names; further ones are not kept, and full() says so.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "waf/internal/words.h"
+
+namespace leeward::waf {
+
+class TxStore {
+ public:
+  static constexpr std::size_t kNamesMax = 20'000;
+  struct Entry {
+    std::uint32_t hash;
+    bool set;
+    std::string_view name, text;
+  };
+
+  TxStore() : table_(1024, 0) {}
+
+  void reset() {
+    if (entries_.empty()) return;
+    if (table_.size() > 4096) table_.resize(1024);
+    std::fill(table_.begin(), table_.end(), 0);
+    entries_.clear();
+    full_ = false;
+  }
+
+  static std::uint32_t hash_of(std::string_view name) {
+    std::uint32_t hash = 2166136261u;  // FNV-1a over lower case
+    for (unsigned char c : name) {
+      if (c >= 'A' && c <= 'Z') c += 'a' - 'A';
+      hash = (hash ^ c) * 16777619u;
+    }
+    return hash;
+  }
+
+  // Null when it is not there.
+  const std::string_view* get(std::string_view name) const {
+    const Entry* entry = find(name, hash_of(name));
+    return entry != nullptr && entry->set ? &entry->text : nullptr;
+  }
+  // `name` and `text` must live as long as the transaction.
+  void set(std::string_view name, std::string_view text) {
+    const std::uint32_t hash = hash_of(name);
+    if (Entry* entry = const_cast<Entry*>(find(name, hash))) {
+      entry->set = true;
+      entry->text = text;
+      return;
+    }
+    if (entries_.size() >= kNamesMax) {
+      full_ = true;
+      return;
+    }
+    if (entries_.size() * 2 >= table_.size()) grow();
+    entries_.push_back({hash, true, name, text});
+    insert(hash, static_cast<std::uint32_t>(entries_.size()));
+  }
+  void unset(std::string_view name) {
+    if (Entry* entry = const_cast<Entry*>(find(name, hash_of(name)))) entry->set = false;
+  }
+  const std::vector<Entry>& entries() const { return entries_; }
+  bool full() const { return full_; }
+
+ private:
+  const Entry* find(std::string_view name, std::uint32_t hash) const {
+    const std::size_t mask = table_.size() - 1;
+    for (std::size_t at = hash & mask; table_[at] != 0; at = (at + 1) & mask) {
+      const Entry& entry = entries_[table_[at] - 1];
+      if (entry.hash == hash && same_ignoring_case(entry.name, name)) return &entry;
+    }
+    return nullptr;
+  }
+  void insert(std::uint32_t hash, std::uint32_t number) {
+    const std::size_t mask = table_.size() - 1;
+    std::size_t at = hash & mask;
+    while (table_[at] != 0) at = (at + 1) & mask;
+    table_[at] = number;
+  }
+  void grow() {
+    table_.assign(table_.size() * 2, 0);
+    for (std::size_t i = 0; i < entries_.size(); ++i)
+      insert(entries_[i].hash, static_cast<std::uint32_t>(i + 1));
+  }
+
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> table_;  // number of the entry from 1; 0: free
+  bool full_ = false;
+};
+
+}  // namespace leeward::waf
