@@ -163,7 +163,7 @@ int run_edge(const cli::RoleOptions& options) {
   edge::EdgeConfig config = edge_config(platform, context->self);
   if (auto read = read_signing_keys(platform, config); !read) return report_failure(read.error());
   config.firewall = *firewall;
-  EdgeWafRules waf_rules(loop, context->logger);
+  EdgeWafRules waf_rules(loop, context->logger, context->state + "/firewall-patterns");
   auto waf = waf_rules.made_of(edge_waf(platform));
   if (!waf) return report_failure(waf.error());
   config.waf = *waf;

@@ -1,11 +1,13 @@
 #include "app/edge_waf.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace leeward::app {
 namespace {
 
 constexpr Duration kLookEvery = 2s;
+constexpr std::size_t kNotesMax = 20;
 
 }  // namespace
 
@@ -14,7 +16,7 @@ Result<std::shared_ptr<const edge::Waf>> EdgeWafRules::made_of(const EdgeWaf& se
   if (settings.rules_file.empty()) return nullptr;
   if (pool_ && settings.workers != workers_)
     return fail(Code::kConflict, "edge.firewall.workers changed; that needs a restart of the edge");
-  auto engine = edge::ModSecurityEngine::load(settings, engine_.get());
+  auto engine = edge::SecLangEngine::load(settings, cache_file_, engine_.get());
   if (!engine) return fail(std::move(engine.error()));
   if (!pool_) {
     workers_ = settings.workers;
@@ -31,6 +33,9 @@ void EdgeWafRules::use(std::shared_ptr<const edge::Waf> waf) {
         "rules in force", {{"file", waf->settings.rules_file},
                            {"rules", loaded_->rules()},
                            {"mode", waf->settings.mode == WafMode::kBlock ? "block" : "detect"}});
+  if (loaded_)
+    for (std::size_t i = 0; i < std::min(loaded_->notes().size(), kNotesMax); ++i)
+      logger_.with("waf").info("rules", {{"note", loaded_->notes()[i]}});
   if (loaded_) engine_ = std::exchange(loaded_, nullptr);
   if (auto old = std::exchange(current_, std::move(waf))) {
     retired_.push_back(std::move(old));

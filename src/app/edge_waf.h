@@ -4,10 +4,11 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
-#include "edge/modsecurity.h"
+#include "edge/seclang_engine.h"
 #include "edge/waf_pool.h"
 #include "net/loop.h"
 
@@ -15,7 +16,9 @@ namespace leeward::app {
 
 class EdgeWafRules {
  public:
-  EdgeWafRules(net::EventLoop& loop, const Logger& logger) : loop_(loop), logger_(logger) {}
+  // `cache_file`: where compiled rules are kept, so that a start with the same rules is quick.
+  EdgeWafRules(net::EventLoop& loop, const Logger& logger, std::string cache_file)
+      : loop_(loop), logger_(logger), cache_file_(std::move(cache_file)) {}
 
   // What use() may be called with: the rules read anew, null without a rules file. kInvalid with
   // "FILE:LINE:COLUMN: …", kNotFound; kConflict: another number of threads than the running ones.
@@ -28,10 +31,11 @@ class EdgeWafRules {
 
   net::EventLoop& loop_;
   Logger logger_;
+  const std::string cache_file_;
   int workers_ = 0;                      // that pool_ was made with
   std::shared_ptr<edge::WafPool> pool_;  // null until there are rules
-  // By made_of; in use, or the last that was: the library must not end and begin again.
-  std::shared_ptr<const edge::ModSecurityEngine> loaded_, engine_;
+  // By made_of; in use, or the last that was: its collections go on.
+  std::shared_ptr<const edge::SecLangEngine> loaded_, engine_;
   std::shared_ptr<const edge::Waf> current_;
   // Requests under way end under the rules that they began with. Freeing thousands of rules takes
   // its time, so it is done here and not by the last request.

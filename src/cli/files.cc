@@ -1,12 +1,13 @@
 // init, validate, schema: what needs no running platform.
 #include <filesystem>
 #include <regex>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/token.h"
 #include "cli/internal/commands.h"
 #include "config/config.h"
-#include "edge/modsecurity.h"
+#include "edge/seclang_engine.h"
 #include "model/edge.h"
 
 namespace leeward::cli {
@@ -79,10 +80,15 @@ std::vector<config::Problem> check_rules(const Platform& platform, Io& io) {
   EdgeWaf settings = platform.edge->firewall.waf;
   settings.rules_file =
       (std::filesystem::path(platform.directory) / settings.rules_file).lexically_normal().string();
-  auto engine = edge::ModSecurityEngine::load(settings);
+  auto engine = edge::SecLangEngine::load(settings);
   if (engine) return {};
-  if (engine.error().code != Code::kNotFound)
-    return {rules_problem(settings.rules_file, engine.error().message)};
+  if (engine.error().code != Code::kNotFound) {
+    std::vector<config::Problem> problems;
+    std::istringstream lines(engine.error().message);
+    for (std::string line; std::getline(lines, line);)
+      problems.push_back(rules_problem(settings.rules_file, line));
+    return problems;
+  }
   io.err << "note: edge.firewall.rules_file " << settings.rules_file
          << " is not on this machine; its rules were not checked" << std::endl;
   return {};

@@ -287,7 +287,8 @@ void add_waf(Table<EdgeFirewall>& t) {
   };
   using W = EdgeWaf;
   t.text("rules_file", of(&W::rules_file), kAnyText,
-         "Rules for ModSecurity 3 (SecLang), such as OWASP's CRS. Every request to an origin is "
+         "Rules in SecLang, ModSecurity's language, such as OWASP's CRS. Every request to an "
+         "origin is "
          "inspected by them; without it: none. SIGHUP reads them again.");
   t.choice("mode", of(&W::mode),
            std::vector<std::pair<std::string, WafMode>>{{"detect", WafMode::kDetect},

@@ -1,4 +1,5 @@
-// libmodsecurity 3 behind the seam of waf.h: rules in SecLang, such as OWASP's CRS.
+// libmodsecurity 3 behind the seam of waf.h, to compare seclang_engine.h with. The product does not
+// link it.
 //
 // Phases 1 (head), 2 (body) and 5 (logging) run; 3 and 4 look at responses and do not. Of the rules
 // file, SecRuleEngine, SecRequestBodyAccess, SecRequestBodyLimit and SecRequestBodyLimitAction are

@@ -1,7 +1,7 @@
 // The seam of the web application firewall: an engine that reads a whole request (head, and body
-// within bounds) and says whether it may pass. Engines are slow by nature (a millisecond for a GET,
-// seconds for a body of a megabyte), so nobody calls one from an event loop: a WafPool (waf_pool.h)
-// does, on threads of its own. The first engine is ModSecurity's (modsecurity.h).
+// within bounds) and says whether it may pass. An engine may be slow (seconds for a body of a
+// megabyte), so nobody calls one from an event loop: a WafPool (waf_pool.h) does, on threads of its
+// own. The engine that runs is seclang_engine.h; modsecurity.h is what tests compare it with.
 //
 // Ownership: an InspectedRequest owns its texts, because its inspection may end after the request
 // has gone. A verdict owns its texts too. An engine is shared by all that use it and stays as it

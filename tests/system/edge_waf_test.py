@@ -1,4 +1,4 @@
-"""A real `leeward edge` with ModSecurity and OWASP's Core Rule Set as Debian packages them."""
+"""A real `leeward edge` with OWASP's Core Rule Set as Debian packages it."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-// The web application firewall: ModSecurity's engine, the threads that run it, and a whole edge
+// The web application firewall: the engine for SecLang, the threads that run it, and a whole edge
 // that asks it.
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -17,7 +17,7 @@
 
 #include "base/file.h"
 #include "edge/edge.h"
-#include "edge/modsecurity.h"
+#include "edge/seclang_engine.h"
 #include "edge/waf_pool.h"
 #include "loopback.h"
 
@@ -71,21 +71,21 @@ InspectedRequest post(std::string type, std::string body) {
   return request;
 }
 
-// ---- ModSecurity
+// ---- the engine
 
 class Rules : public ::testing::Test {
  protected:
-  std::shared_ptr<const ModSecurityEngine> load(const std::string& text = kRules) {
+  std::shared_ptr<const SecLangEngine> load(const std::string& text = kRules) {
     EdgeWaf settings;
     settings.rules_file = directory_.write("rules.conf", text);
-    auto engine = ModSecurityEngine::load(settings);
+    auto engine = SecLangEngine::load(settings);
     if (!engine) ADD_FAILURE() << engine.error().message;
     return *engine;
   }
   std::string error_of(const std::string& text) {
     EdgeWaf settings;
     settings.rules_file = directory_.write("bad.conf", text);
-    auto engine = ModSecurityEngine::load(settings);
+    auto engine = SecLangEngine::load(settings);
     return engine ? "none" : engine.error().message;
   }
   Directory directory_;
@@ -153,11 +153,11 @@ TEST_F(Rules, ThatCannotBeReadAreNamedWithTheirPlace) {
   EXPECT_NE(error_of("Include nowhere.conf\n").find("bad.conf:1:"), std::string::npos);
   const std::string twice =
       error_of("SecRule ARGS \"@rx a\" \"id:1,deny\"\nSecRule ARGS \"@rx b\" \"id:1,deny\"\n");
-  EXPECT_NE(twice.find("bad.conf: Rule id: 1 is duplicated"), std::string::npos) << twice;
+  EXPECT_NE(twice.find("bad.conf:2:1: Rule id: 1 is duplicated"), std::string::npos) << twice;
   EXPECT_NE(error_of("# nothing\n").find("there is no rule in it"), std::string::npos);
   EdgeWaf settings;
   settings.rules_file = "/nowhere/rules.conf";
-  EXPECT_EQ(ModSecurityEngine::load(settings).error().code, Code::kNotFound);
+  EXPECT_EQ(SecLangEngine::load(settings).error().code, Code::kNotFound);
 }
 
 TEST_F(Rules, AreReplacedWhileTheOldOnesAreStillAsked) {
@@ -165,7 +165,7 @@ TEST_F(Rules, AreReplacedWhileTheOldOnesAreStillAsked) {
   EdgeWaf settings;
   settings.rules_file =
       directory_.write("new.conf", "SecAction \"id:1,phase:1,deny,status:451\"\n");
-  auto fresh = ModSecurityEngine::load(settings, old.get());
+  auto fresh = SecLangEngine::load(settings, {}, old.get());
   ASSERT_TRUE(fresh);
   EXPECT_EQ((*fresh)->inspect(get("/")).status, 451);
   EXPECT_EQ(old->inspect(get("/")).kind, Kind::kPass);
@@ -414,9 +414,9 @@ class EdgeWithWaf : public ::testing::Test {
     if (!edge) ADD_FAILURE() << edge.error().message;
     return std::move(*edge);
   }
-  std::shared_ptr<const ModSecurityEngine> modsecurity() {
+  std::shared_ptr<const SecLangEngine> seclang() {
     settings_.rules_file = directory_.write("rules.conf", kRules);
-    return *ModSecurityEngine::load(settings_);
+    return *SecLangEngine::load(settings_);
   }
   bool counted(const std::string& line) const {
     return pool_->prometheus_text().find(line + "\n") != std::string::npos;
@@ -429,7 +429,7 @@ class EdgeWithWaf : public ::testing::Test {
 };
 
 TEST_F(EdgeWithWaf, RefusesAnAttackBeforeTheOriginHearsOfIt) {
-  auto edge = start(modsecurity());
+  auto edge = start(seclang());
   Client attack(edge->listening()[0]);
   attack.get(kAttack);
   EXPECT_EQ(attack.status(), "403");
@@ -449,7 +449,7 @@ TEST_F(EdgeWithWaf, RefusesAnAttackBeforeTheOriginHearsOfIt) {
 
 TEST_F(EdgeWithWaf, OnlyCountsInModeDetect) {
   settings_.mode = WafMode::kDetect;
-  auto edge = start(modsecurity());
+  auto edge = start(seclang());
   Client attack(edge->listening()[0]);
   attack.get(kAttack);
   EXPECT_EQ(attack.status(), "200");
@@ -458,7 +458,7 @@ TEST_F(EdgeWithWaf, OnlyCountsInModeDetect) {
 
 TEST_F(EdgeWithWaf, RefusesABodyAboveTheBoundOrInspectsItsBeginning) {
   settings_.body_bytes_max = 1024;
-  auto engine = modsecurity();
+  auto engine = seclang();
   auto edge = start(engine);
   const std::string body = "pad=" + std::string(200'000, 'x');
   Client large(edge->listening()[0]);

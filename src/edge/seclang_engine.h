@@ -1,0 +1,50 @@
+// Leeward's own engine for rules in SecLang (waf/transaction.h) behind the seam of waf.h.
+//
+// Phases 1 (head), 2 (body) and 5 (logging) run; 3 and 4 look at responses and do not. Of the rules
+// file, SecRuleEngine, SecRequestBodyAccess, SecRequestBodyLimit and SecRequestBodyLimitAction are
+// overruled by edge.firewall of leeward.yaml. The engine always runs as `On`: in mode detect it
+// says exactly what mode block would refuse, and the edge lets it pass.
+//
+// Memory: a workspace for each thread that inspects at the same time, kept for the next request.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "edge/waf.h"
+#include "waf/transaction.h"
+
+namespace leeward::edge {
+
+class SecLangEngine final : public InspectionEngine {
+ public:
+  // Reads settings.rules_file, taken as it is, and what it includes. kInvalid with
+  // "FILE:LINE:COLUMN: …" a line; kNotFound. `cache_file`: where compiled patterns are kept, may be
+  // empty. `before`: the engine whose place it takes, and whose collections (IP, GLOBAL, …) it
+  // goes on with; may be null.
+  static Result<std::shared_ptr<const SecLangEngine>> load(const EdgeWaf& settings,
+                                                           const std::string& cache_file = {},
+                                                           const SecLangEngine* before = nullptr);
+
+  WafVerdict inspect(const InspectedRequest& request) const override;
+  std::size_t rules() const { return rules_->rules(); }
+  const std::vector<std::string>& notes() const { return rules_->notes(); }
+
+ private:
+  SecLangEngine(std::shared_ptr<const waf::RuleSet> rules,
+                std::shared_ptr<waf::Collections> collections)
+      : rules_(std::move(rules)), collections_(std::move(collections)) {}
+
+  std::unique_ptr<waf::Workspace> take_workspace() const;
+  void give_back(std::unique_ptr<waf::Workspace> workspace) const;
+
+  std::shared_ptr<const waf::RuleSet> rules_;
+  std::shared_ptr<waf::Collections> collections_;
+  mutable std::mutex mutex_;  // of what follows
+  mutable std::vector<std::unique_ptr<waf::Workspace>> idle_;
+};
+
+}  // namespace leeward::edge
