@@ -16,5 +16,6 @@ int main(int argc, char** argv) {
   roles.dns = leeward::app::run_dns;
   roles.edge = leeward::app::run_edge;
   roles.replicate = leeward::app::run_replicate;
+  roles.functions = leeward::app::run_functions;
   return leeward::cli::run(argc, argv, roles);
 }

@@ -16,4 +16,7 @@ int run_up(const cli::RoleOptions& options);
 // One replication task, from precheck to stream.
 int run_replicate(const cli::ReplicateOptions& options);
 
+// Functions on demand behind the Lambda API, on one host.
+int run_functions(const cli::FunctionsOptions& options);
+
 }  // namespace leeward::app

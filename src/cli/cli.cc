@@ -79,6 +79,8 @@ struct Arguments {
   SignOptions sign;
   std::string sign_expires = "1h";
   SpeedOptions speed;
+  FnOptions fn;
+  FunctionsOptions functions;
   std::string validate_file;
   std::string maintenance;
   bool check = false;
@@ -505,6 +507,99 @@ void add_replication(CLI::App& app, Arguments& a, const Roles& roles) {
       "  leeward replication reference", [](Io& io) { return replication_reference(io); });
 }
 
+void add_functions(CLI::App& app, Arguments& a, const Roles& roles) {
+  CLI::App* sub =
+      add(app, a, "functions",
+          "Runs functions on demand, in sandboxes, behind AWS Lambda's API: nothing runs until the "
+          "first invocation. awscli and the SDKs speak to it with --endpoint-url.",
+          "  leeward functions --listen 127.0.0.1:9001 --state /var/lib/leeward/functions\n"
+          "  aws lambda list-functions --endpoint-url http://127.0.0.1:9001",
+          [&a, &roles](Io& io) {
+            if (!roles.functions)
+              return report(io, Error{Code::kInternal, "this executable lacks the role"});
+            FunctionsOptions options = a.functions;
+            options.log_level = log_level(a);
+            options.log_format = a.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+            return roles.functions(options);
+          });
+  sub->add_option("--listen", a.functions.listen, "Where the API is served; loopback only")
+      ->capture_default_str();
+  sub->add_option("--state", a.functions.state, "Directory of functions, events and logs")
+      ->capture_default_str();
+  sub->add_option("--connect", a.functions.connect,
+                  "A server, ADDRESS:PORT, that a function may ask for by its tag leeward:connect");
+  sub->add_option("--node-client", a.functions.node_client,
+                  "A folder into which aws-lambda-ric was installed by npm; for nodejs runtimes");
+  sub->add_option("--environments", a.functions.environments_max,
+                  "Environments at once on this host")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  sub->add_option("--concurrency", a.functions.concurrency,
+                  "Environments of a function that has no concurrency of its own")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  add_log_level(sub, a);
+  sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
+void add_fn(CLI::App& app, Arguments& a) {
+  CLI::App* group = add(app, a, "fn",
+                        "Functions of a host (`leeward functions`): deploy, invoke, list, logs, "
+                        "delete. Everything else by awscli.",
+                        "  leeward fn deploy hello ./hello --runtime python3.11 --handler "
+                        "app.handler\n  leeward fn invoke hello --payload '{\"name\": \"you\"}'",
+                        nullptr);
+  group->require_subcommand(1);
+  auto with_address = [&a](CLI::App* sub, bool name) {
+    sub->add_option("--address", a.fn.address, "Where the function host listens")
+        ->envname("LEEWARD_FUNCTIONS")
+        ->capture_default_str();
+    if (name)
+      sub->add_option("name", a.fn.name, "The function, NAME or NAME:QUALIFIER")->required();
+    return sub;
+  };
+  CLI::App* deploy = with_address(
+      add(*group, a, "deploy",
+          "Creates a function from a directory or a zip archive, or gives one its new code.",
+          "  leeward fn deploy hello ./hello --runtime python3.11 --handler app.handler\n"
+          "  leeward fn deploy shop ./shop --runtime http --handler \"python3 app.py\" --env "
+          "PORT=8080",
+          [&a](Io& io) { return fn_deploy(a.globals, a.fn, io); }),
+      true);
+  deploy->add_option("code", a.fn.code, "A directory or a zip archive")->required();
+  deploy->add_option("--runtime", a.fn.runtime, "python3.N, nodejsN.x, provided or http");
+  deploy->add_option("--handler", a.fn.handler,
+                     "module.function; for http: the command that starts the application");
+  deploy->add_option("--memory", a.fn.memory, "Megabytes");
+  deploy->add_option("--timeout", a.fn.timeout, "Seconds");
+  deploy->add_option("--env", a.fn.environment, "NAME=VALUE for the function's environment");
+  CLI::App* invoke = with_address(
+      add(*group, a, "invoke",
+          "Invokes a function and prints what it returns. Exits with 4 when the function failed.",
+          "  leeward fn invoke hello --payload '{}' --logs\n  leeward fn invoke hello --event",
+          [&a](Io& io) { return fn_invoke(a.globals, a.fn, io); }),
+      true);
+  invoke->add_option("--payload", a.fn.payload, "JSON");
+  invoke->add_option("--payload-file", a.fn.payload_file, "A file with JSON")
+      ->excludes("--payload");
+  invoke->add_flag("--event", a.fn.event, "Do not wait: it is queued, and tried again if it fails");
+  invoke->add_flag("--logs", a.fn.logs, "Print the end of its log to standard error");
+  with_address(add(*group, a, "list",
+                   "Lists functions with what each has used, in GB-seconds, and what runs now.",
+                   "  leeward fn list\n  leeward fn list -o json",
+                   [&a](Io& io) { return fn_list(a.globals, a.fn, io); }),
+               false);
+  with_address(
+      add(*group, a, "logs", "Prints the end of a function's log.", "  leeward fn logs hello",
+          [&a](Io& io) { return fn_logs(a.globals, a.fn, io); }),
+      true);
+  with_address(add(*group, a, "delete", "Deletes a function.", "  leeward fn delete hello",
+                   [&a](Io& io) { return fn_delete(a.globals, a.fn, io); }),
+               true);
+}
+
 void add_db_verify(CLI::App& db, Arguments& a) {
   CLI::App* sub = add(
       db, a, "verify",
@@ -643,6 +738,8 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_replication(app, a, roles);
   add_db(app, a);
   add_speed(app, a);
+  add_functions(app, a, roles);
+  add_fn(app, a);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

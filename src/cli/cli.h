@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 
@@ -34,6 +35,18 @@ struct ReplicateOptions {
   std::string from;       // a GTID position of the source, or "now": begin there, copy nothing
 };
 
+// What `leeward functions` gets.
+struct FunctionsOptions {
+  std::string listen = "127.0.0.1:9001";
+  std::string state = "functions-state";
+  std::vector<std::string> connect;  // servers that functions may be granted, ADDRESS:PORT
+  std::string node_client;           // a folder with aws-lambda-ric in node_modules
+  std::uint32_t environments_max = 64;
+  std::uint32_t concurrency = 10;  // of a function without a limit of its own
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+};
+
 // The daemons, provided by the executable; each runs until told to stop and returns the exit
 // status.
 struct Roles {
@@ -43,6 +56,7 @@ struct Roles {
   std::function<int(const RoleOptions&)> dns;
   std::function<int(const RoleOptions&)> edge;
   std::function<int(const ReplicateOptions&)> replicate;
+  std::function<int(const FunctionsOptions&)> functions;
 };
 
 // Runs the command in `argv` with the process's own streams and returns the exit status.

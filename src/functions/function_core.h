@@ -121,6 +121,7 @@ using Effects = std::vector<Effect>;
 
 struct PoolCounts {
   std::size_t starting = 0, idle = 0, frozen = 0, busy = 0, stopping = 0, queued = 0;
+  std::size_t live() const { return starting + idle + frozen + busy; }
   bool operator==(const PoolCounts&) const = default;
 };
 

@@ -261,6 +261,7 @@ void FunctionHost::perform_one(const Fail& effect) {
       result.payload = "Rate Exceeded.";
       return give(effect.invocation, std::move(result));
     case Failure::kRetired:
+      result.end = InvocationEnd::kRetired;
       result.payload = "The function was deleted or changed while the request waited.";
       return give(effect.invocation, std::move(result));
     case Failure::kTimedOut:

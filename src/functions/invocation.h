@@ -64,6 +64,7 @@ enum class InvocationEnd : std::uint8_t {
   kFunctionError,  // payload: the error object; the function's own fault
   kThrottled,      // payload: a sentence; nothing ran
   kServiceError,   // payload: a sentence; the host's fault
+  kRetired,        // its pool was retired while it waited; nothing ran
 };
 
 struct InvocationResult {

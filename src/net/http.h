@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -66,6 +67,7 @@ struct HttpResponse {
   std::string content_type = "application/json";  // empty: no Content-Type
   std::string body;
   HttpHeaders headers;  // further ones; the server adds Content-Length and Connection by itself
+  std::vector<std::string> cookies = {};  // servers: Set-Cookie, which cannot be joined
   // Servers: sent after `body`, chunked (RFC 9112 §7.1); to an HTTP/1.0 client until the close.
   std::shared_ptr<HttpBodyStream> stream = {};
 };

@@ -172,6 +172,8 @@ std::string format_response_head(const HttpResponse& response, std::string_view 
     if (is_token(name) && is_field_value(value) && !is_framing_field(name) &&
         !same_name(name, "Content-Type"))
       append_field(head, name, value);
+  for (const std::string& cookie : response.cookies)
+    if (is_field_value(cookie)) append_field(head, "Set-Cookie", cookie);
   if (status_has_body(response.status) && !response.stream)
     append_field(head, "Content-Length", std::to_string(response.body.size()));
   if (status_has_body(response.status) && response.stream && chunked)

@@ -140,4 +140,22 @@ struct SpeedOptions {
 };
 int speed(const Globals& globals, const SpeedOptions& options, Io& io);
 
+// functions.cc
+struct FnOptions {
+  std::string address = "127.0.0.1:9001";  // of `leeward functions`
+  std::string name;
+  std::string code;  // a directory or a zip archive
+  std::string runtime, handler;
+  std::uint32_t memory = 0, timeout = 0;  // megabytes, seconds; 0: as it is, or the default
+  std::vector<std::string> environment;   // NAME=VALUE
+  std::string payload, payload_file;
+  bool event = false;
+  bool logs = false;
+};
+int fn_deploy(const Globals& globals, const FnOptions& options, Io& io);
+int fn_invoke(const Globals& globals, const FnOptions& options, Io& io);
+int fn_list(const Globals& globals, const FnOptions& options, Io& io);
+int fn_logs(const Globals& globals, const FnOptions& options, Io& io);
+int fn_delete(const Globals& globals, const FnOptions& options, Io& io);
+
 }  // namespace leeward::cli

@@ -1,0 +1,5 @@
+leeward_fuzz(function_zip_fuzz.cc DEPS leeward_functions)
+leeward_fuzz(function_app_event_fuzz.cc DEPS leeward_functions)
+leeward_fuzz(function_http_answer_fuzz.cc DEPS leeward_functions)
+leeward_fuzz(function_registry_fuzz.cc DEPS leeward_functions)
+leeward_fuzz(function_sandbox_plan_fuzz.cc DEPS leeward_functions)
