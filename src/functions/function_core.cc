@@ -108,12 +108,14 @@ Effects FunctionCore::polled(BootTime now, EnvironmentId id) {
   return out;
 }
 
-bool FunctionCore::answered(EnvironmentId id, InvocationId invocation) {
+bool FunctionCore::answered(BootTime now, EnvironmentId id, InvocationId invocation) {
   auto found = environments_.find(id);
   if (found == environments_.end()) return false;
   Environment& e = found->second;
   if (e.state != EnvironmentState::kBusy || e.invocation != invocation) return false;
   e.state = EnvironmentState::kAnswered;
+  e.answered = now;
+  e.looked_again = false;
   e.invocation.reset();
   return true;
 }
@@ -183,6 +185,10 @@ Effects FunctionCore::tick(BootTime now) {
         break;
     }
   }
+  for (auto& [id, e] : environments_)
+    if (e.state == EnvironmentState::kAnswered &&
+        *e.answered + pools_.at(e.pool).rule.poll_grace <= now)
+      e.looked_again = true;
   dispatch(now, out);
   return out;
 }
@@ -210,8 +216,14 @@ std::optional<BootTime> FunctionCore::deadline() const {
   auto consider = [&](BootTime at) { first = first ? std::min(*first, at) : at; };
   for (const auto& [id, pool] : pools_)
     if (!pool.queue.empty()) consider(pool.queue.front().since + pool.rule.queue_timeout);
-  for (const auto& [id, e] : environments_)
+  for (const auto& [id, e] : environments_) {
     if (auto at = deadline_of(e)) consider(*at);
+    // When one that was counted on has not polled, what waits needs another look; that happens
+    // once, because the time has passed then.
+    const Pool& pool = pools_.at(e.pool);
+    if (e.state == EnvironmentState::kAnswered && !pool.queue.empty() && !e.looked_again)
+      consider(*e.answered + pool.rule.poll_grace);
+  }
   return first;
 }
 
@@ -227,8 +239,18 @@ void FunctionCore::dispatch(BootTime now, Effects& out) {
 
 void FunctionCore::serve(BootTime now, PoolId id, Pool& pool, Effects& out) {
   while (!pool.queue.empty() && !pool.idle.empty()) deliver(now, pool, pool.idle.back(), out);
-  while (pool.queue.size() > pool.starting && start(now, id, pool, out)) {
+  const std::size_t polling = pool.queue.empty() ? 0 : about_to_poll(now, id, pool);
+  while (pool.queue.size() > pool.starting + polling && start(now, id, pool, out)) {
   }
+}
+
+std::size_t FunctionCore::about_to_poll(BootTime now, PoolId id, const Pool& pool) const {
+  return static_cast<std::size_t>(
+      std::count_if(environments_.begin(), environments_.end(), [&](const auto& entry) {
+        const Environment& e = entry.second;
+        return e.pool == id && e.state == EnvironmentState::kAnswered &&
+               *e.answered + pool.rule.poll_grace > now;
+      }));
 }
 
 bool FunctionCore::start(BootTime now, PoolId id, Pool& pool, Effects& out) {
@@ -241,7 +263,9 @@ bool FunctionCore::start(BootTime now, PoolId id, Pool& pool, Effects& out) {
     return false;
   }
   const EnvironmentId environment{++last_environment_};
-  environments_[environment] = Environment{id, EnvironmentState::kStarting, now, {}, {}};
+  Environment& made = environments_[environment];
+  made.pool = id;
+  made.since = now;
   ++pool.starting;
   ++pool.live;
   ++starting_;

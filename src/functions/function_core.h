@@ -16,10 +16,11 @@
 //
 // An invocation takes an idle environment (the one used last, so that the others grow old and are
 // reaped), or waits in the pool's queue, and a start is asked for as long as more wait than are
-// starting. Bounds: environments per family and per host, starts at once (a stampede of cold starts
-// makes each of them slow), and the queue, by length and by time; at the last two the invocation is
-// throttled. When a bound on environments is met by idle ones of other pools, the one idle longest
-// gives way.
+// starting or have answered just now: those poll again within poll_grace, which is far less than a
+// start takes, and if they do not they are no longer counted on. Bounds: environments per family
+// and per host, starts at once (a stampede of cold starts makes each of them slow), and the queue,
+// by length and by time; at the last two the invocation is throttled. When a bound on environments
+// is met by idle ones of other pools, the one idle longest gives way.
 //
 // A failed start or init costs the invocation that has waited longest, which gets the error; so
 // something broken is reported once per invocation and never restarted in circles.
@@ -146,7 +147,7 @@ class FunctionCore {
   // The runtime asks for the next invocation. Ignored while one is under way and unanswered.
   [[nodiscard]] Effects polled(BootTime now, EnvironmentId environment);
   // Response or error arrived. False if `invocation` is not the one that runs there.
-  [[nodiscard]] bool answered(EnvironmentId environment, InvocationId invocation);
+  [[nodiscard]] bool answered(BootTime now, EnvironmentId environment, InvocationId invocation);
   // Init is over without success: reported by the runtime, or the sandbox could not be made.
   [[nodiscard]] Effects init_failed(BootTime now, EnvironmentId environment, Failure why);
   // The process tree has ended, asked or not.
@@ -167,6 +168,8 @@ class FunctionCore {
     BootTime since;  // the state began; for kIdle and kFrozen: the last use ended
     std::optional<InvocationId> invocation;
     std::optional<BootTime> deadline;
+    std::optional<BootTime> answered;  // kAnswered
+    bool looked_again = false;         // its poll_grace has passed, and the queue was served
   };
   struct Waiting {
     InvocationId invocation;
@@ -195,6 +198,7 @@ class FunctionCore {
   std::size_t family_max(const Family& family) const {
     return family.limit.value_or(rule_.family_max);
   }
+  std::size_t about_to_poll(BootTime now, PoolId id, const Pool& pool) const;
   std::optional<BootTime> deadline_of(const Environment& environment) const;
 
   HostRule rule_;

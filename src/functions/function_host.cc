@@ -391,10 +391,10 @@ void FunctionHost::on_posted(EnvironmentId id, const RuntimeCall& call, net::Htt
     respond(runtime_error(
         413, "RequestEntityTooLarge",
         fmt::format("Exceeded maximum allowed payload size ({} bytes).", kPayloadBytesMax)));
-    static_cast<void>(core_.answered(id, invocation));
+    static_cast<void>(core_.answered(BootClock::now(), id, invocation));
     return finish(invocation, id, InvocationEnd::kFunctionError, response_too_large_error());
   }
-  LEEWARD_CHECK(core_.answered(id, invocation));
+  LEEWARD_CHECK(core_.answered(BootClock::now(), id, invocation));
   respond(accepted_response());
   if (call.kind == Kind::kError)
     return finish(invocation, id, InvocationEnd::kFunctionError, posted_error(request.body, type));

@@ -75,19 +75,25 @@ json to_json(const Function& f) {
 
 Function function_from(const json& j) {
   Function f;
+  // Named, because items() of a temporary would outlive it.
+  const json none = json::object();
+  auto member = [&](const char* name) -> const json& {
+    const auto found = j.find(name);
+    return found == j.end() ? none : *found;
+  };
   f.latest = settings_from(j.at("latest"));
   j.at("last_version").get_to(f.last_version);
   j.at("tags").get_to(f.tags);
-  for (const auto& [number, version] : j.value("versions", json::object()).items())
+  for (const auto& [number, version] : member("versions").items())
     f.versions[std::stoull(number)] = settings_from(version);
-  for (const auto& [name, a] : j.value("aliases", json::object()).items())
+  for (const auto& [name, a] : member("aliases").items())
     f.aliases[name] = {a.at("version"), a.at("weights"), a.at("description"), a.at("revision_id")};
   if (j.contains("reserved_concurrency"))
     f.reserved_concurrency = j.at("reserved_concurrency").get<std::uint32_t>();
-  for (const auto& [qualifier, u] : j.value("urls", json::object()).items())
+  for (const auto& [qualifier, u] : member("urls").items())
     f.urls[qualifier] = {u.at("id"), u.at("auth_type"), u.at("streams"), u.at("created"),
                          u.at("last_modified")};
-  for (const auto& [qualifier, e] : j.value("events", json::object()).items())
+  for (const auto& [qualifier, e] : member("events").items())
     f.events[qualifier] = {e.at("retries_max"), e.at("age_seconds_max"), e.at("on_success_arn"),
                            e.at("on_failure_arn"), e.at("last_modified")};
   return f;

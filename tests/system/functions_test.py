@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -32,6 +33,7 @@ def zipped(files):
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             info = zipfile.ZipInfo(name.rstrip("!"))
+            info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = (0o100755 if name.endswith("!") else 0o100644) << 16
             archive.writestr(info, text)
     return out.getvalue()
@@ -52,6 +54,12 @@ def handler(event, context):
 """
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 class Host:
     """A function host and its clients."""
 
@@ -59,7 +67,7 @@ class Host:
         self.state = pathlib.Path(state)
         self.log = open(self.state.with_suffix(".log"), "w+b")
         self.process = subprocess.Popen(
-            [leeward, "functions", "--listen", "127.0.0.1:0", "--state", str(state), *arguments,
+            [leeward, "functions", "--listen", f"127.0.0.1:{free_port()}", "--state", str(state), *arguments,
              "--log-format", "json"], stderr=self.log)
         self.url = self._wait_for_address()
         self.environment = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b",
@@ -180,8 +188,7 @@ def test_awscli_drives_a_function_from_creation_to_deletion(host, folder):
         event = json.load(answer)["event"]
     assert event["rawPath"] == "/a/b" and event["rawQueryString"] == "c=d"
     assert host.aws("get-function-url-config", "--function-name", "echo")["AuthType"] == "NONE"
-    host.aws("update-function-url-config", "--function-name", "echo", "--invoke-mode",
-             "RESPONSE_STREAM")
+    host.aws("update-function-url-config", "--function-name", "echo", "--auth-type", "NONE")
     assert len(host.aws("list-function-url-configs", "--function-name", "echo")[
         "FunctionUrlConfigs"]) == 1
     host.aws("delete-function-url-config", "--function-name", "echo")
@@ -328,8 +335,12 @@ def test_a_response_streams(host):
     events = [(m.headers[":event-type"], m.payload) for m in buffer]
     assert b"".join(p for kind, p in events if kind == "PayloadChunk") == b"one two three"
     assert events[-1] == ("InvokeComplete", b"{}")
-    url = host.boto.create_function_url_config(FunctionName="stream", AuthType="NONE",
-                                               InvokeMode="RESPONSE_STREAM")["FunctionUrl"]
+    # Debian's botocore is older than InvokeMode.
+    request = urllib.request.Request(
+        host.url + "/2021-10-31/functions/stream/url", method="POST",
+        data=json.dumps({"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM"}).encode())
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        url = json.load(answer)["FunctionUrl"]
     with urllib.request.urlopen(url, timeout=20) as answer:
         assert answer.headers["Content-Type"] == "text/plain"
         assert answer.read() == b"one two three"
@@ -417,7 +428,7 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
 
 def test_the_host_serves_loopback_only(tmp_path):
     leeward = os.environ.get("LEEWARD_BINARY", str(ROOT / "build/release/bin/leeward"))
-    done = subprocess.run([leeward, "functions", "--listen", "0.0.0.0:0", "--state",
+    done = subprocess.run([leeward, "functions", "--listen", f"0.0.0.0:{free_port()}", "--state",
                            str(tmp_path / "s")], capture_output=True, text=True, timeout=20,
                           check=False)
     assert done.returncode == 5 and "loopback only" in done.stderr

@@ -30,7 +30,7 @@ class FunctionCoreTest : public ::testing::Test {
   }
   Effects polled(std::uint64_t n) { return core.polled(now, EnvironmentId{n}); }
   bool answered(std::uint64_t environment, std::uint64_t n) {
-    return core.answered(EnvironmentId{environment}, InvocationId{n});
+    return core.answered(now, EnvironmentId{environment}, InvocationId{n});
   }
 
   BootTime now{1000s};
@@ -134,6 +134,20 @@ TEST_F(FunctionCoreTest, WorkAfterTheAnswerHasTheSameDeadline) {
   static_cast<void>(polled(1));
   EXPECT_TRUE(answered(1, 1));
   EXPECT_THAT(pass(3s), ElementsAre(Stop{EnvironmentId{1}, StopReason::kTimedOut}));
+}
+
+TEST_F(FunctionCoreTest, OneThatHasJustAnsweredIsWaitedForAMoment) {
+  static_cast<void>(invoke(1));
+  static_cast<void>(polled(1));
+  EXPECT_TRUE(answered(1, 1));
+  EXPECT_THAT(invoke(2), IsEmpty());  // it will poll at once
+  now += 1ms;
+  EXPECT_THAT(polled(1), ElementsAre(Deliver{EnvironmentId{1}, InvocationId{2}, now + 3s}));
+  EXPECT_TRUE(answered(1, 2));
+  EXPECT_THAT(invoke(3), IsEmpty());
+  EXPECT_EQ(core.deadline(), now + 10ms);
+  EXPECT_THAT(pass(10ms), ElementsAre(start(2)));  // it does something else
+  EXPECT_GT(*core.deadline(), now + 1s);
 }
 
 TEST_F(FunctionCoreTest, AFailedInitCostsTheOldestInvocationOnly) {
@@ -263,7 +277,7 @@ TEST(FunctionCoreSoak, EveryInvocationEndsOnceAndNoBoundIsBroken) {
       } else if (what < 7 && !live.empty()) {
         const EnvironmentId e = one_of(live);
         if (auto r = running.find(e); r != running.end()) {
-          if (core.answered(e, r->second)) {
+          if (core.answered(now, e, r->second)) {
             ASSERT_EQ(open.erase(r->second), 1u);
             running.erase(r);
           }

@@ -144,7 +144,9 @@ HttpAnswer read_by(std::string_view text, std::size_t step, bool to_end = false)
     Status sound = reader.take(text.substr(at, step));
     EXPECT_TRUE(sound) << sound.error().message;
   }
-  if (to_end) EXPECT_TRUE(reader.end());
+  if (to_end) {
+    EXPECT_TRUE(reader.end());
+  }
   EXPECT_TRUE(reader.done());
   return reader.answer();
 }

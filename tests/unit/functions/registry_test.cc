@@ -130,7 +130,8 @@ TEST_F(RegistryTest, KeepsItselfAsJson) {
   function->tags = {{"owner", "shop"}};
   const std::string saved = save_registry(registry);
   Registry again(RegistryRule{}, [] { return "x"; });
-  ASSERT_TRUE(load_registry(again, saved));
+  Status loaded = load_registry(again, saved);
+  ASSERT_TRUE(loaded) << loaded.error().message;
   EXPECT_EQ(save_registry(again), saved);
   EXPECT_EQ(again.find_url("abc")->qualifier, "live");
   EXPECT_EQ(again.resolve({"shop", "live"})->settings.environment.at("COLOUR"), "blue");
