@@ -32,6 +32,9 @@ def _arguments():
                         help="what is broken (default: site-kill)")
     parser.add_argument("--network", choices=("auto", "namespaces", "loopback"), default="auto",
                         help="how the sites are kept apart (default: auto)")
+    parser.add_argument("--compute", choices=("instances", "functions"), default="instances",
+                        help="what the standby serves by: its own processes, or functions that start "
+                             "with the first request (default: instances)")
     parser.add_argument("--rounds", type=int, default=1,
                         help="role-kill-loop: how often each process is killed (default: 1)")
     parser.add_argument("--seconds", type=float, default=60.0,
@@ -59,7 +62,8 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.default_int_handler)
-    storm = Storm(arguments.scenario, _BUILD / "run", arguments.network)
+    storm = Storm(arguments.scenario, _BUILD / "run", arguments.network,
+                  compute=arguments.compute)
     try:
         with storm:
             scenarios.run(storm, arguments.scenario, rounds=arguments.rounds,

@@ -11,6 +11,7 @@ LIMITS = {
     "rpo_seconds": 1.0,
     "orders_lost": 0,
     "writers_overlap_seconds": 0.0,
+    "standby_programs": 0,
     "switchback_failed_requests": 0,
     "switchback_max_stall_seconds": 3.0,
 }

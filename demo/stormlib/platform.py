@@ -31,7 +31,7 @@ class Platform:
     """
 
     def __init__(self, directory, network="auto", say=lambda text: None, *,
-                 replication_mode="async", two_nodes=False):
+                 replication_mode="async", two_nodes=False, compute="instances"):
         if network == "auto":
             network = "namespaces" if namespaces.usable() else "loopback"
         self._say = say
@@ -40,7 +40,7 @@ class Platform:
         directory = pathlib.Path(directory).resolve()
         make = layouts.in_namespaces if network == "namespaces" else layouts.on_loopback
         self.layout = dataclasses.replace(make(directory, run_id), two_nodes=two_nodes,
-                                          replication_mode=replication_mode)
+                                          replication_mode=replication_mode, compute=compute)
         self.net = None
         self._started = {}
         self._janitor = None
@@ -104,7 +104,8 @@ class Platform:
         old = self._started.get(site)
         if old is not None and old.poll() is None:
             raise PlatformError(f"{site} is running already")
-        command = [str(layouts.binary()), "up", "--config", str(self.layout.config), "--site", site]
+        command = [str(layouts.binary()), "up", "--config", str(self.layout.config_of(site)), "--site",
+                   site]
         if self.net:
             command = ["nsenter", f"--net=/run/netns/{self.net.name(site)}", *command]
         environment = {**os.environ, processes.RUN_VARIABLE: self.layout.run_id,

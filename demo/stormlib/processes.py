@@ -71,6 +71,25 @@ def server(run_id, site, name):
             if (argv := command_line(pid)) and os.path.basename(argv[0].split(" ")[0]) == name]
 
 
+def _in_function(pid):
+    """Whether a process runs in a function's sandbox, by its control group."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            return "/leeward-function-" in file.read()
+    except OSError:
+        return False
+
+
+def programs(run_id, site, names):
+    """Pids of Python programs at a site, started by its agent or in functions; `names` are the ends of
+    their paths. Functions of other runs count as well: their sandboxes do not tell whose they are."""
+    pids = set(of_run(run_id, site))
+    pids |= {int(name) for name in os.listdir("/proc") if name.isdigit() and _in_function(name)}
+    return [pid for pid in pids
+            if (argv := command_line(pid)) and "python" in os.path.basename(argv[0])
+            and any(word.endswith(names) for word in argv[1:])]
+
+
 def send(pids, signal_number):
     """Signals each; one that is gone already is no error. Returns how many got it."""
     count = 0

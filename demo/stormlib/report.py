@@ -17,6 +17,7 @@ _ROWS = (
     ("writers_overlap_seconds", "time with two writers", "s"),
     ("switchback_failed_requests", "requests that failed in the switch back", ""),
     ("switchback_max_stall_seconds", "longest wait in the switch back", "s"),
+    ("standby_programs", "processes of the shop at the standby before", ""),
     ("pages_sooner_percent", "the catalogue through the edge: sooner by", "%"),
 )
 

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 
-from stormlib import (clients, control_api, layout as layouts, measure, platform as platforms,
+from stormlib import (clients, control_api, layout as layouts, measure, platform as platforms, processes,
                       report as reports, resolver as resolvers, timeline as timelines)
 
 _WARM_UP_SECONDS = 3.0
@@ -15,12 +15,12 @@ _BACK_SECONDS = 60.0
 class Storm:
     """Use as a context manager: on entry the shop is up, healthy and under load."""
 
-    def __init__(self, scenario, directory, network="auto", timeline=None):
+    def __init__(self, scenario, directory, network="auto", timeline=None, compute="instances"):
         self.timeline = timeline or timelines.Timeline()
         self.report = reports.Report(scenario)
         mode = "lossless" if scenario == "lossless" else "async"
         self.platform = platforms.Platform(directory, network, replication_mode=mode,
-                                           two_nodes=scenario == "node-kill")
+                                           two_nodes=scenario == "node-kill", compute=compute)
         self.fault_at = None
         self._stack = contextlib.ExitStack()
 
@@ -49,6 +49,16 @@ class Storm:
         self._stack.callback(self.customers.stop)
         self._warm_up()
         self._compare_pages()
+        if p.layout.compute == "functions":
+            self._count_standby_programs()
+
+    def _count_standby_programs(self):
+        """What the standby runs of the shop before anything has happened: nothing, if the promise holds."""
+        running = processes.programs(self.platform.layout.run_id, "aws",
+                                     ("/shop/web.py", "/shop/app.py"))
+        self.report.set("standby_programs", len(running), "aws has functions for the tiers")
+        self.say("good" if not running else "bad",
+                 f"the standby runs {len(running)} processes of the shop; functions wait", site="aws")
 
     def __exit__(self, *exception):
         return self._stack.__exit__(*exception)

@@ -17,5 +17,6 @@ int main(int argc, char** argv) {
   roles.edge = leeward::app::run_edge;
   roles.replicate = leeward::app::run_replicate;
   roles.functions = leeward::app::run_functions;
+  roles.function_serve = leeward::app::run_function_serve;
   return leeward::cli::run(argc, argv, roles);
 }

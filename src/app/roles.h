@@ -18,5 +18,7 @@ int run_replicate(const cli::ReplicateOptions& options);
 
 // Functions on demand behind the Lambda API, on one host.
 int run_functions(const cli::FunctionsOptions& options);
+// One HTTP application as a function, at an address.
+int run_function_serve(const cli::FunctionServeOptions& options);
 
 }  // namespace leeward::app

@@ -2,12 +2,11 @@
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <memory>
-#include <sstream>
 
 #include "cli/internal/commands.h"
+#include "cli/internal/help_formatter.h"
 
 namespace leeward::cli {
 namespace {
@@ -15,45 +14,6 @@ namespace {
 constexpr char kExitCodes[] =
     "Exit status: 0 done, 1 failure, 2 usage or configuration, 4 unhealthy,\n"
     "5 refused by a safety rule, 6 no quorum or timed out.";
-
-constexpr std::size_t kHelpWidth = 88;
-constexpr std::size_t kHelpIndent = 14;
-
-// Breaks `text` at blanks into lines of at most kHelpWidth; all but the first start with `indent`
-// blanks, and the first is taken to stand behind as many.
-std::string wrap(const std::string& text, std::size_t indent) {
-  std::string out;
-  std::size_t column = indent;
-  std::istringstream words(text);
-  for (std::string word; words >> word;) {
-    if (column > indent && column + 1 + word.size() > kHelpWidth) {
-      out += "\n" + std::string(indent, ' ');
-      column = indent;
-    } else if (column > indent) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += word.size();
-  }
-  return out;
-}
-
-// The list of commands shows the first sentence of each; a command's own help shows all of it.
-class HelpFormatter final : public CLI::Formatter {
- public:
-  std::string make_description(const CLI::App* app) const override {
-    return wrap(app->get_description(), 0) + "\n\n";
-  }
-  std::string make_subcommand(const CLI::App* sub) const override {
-    std::string description = sub->get_description();
-    std::string sentence =
-        description.substr(0, std::min(description.find(". "), description.find(": ")));
-    if (sentence.ends_with('.')) sentence.pop_back();
-    return fmt::format("  {:<{}}{}\n", sub->get_name(), kHelpIndent - 2,
-                       wrap(sentence, kHelpIndent));
-  }
-};
 
 // All that the arguments can set, and the command that they chose.
 struct Arguments {
@@ -81,6 +41,7 @@ struct Arguments {
   SpeedOptions speed;
   FnOptions fn;
   FunctionsOptions functions;
+  FunctionServeOptions serve;
   std::string validate_file;
   std::string maintenance;
   bool check = false;
@@ -111,11 +72,22 @@ void add_log_level(CLI::App* sub, Arguments& a) {
       ->capture_default_str();
 }
 
+void add_log_options(CLI::App* sub, Arguments& a) {
+  add_log_level(sub, a);
+  sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+}
+
 LogLevel log_level(const Arguments& a) {
   return a.log_level == "debug"   ? LogLevel::kDebug
          : a.log_level == "warn"  ? LogLevel::kWarn
          : a.log_level == "error" ? LogLevel::kError
                                   : LogLevel::kInfo;
+}
+
+LogFormat log_format(const Arguments& a) {
+  return a.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
 }
 
 CLI::App* add_role(CLI::App& app, Arguments& a, const std::string& name,
@@ -131,16 +103,13 @@ CLI::App* add_role(CLI::App& app, Arguments& a, const std::string& name,
             RoleOptions options = a.role;
             options.config_path = a.globals.config_path;
             options.log_level = log_level(a);
-            options.log_format = a.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+            options.log_format = log_format(a);
             return role(options);
           });
   sub->add_option("--site", a.role.site, "The site that this machine is part of")
       ->envname("LEEWARD_SITE")
       ->required();
-  add_log_level(sub, a);
-  sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  add_log_options(sub, a);
   return sub;
 }
 
@@ -519,7 +488,7 @@ void add_functions(CLI::App& app, Arguments& a, const Roles& roles) {
               return report(io, Error{Code::kInternal, "this executable lacks the role"});
             FunctionsOptions options = a.functions;
             options.log_level = log_level(a);
-            options.log_format = a.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+            options.log_format = log_format(a);
             return roles.functions(options);
           });
   sub->add_option("--listen", a.functions.listen, "Where the API is served; loopback only")
@@ -530,24 +499,59 @@ void add_functions(CLI::App& app, Arguments& a, const Roles& roles) {
                   "A server, ADDRESS:PORT, that a function may ask for by its tag leeward:connect");
   sub->add_option("--node-client", a.functions.node_client,
                   "A folder into which aws-lambda-ric was installed by npm; for nodejs runtimes");
-  sub->add_option("--environments", a.functions.environments_max,
-                  "Environments at once on this host")
+  sub->add_option("--environments", a.functions.environments_max, "At once on this host")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
   sub->add_option("--concurrency", a.functions.concurrency,
                   "Environments of a function that has no concurrency of its own")
       ->check(CLI::Range(1, 10'000))
       ->capture_default_str();
-  add_log_level(sub, a);
-  sub->add_option("--log-format", a.log_format, "text for people, json for collectors")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  add_log_options(sub, a);
 }
 
-void add_fn(CLI::App& app, Arguments& a) {
+void add_fn_serve(CLI::App& group, Arguments& a, const Roles& roles) {
+  CLI::App* sub = add(
+      group, a, "serve",
+      "Serves one HTTP application as a function at an address: nothing of it runs until a request "
+      "comes, and nothing is left when it has been idle. As a tier's command it takes the place of "
+      "the tier's processes.",
+      "  leeward fn serve --listen 10.0.0.2:8080 --directory /srv/shop --connect 127.0.0.1:3307 "
+      "--pass SHOP_DATABASE --idle-path /livez -- /usr/bin/python3 /srv/shop/app.py",
+      [&a, &roles](Io& io) {
+        if (!roles.function_serve)
+          return report(io, Error{Code::kInternal, "this executable lacks the role"});
+        FunctionServeOptions options = a.serve;
+        options.log_level = log_level(a);
+        options.log_format = log_format(a);
+        return roles.function_serve(options);
+      });
+  FunctionServeOptions& o = a.serve;
+  sub->add_option("--listen", o.listen, "ADDRESS:PORT that requests come to")->required();
+  sub->add_option("--directory", o.directory, "What it sees of this host beside /usr, read-only")
+      ->capture_default_str();
+  sub->add_option("--port", o.port, "The port that the application listens on, inside")
+      ->check(CLI::Range(1, 65535))
+      ->capture_default_str();
+  sub->add_option("--connect", o.connect,
+                  "A server that it may connect to, ADDRESS:PORT; INSIDE=OUTSIDE where it knows it "
+                  "under another address");
+  sub->add_option("--file", o.files, "A file that it may read, for example a secret: copied in");
+  sub->add_option("--pass", o.pass, "A variable of this environment that it gets");
+  sub->add_option("--idle-path", o.idle_paths,
+                  "Answered by 200 without a start while nothing runs: the path of a health check");
+  sub->add_option("--memory", o.memory, "Megabytes of an environment")->capture_default_str();
+  sub->add_option("--timeout", o.timeout, "Seconds that a request may take")->capture_default_str();
+  sub->add_option("--concurrency", o.concurrency, "Environments at most")->capture_default_str();
+  sub->add_option("--log-directory", o.log_directory, "Where the application's output goes");
+  add_log_options(sub, a);
+  sub->add_option("command", o.command, "The application, behind --")->required();
+}
+
+void add_fn(CLI::App& app, Arguments& a, const Roles& roles) {
   CLI::App* group = add(app, a, "fn",
                         "Functions of a host (`leeward functions`): deploy, invoke, list, logs, "
-                        "delete. Everything else by awscli.",
+                        "delete; everything else by awscli. And one application at an address: "
+                        "serve.",
                         "  leeward fn deploy hello ./hello --runtime python3.11 --handler "
                         "app.handler\n  leeward fn invoke hello --payload '{\"name\": \"you\"}'",
                         nullptr);
@@ -595,6 +599,7 @@ void add_fn(CLI::App& app, Arguments& a) {
       add(*group, a, "logs", "Prints the end of a function's log.", "  leeward fn logs hello",
           [&a](Io& io) { return fn_logs(a.globals, a.fn, io); }),
       true);
+  add_fn_serve(*group, a, roles);
   with_address(add(*group, a, "delete", "Deletes a function.", "  leeward fn delete hello",
                    [&a](Io& io) { return fn_delete(a.globals, a.fn, io); }),
                true);
@@ -739,7 +744,7 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_db(app, a);
   add_speed(app, a);
   add_functions(app, a, roles);
-  add_fn(app, a);
+  add_fn(app, a, roles);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

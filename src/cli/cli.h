@@ -47,6 +47,22 @@ struct FunctionsOptions {
   LogFormat log_format = LogFormat::kText;
 };
 
+// What `leeward fn serve` gets: one HTTP application as a function, at an address.
+struct FunctionServeOptions {
+  std::string listen;                // ADDRESS:PORT that requests come to
+  std::vector<std::string> command;  // of the application
+  std::string directory = ".";       // visible to it under its own path, read-only
+  std::uint16_t port = 8080;         // that the application listens on, inside
+  std::vector<std::string> connect;  // ADDRESS:PORT, or ADDRESS:PORT=ADDRESS:PORT (inside=outside)
+  std::vector<std::string> files;    // copied in under their own paths
+  std::vector<std::string> pass;     // variables of this process's environment that it gets
+  std::vector<std::string> idle_paths;
+  std::uint32_t memory = 512, timeout = 30, concurrency = 8;  // megabytes, seconds, environments
+  std::string log_directory;
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+};
+
 // The daemons, provided by the executable; each runs until told to stop and returns the exit
 // status.
 struct Roles {
@@ -57,6 +73,7 @@ struct Roles {
   std::function<int(const RoleOptions&)> edge;
   std::function<int(const ReplicateOptions&)> replicate;
   std::function<int(const FunctionsOptions&)> functions;
+  std::function<int(const FunctionServeOptions&)> function_serve;
 };
 
 // Runs the command in `argv` with the process's own streams and returns the exit status.

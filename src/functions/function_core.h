@@ -54,6 +54,7 @@ struct PoolRule {
   Duration init_timeout = 10s;  // from the start to the first poll; AWS's own bound
   Duration freeze_after = 50ms;
   Duration reap_after = 300s;    // since the last invocation
+  Duration poll_grace = 10ms;    // from an answer to the next poll, as it normally is
   std::size_t queue_max = 2048;  // invocations that wait
   Duration queue_timeout = 30s;  // how long one waits
 };

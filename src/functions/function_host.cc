@@ -179,7 +179,7 @@ Status FunctionHost::start_sandbox(EnvironmentId id, Environment& environment,
   spec.outside_id = environment.outside_id;
   spec.listeners.push_back({kRuntimeAddress, kRuntimePort});
   for (const Grant& grant : version.grants)
-    spec.listeners.push_back({grant.server.host, grant.server.port});
+    spec.listeners.push_back({grant.inside.host, grant.inside.port});
 
   Sandbox::Events events;
   events.ready = [this, id](std::vector<UniqueFd> listeners) {

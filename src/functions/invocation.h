@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -20,10 +21,13 @@ inline constexpr std::size_t kAsynchronousPayloadBytesMax = 262'144;
 inline constexpr std::size_t kStreamBytesMax = 20'971'520;  // a streamed response
 inline constexpr std::size_t kLogTailBytes = 4096;
 
-// A server outside that a function may reach: it finds it under the same address inside.
+// A server outside that a function may reach, and where it finds it inside: normally under the same
+// address.
 struct Grant {
+  explicit Grant(Endpoint s) : server(s), inside(std::move(s)) {}
+  Grant(Endpoint s, Endpoint i) : server(std::move(s)), inside(std::move(i)) {}
   Endpoint server;
-  bool operator==(const Grant&) const = default;
+  Endpoint inside;
 };
 
 // One version of a function, ready to run.

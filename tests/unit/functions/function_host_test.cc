@@ -224,7 +224,7 @@ def handler(event, context):
     except OSError as e:
         return "refused"
 )");
-  v.grants = {{servers[0]->local()}};
+  v.grants.emplace_back(servers[0]->local());
   const PoolId pool = rig.host->add(v);
   auto fetch = [&](const Endpoint& at) {
     return rig.invoke(pool, fmt::format("\"http://{}/\"", to_string(at))).payload;
