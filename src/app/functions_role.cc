@@ -1,5 +1,6 @@
 // leeward functions: the functions of one host, behind the Lambda API. leeward fn serve: one HTTP
 // application as a function, at an address, with no API.
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -15,6 +16,15 @@
 
 namespace leeward::app {
 namespace {
+
+// Every connection and environment takes descriptors; the kernel's soft limit is for programs that
+// use select().
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 // Nobody has to prove who they are to this API, and who reaches it can run code.
 Status check_loopback(const Endpoint& listen) {
@@ -33,6 +43,7 @@ std::string beside_this_executable(const std::string& name) {
 }  // namespace
 
 int run_functions(const cli::FunctionsOptions& options) {
+  raise_descriptor_limit();
   const Logger logger =
       Logger(STDERR_FILENO, options.log_level, options.log_format).with("functions");
   auto listen = parse_endpoint(options.listen);
@@ -132,6 +143,7 @@ Result<functions::HttpFunctionOptions> function_of(const cli::FunctionServeOptio
 }  // namespace
 
 int run_function_serve(const cli::FunctionServeOptions& options) {
+  raise_descriptor_limit();
   const Logger logger =
       Logger(STDERR_FILENO, options.log_level, options.log_format).with("function");
   auto made = function_of(options);
