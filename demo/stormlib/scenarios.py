@@ -33,6 +33,7 @@ def site_kill(storm, **_):
         storm.strike("every process of gcp killed, its network gone", "gcp")
         storm.report.detail["processes_killed"] = storm.platform.kill("gcp")
         storm.tell_takeover("aws")
+        storm.tell_functions()
         storm.require_orders(40, 20.0)
         storm.measure_failover("gcp")
         storm.require_orders(20, 20.0, place="pinned")

@@ -52,13 +52,28 @@ class Storm:
         if p.layout.compute == "functions":
             self._count_standby_programs()
 
+    def _standby_programs(self):
+        return processes.programs(self.platform.layout.run_id, "aws",
+                                  ("/shop/web.py", "/shop/app.py"))
+
     def _count_standby_programs(self):
         """What the standby runs of the shop before anything has happened: nothing, if the promise holds."""
-        running = processes.programs(self.platform.layout.run_id, "aws",
-                                     ("/shop/web.py", "/shop/app.py"))
+        running = self._standby_programs()
         self.report.set("standby_programs", len(running), "aws has functions for the tiers")
         self.say("good" if not running else "bad",
                  f"the standby runs {len(running)} processes of the shop; functions wait", site="aws")
+
+    def tell_functions(self):
+        """After the move: that it is functions which serve. The count before would prove nothing if this
+        one saw none either."""
+        if self.platform.layout.compute != "functions":
+            return
+        running = len(self._standby_programs())
+        self.report.detail["function_programs_after"] = running
+        if running == 0:
+            self.report.complain("aws serves, but no function of it runs")
+        self.say("good" if running else "bad",
+                 f"{running} environments of functions serve, started by the first requests", site="aws")
 
     def __exit__(self, *exception):
         return self._stack.__exit__(*exception)
