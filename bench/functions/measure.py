@@ -109,14 +109,15 @@ def plain_start(port):
         env={"PATH": "/usr/bin:/bin", "SHOP_LISTEN": f"127.0.0.1:{port}", "SHOP_APP": "127.0.0.1:9",
              "SHOP_SITE": "bench", "PYTHONDONTWRITEBYTECODE": "1"})
     try:
+        # As sparing as the adapter's own waiting: this client must not take the time that it measures.
         while True:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                connection.request("GET", "/livez")
-                connection.getresponse().read()
-                return (time.perf_counter() - begin) * 1000
-            except ConnectionRefusedError:
-                time.sleep(0.001)
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    s.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    while s.recv(65536):
+                        pass
+                    return (time.perf_counter() - begin) * 1000
+            time.sleep(0.002)
     finally:
         process.kill()
         process.wait()

@@ -23,7 +23,8 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from stormlib import layout
+
 AWS = "/usr/bin/aws"
 
 
@@ -109,7 +110,7 @@ class Host:
 
 @pytest.fixture(scope="module", name="host")
 def _host(tmp_path_factory):
-    leeward = os.environ.get("LEEWARD_BINARY", str(ROOT / "build/release/bin/leeward"))
+    leeward = str(layout.binary())
     host = Host(leeward, tmp_path_factory.mktemp("functions") / "state")
     yield host
     host.stop()
@@ -394,7 +395,7 @@ def test_a_deploy_loses_no_request(host):
 
 
 def test_everything_is_there_again_after_a_restart(tmp_path):
-    leeward = os.environ.get("LEEWARD_BINARY", str(ROOT / "build/release/bin/leeward"))
+    leeward = str(layout.binary())
     host = Host(leeward, tmp_path / "state")
     host.boto.create_function(FunctionName="echo", Runtime="python3.11", Handler="app.handler",
                               Role="arn:aws:iam::0:role/r", Code={"ZipFile": zipped({"app.py": ECHO})})
@@ -426,8 +427,49 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
     host.stop()
 
 
+def _in_groups_of(pid):
+    """Processes in the control groups of a function host."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if f"leeward-functions-{pid}/" in pathlib.Path(f"/proc/{name}/cgroup").read_text():
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root there are no control groups to look into")
+def test_a_killed_host_leaves_no_process_and_forgets_no_event(tmp_path):
+    leeward = str(layout.binary())
+    host = Host(leeward, tmp_path / "state")
+    code = "import time\ndef handler(e, c):\n    print('event', e, flush=True)\n    time.sleep(e)\n"
+    host.boto.create_function(FunctionName="slow", Runtime="python3.11", Handler="app.handler",
+                              Role="arn:aws:iam::0:role/r", Timeout=60,
+                              Code={"ZipFile": zipped({"app.py": code})})
+    host.boto.invoke(FunctionName="slow", InvocationType="Event", Payload=b"50")
+    log = host.state / "log/slow.log"
+    deadline = time.monotonic() + 20
+    while not (log.exists() and "event 50" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "event 50" in log.read_text()
+    assert _in_groups_of(host.process.pid)
+    host.process.kill()
+    host.process.wait()
+    while _in_groups_of(host.process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert _in_groups_of(host.process.pid) == []
+    # It was accepted, and it was not done: it runs again.
+    again = Host(leeward, tmp_path / "state")
+    while log.read_text().count("event 50") < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert log.read_text().count("event 50") == 2
+    assert len(os.listdir(host.state / "events")) == 1
+    again.stop()
+
+
 def test_the_host_serves_loopback_only(tmp_path):
-    leeward = os.environ.get("LEEWARD_BINARY", str(ROOT / "build/release/bin/leeward"))
+    leeward = str(layout.binary())
     done = subprocess.run([leeward, "functions", "--listen", f"0.0.0.0:{free_port()}", "--state",
                            str(tmp_path / "s")], capture_output=True, text=True, timeout=20,
                           check=False)
