@@ -1,5 +1,6 @@
 #include "waf/body_json.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "waf/internal/bytes.h"
@@ -172,7 +173,9 @@ bool JsonBody::end_string() {
 std::size_t JsonBody::take_plain(std::string_view bytes) {
   const std::size_t plain = first_that(
       bytes, [](unsigned char c) { return (c == '"') | (c == '\\') | (c < ' ') | (c >= 0x80); });
-  if (text_.size() + plain > limits_.text_bytes_max) {
+  const std::size_t room = limits_.text_bytes_max - std::min(limits_.text_bytes_max, text_.size());
+  if (plain > room || text_.size() > limits_.text_bytes_max) {
+    offset_ += room;
     fail("a string of more than " + std::to_string(limits_.text_bytes_max) + " bytes");
     return 0;
   }

@@ -124,19 +124,29 @@ class PathNormalizer {
   std::size_t write_ = 0;
 };
 
+// Whether there is anything that run() would change: two separators in a row, or a reference.
 bool may_be_unnormal(std::string_view path, bool windows) {
-  const std::size_t at =
-      first_that(path, [windows](unsigned char c) { return (c == '.') | ((c == '\\') & windows); });
-  return at < path.size() || path.find("//") != std::string_view::npos;
+  if (windows && path.find('\\') != std::string_view::npos) return true;
+  if (path.find("//") != std::string_view::npos) return true;
+  for (std::size_t at = path.find('.'); at != std::string_view::npos; at = path.find('.', at + 1)) {
+    const bool ends = at + 1 == path.size() || path[at + 1] == '/';
+    if (ends && (at == 0 || path[at - 1] == '/' || path[at - 1] == '.')) return true;
+  }
+  return false;
 }
 
 }  // namespace
 
 bool cmd_line(std::string& value) {
-  std::string result;
-  result.reserve(value.size());
-  bool blank = false;  // the last byte of the result stands for blanks
-  for (const char c : value) {
+  std::size_t write = 0;
+  bool blank = false;  // the last byte written stands for blanks
+  bool changed = false;
+  const auto put = [&](std::size_t read, char c) {
+    changed = changed || value[read] != c || write != read;
+    value[write++] = c;
+  };
+  for (std::size_t read = 0; read < value.size(); ++read) {
+    const char c = value[read];
     switch (c) {
       case '"':
       case '\'':
@@ -149,23 +159,23 @@ bool cmd_line(std::string& value) {
       case '\t':
       case '\r':
       case '\n':
-        if (!blank) result += ' ';
+        if (!blank) put(read, ' ');
         blank = true;
         break;
       case '/':
       case '(':
-        if (blank) result.pop_back();
+        if (blank) --write;
         blank = false;
-        result += c;
+        put(read, c);
         break;
       default:
-        result += to_lower(c);
+        put(read, to_lower(c));
         blank = false;
     }
   }
-  if (result == value) return false;
-  value = std::move(result);
-  return true;
+  changed = changed || write != value.size();
+  value.resize(write);
+  return changed;
 }
 
 bool compress_whitespace(std::string& value) {
@@ -220,21 +230,24 @@ bool parity_zero_7bit(std::string& value) {
 }
 
 bool remove_comments(std::string& value) {
-  std::string result;
-  result.reserve(value.size() + 1);
+  const std::size_t first = first_that(
+      value, [](unsigned char c) { return (c == '/') | (c == '<') | (c == '#') | (c == '-'); });
+  std::size_t write = first;
   bool inside = false;
-  for (std::size_t i = 0; i < value.size();) {
+  bool nul_at_end = false;
+  for (std::size_t i = first; i < value.size();) {
     if (inside) {
       const bool ends = starts(value, i, "*/");
       if (ends || starts(value, i, "-->")) {
         inside = false;
         i += ends ? 2 : 3;
         // What follows is taken as it is, even if it begins a comment; at the end that is a NUL.
-        result += i < value.size() ? value[i] : '\0';
-        ++i;
-      } else {
-        ++i;
+        if (i < value.size())
+          value[write++] = value[i];
+        else
+          nul_at_end = true;
       }
+      ++i;
     } else if (starts(value, i, "/*")) {
       inside = true;
       i += 2;
@@ -244,13 +257,14 @@ bool remove_comments(std::string& value) {
     } else if (value[i] == '#' || starts(value, i, "--")) {
       break;
     } else {
-      result += value[i++];
+      value[write++] = value[i++];
     }
   }
-  if (inside) result += ' ';
-  if (result == value) return false;
-  value = std::move(result);
-  return true;
+  const bool changed = write != value.size();  // a comment is longer than what stands for it
+  value.resize(write);
+  if (inside) value += ' ';
+  if (nul_at_end) value += '\0';
+  return changed;
 }
 
 bool remove_comments_char(std::string& value) {

@@ -27,29 +27,37 @@ constexpr std::size_t kWordCount = [] {
   return commas;
 }();
 
+constexpr std::uint32_t hash_of(std::string_view upper) {  // FNV-1a
+  std::uint32_t hash = 2166136261u;
+  for (const char c : upper) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return hash;
+}
+
+// An open hash table, half full, made by the compiler: most words of a text are in none of its
+// slots, and that is one look.
 struct WordIndex {
+  static constexpr std::size_t kSlots = 2048;
   std::array<std::uint16_t, kWordCount + 1> at{};  // of the kind in kWords
-  std::array<std::uint16_t, 257> first{};  // by the first byte: the words that begin with it
+  std::array<std::uint16_t, kSlots> slots{};       // 1 + the word; 0: none
 
   constexpr std::string_view word(std::size_t i) const {
     return kWords.substr(at[i] + 1u, at[i + 1] - at[i] - 2u);
   }
 };
+static_assert(kWordCount * 2 < WordIndex::kSlots);
 
 constexpr WordIndex kIndex = [] {
   WordIndex index;
-  std::size_t word = 0;
+  std::size_t words = 0;
   for (std::size_t i = 0; i < kWords.size(); ++i)
-    if (kWords[i] == ',') index.at[++word] = static_cast<std::uint16_t>(i + 1);
-  std::size_t next = 0;
-  for (std::size_t byte = 0; byte < 256; ++byte) {
-    index.first[byte] = static_cast<std::uint16_t>(next);
-    while (next < kWordCount && static_cast<unsigned char>(index.word(next)[0]) == byte) ++next;
+    if (kWords[i] == ',') index.at[++words] = static_cast<std::uint16_t>(i + 1);
+  for (std::size_t i = 0; i < words; ++i) {
+    std::size_t slot = hash_of(index.word(i)) % WordIndex::kSlots;
+    while (index.slots[slot] != 0) slot = (slot + 1) % WordIndex::kSlots;
+    index.slots[slot] = static_cast<std::uint16_t>(i + 1);
   }
-  index.first[256] = static_cast<std::uint16_t>(next);
   return index;
 }();
-static_assert(kIndex.first[256] == kWordCount, "the words are sorted");
 static_assert(kShapes.size() % kShapeBytes == 0);
 
 }  // namespace
@@ -59,14 +67,10 @@ char sql_kind_of(std::string_view word) {
   std::array<char, kWordBytesMax> upper;
   std::transform(word.begin(), word.end(), upper.begin(), to_upper);
   const std::string_view wanted(upper.data(), word.size());
-  const auto letter = static_cast<unsigned char>(wanted[0]);
-  std::size_t low = kIndex.first[letter];
-  std::size_t high = kIndex.first[letter + 1u];
-  while (low < high) {
-    const std::size_t middle = (low + high) / 2;
-    const int order = kIndex.word(middle).compare(wanted);
-    if (order == 0) return kWords[kIndex.at[middle]];
-    (order < 0 ? low : high) = order < 0 ? middle + 1 : middle;
+  for (std::size_t slot = hash_of(wanted) % WordIndex::kSlots; kIndex.slots[slot] != 0;
+       slot = (slot + 1) % WordIndex::kSlots) {
+    const std::size_t found = kIndex.slots[slot] - 1u;
+    if (kIndex.word(found) == wanted) return kWords[kIndex.at[found]];
   }
   return 0;
 }
