@@ -1,6 +1,7 @@
 // Exchange: inspection of the request by the web application firewall. Its body, within bounds, is
-// collected here first; then a thread of the WafPool has the request, and this one waits like one
-// that waits for the cache. Every way out cancels the inspection: a late verdict finds nobody.
+// collected here first. What the engine can judge at once is judged here; otherwise a thread of the
+// WafPool has the request, and this one waits like one that waits for the cache. Every way out
+// cancels the inspection: a late verdict finds nobody.
 #include <algorithm>
 
 #include "edge/internal/exchange_flow.h"
@@ -53,6 +54,7 @@ void Exchange::collected() {
     return refuse(413, "the body is too large to be inspected");
   }
   inspection_ = std::make_shared<Inspection>(waf_->engine, inspected_request());
+  if (const auto verdict = waf_->pool->inspect_at_once(*inspection_)) return judge(*verdict);
   state_ = State::kInspect;
   if (!waf_->pool->submit(inspection_, {&loop_, token()}, settings))
     return not_inspected(WafOutcome::kOverload);

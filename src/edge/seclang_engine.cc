@@ -71,8 +71,22 @@ void SecLangEngine::give_back(std::unique_ptr<waf::Workspace> workspace) const {
 }
 
 WafVerdict SecLangEngine::inspect(const InspectedRequest& request) const {
+  return *run(request, std::chrono::steady_clock::time_point::max());
+}
+
+std::optional<WafVerdict> SecLangEngine::inspect_at_once(const InspectedRequest& request) const {
+  if (request.body_inspected > kAtOnceBodyBytes) return std::nullopt;
+  std::size_t head = request.target.size();
+  for (const auto& [name, value] : request.fields) head += name.size() + value.size();
+  if (head > kAtOnceHeadBytes) return std::nullopt;
+  return run(request, std::chrono::steady_clock::now() + kAtOnceTime);
+}
+
+// Nothing when the deadline has passed before the rules ended.
+std::optional<WafVerdict> SecLangEngine::run(const InspectedRequest& request,
+                                             std::chrono::steady_clock::time_point deadline) const {
   std::unique_ptr<waf::Workspace> workspace = take_workspace();
-  WafVerdict verdict;
+  std::optional<WafVerdict> verdict(std::in_place);
   {
     const std::string client = to_string(request.client);
     std::vector<waf::HeaderField> fields;
@@ -85,14 +99,16 @@ WafVerdict SecLangEngine::inspect(const InspectedRequest& request) const {
     head.target = request.target;
     head.protocol = request.protocol;
     head.fields = fields;
-    waf::Transaction transaction(
-        *workspace, *collections_,
-        {.now = std::chrono::steady_clock::now(), .wall = std::chrono::system_clock::now()});
+    waf::Transaction transaction(*workspace, *collections_,
+                                 {.now = std::chrono::steady_clock::now(),
+                                  .wall = std::chrono::system_clock::now(),
+                                  .deadline = deadline});
     const std::string_view body = std::string_view(request.body).substr(0, request.body_inspected);
     if (transaction.request_headers(head) || transaction.request_body(body))
-      refuse(transaction.intervention(), verdict);
-    transaction.logging();
-    add_matches(transaction, verdict);
+      refuse(transaction.intervention(), *verdict);
+    if (!transaction.unfinished()) transaction.logging();
+    add_matches(transaction, *verdict);
+    if (transaction.unfinished()) verdict.reset();
   }
   give_back(std::move(workspace));
   return verdict;

@@ -8,6 +8,7 @@
 // Memory: a workspace for each thread that inspects at the same time, kept for the next request.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -29,7 +30,13 @@ class SecLangEngine final : public InspectionEngine {
                                                            const std::string& cache_file = {},
                                                            const SecLangEngine* before = nullptr);
 
+  // Larger ones are not tried at once. A body of this size takes some tenths of a millisecond.
+  static constexpr std::size_t kAtOnceBodyBytes = 4096;
+  static constexpr std::size_t kAtOnceHeadBytes = 8192;
+  static constexpr std::chrono::microseconds kAtOnceTime{1000};
+
   WafVerdict inspect(const InspectedRequest& request) const override;
+  std::optional<WafVerdict> inspect_at_once(const InspectedRequest& request) const override;
   std::size_t rules() const { return rules_->rules(); }
   const std::vector<std::string>& notes() const { return rules_->notes(); }
 
@@ -38,6 +45,8 @@ class SecLangEngine final : public InspectionEngine {
                 std::shared_ptr<waf::Collections> collections)
       : rules_(std::move(rules)), collections_(std::move(collections)) {}
 
+  std::optional<WafVerdict> run(const InspectedRequest& request,
+                                std::chrono::steady_clock::time_point deadline) const;
   std::unique_ptr<waf::Workspace> take_workspace() const;
   void give_back(std::unique_ptr<waf::Workspace> workspace) const;
 

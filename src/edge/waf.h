@@ -1,7 +1,8 @@
 // The seam of the web application firewall: an engine that reads a whole request (head, and body
 // within bounds) and says whether it may pass. An engine may be slow (seconds for a body of a
-// megabyte), so nobody calls one from an event loop: a WafPool (waf_pool.h) does, on threads of its
-// own. The engine that runs is seclang_engine.h; modsecurity.h is what tests compare it with.
+// megabyte), so a WafPool (waf_pool.h) calls it on threads of its own; only what an engine can say
+// at once, of small requests, is asked from an event loop. The engine that runs is
+// seclang_engine.h; modsecurity.h is what tests compare it with.
 //
 // Ownership: an InspectedRequest owns its texts, because its inspection may end after the request
 // has gone. A verdict owns its texts too. An engine is shared by all that use it and stays as it
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -58,6 +60,11 @@ class InspectionEngine {
   // Any thread, several at a time. Blocks for as long as the rules take; throws nothing. What the
   // engine would refuse is kBlock whatever the mode: whether it is refused is for the edge to say.
   virtual WafVerdict inspect(const InspectedRequest& request) const = 0;
+  // The same on a thread that cannot wait, such as an event loop: within about a millisecond, or
+  // nothing, and then inspect() is asked elsewhere.
+  virtual std::optional<WafVerdict> inspect_at_once(const InspectedRequest&) const {
+    return std::nullopt;
+  }
 };
 
 class WafPool;

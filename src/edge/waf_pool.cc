@@ -85,6 +85,13 @@ void WafPool::release(std::size_t bytes) {
   held_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
+std::optional<WafVerdict> WafPool::inspect_at_once(const Inspection& inspection) {
+  const BootTime began = BootClock::now();
+  auto verdict = inspection.engine_->inspect_at_once(inspection.request_);
+  if (verdict) seconds_.observe(seconds(BootClock::now() - began));
+  return verdict;
+}
+
 bool WafPool::submit(std::shared_ptr<Inspection> inspection, Waiter waiter,
                      const EdgeWaf& settings) {
   inspection->waiter_ = waiter;

@@ -20,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -85,6 +86,9 @@ class WafPool {
   // none by `settings`. What was held is released.
   bool hold(std::size_t bytes, const EdgeWaf& settings);
   void release(std::size_t bytes);
+
+  // The verdict that the engine can give at once, on the caller's thread; nothing: submit() it.
+  std::optional<WafVerdict> inspect_at_once(const Inspection& inspection);
 
   // False when the queue has no room by `settings`. Otherwise the waiter is woken once the verdict
   // is there, unless cancel() was called before.

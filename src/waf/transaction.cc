@@ -63,5 +63,6 @@ const Intervention& Transaction::intervention() const { return runner_->interven
 const std::vector<MatchedRule>& Transaction::matches() const { return runner_->matches(); }
 std::string_view Transaction::tx(std::string_view name) const { return runner_->tx(name); }
 std::uint32_t Transaction::limits() const { return runner_->limits; }
+bool Transaction::unfinished() const { return runner_->unfinished; }
 
 }  // namespace leeward::waf

@@ -94,7 +94,11 @@ class Transaction {
   struct Time {
     std::chrono::steady_clock::time_point now;   // for collections
     std::chrono::system_clock::time_point wall;  // for TIME…
+    // When to give up: for a caller that cannot wait, and will ask again where it can. With one, an
+    // expression takes kHurriedSteps at most.
+    std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   };
+  static constexpr std::uint32_t kHurriedSteps = 10'000;
 
   Transaction(Workspace& workspace, Collections& collections, Time time);
   ~Transaction();
@@ -113,6 +117,9 @@ class Transaction {
   // "" when it is not set; "anomaly_score", "inbound_anomaly_score_pl1", …
   std::string_view tx(std::string_view name) const;
   std::uint32_t limits() const;  // regular expressions that were given up
+  // The deadline passed, or an expression took too long for one: nothing else counts, and what
+  // rules stored between requests until then stays stored.
+  bool unfinished() const;
 
  private:
   std::unique_ptr<Runner> runner_;

@@ -29,6 +29,8 @@ RegexRoom::~RegexRoom() {
   pcre2_match_context_free(context_);
 }
 
+void RegexRoom::set_match_limit(std::uint32_t steps) { pcre2_set_match_limit(context_, steps); }
+
 std::size_t RegexRoom::group_begin(int group) const {
   return pcre2_get_ovector_pointer(data_)[2 * group];
 }

@@ -24,6 +24,8 @@ class RegexRoom {
   RegexRoom(const RegexRoom&) = delete;
   RegexRoom& operator=(const RegexRoom&) = delete;
 
+  void set_match_limit(std::uint32_t steps);
+
   // Of the last successful search. `group` < the number that it returned.
   std::string_view group(std::string_view subject, int group) const;
   std::size_t group_begin(int group) const;

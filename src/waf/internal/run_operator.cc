@@ -18,10 +18,12 @@ void Runner::capture(int group, std::string_view text) {
 
 // A search that was given up counts as a match: see transaction.h.
 bool Runner::search(const Rule& rule, const Regex& regex, std::string_view text) {
+  if (too_late()) return false;
   const int groups = regex.search(text, rooms_.regex);
   if (groups == Regex::kNoMatch) return false;
   if (groups == Regex::kLimit) {
     ++limits;
+    unfinished |= hurried_;
     rooms_.tx.set("msc_pcre_limits_exceeded", "1");
     return !rule.use.negated;  // either way the rule matches
   }
@@ -40,6 +42,7 @@ bool Runner::search_all(const Rule& rule, const Regex& regex, std::string_view t
     if (groups == Regex::kNoMatch) break;
     if (groups == Regex::kLimit) {
       ++limits;
+      unfinished |= hurried_;
       return !rule.use.negated;
     }
     found = true;
@@ -61,6 +64,7 @@ bool Runner::verify(const Rule& rule, const Regex& regex, std::string_view text)
     if (groups == Regex::kNoMatch) return false;
     if (groups == Regex::kLimit) {
       ++limits;
+      unfinished |= hurried_;
       return !rule.use.negated;
     }
     const std::string_view digits = rooms_.regex.group(text, 0);

@@ -51,8 +51,11 @@ Runner::Runner(Rooms& rooms, Collections& collections, Transaction::Time time)
       time_(time),
       engine_(rooms.program.settings.engine),
       body_access_(rooms.program.settings.request_body_access),
-      response_access_(rooms.program.settings.response_body_access) {
+      response_access_(rooms.program.settings.response_body_access),
+      hurried_(time.deadline != std::chrono::steady_clock::time_point::max()) {
   rooms_.reset();
+  const std::uint32_t steps = program_.settings.regex_steps_max;
+  rooms_.regex.set_match_limit(hurried_ ? std::min(steps, Transaction::kHurriedSteps) : steps);
   for (std::size_t i = kListCount; i < kStableCount; ++i)
     rooms_.lists[i].values.push_back({});  // one value each, empty as yet
   set(Variable::kUrlencodedError, "0");
@@ -67,7 +70,7 @@ std::string_view Runner::tx(std::string_view name) const {
 }
 
 void Runner::run_phase(int phase) {
-  if (engine_ == Engine::kOff || intervention.due) return;
+  if (engine_ == Engine::kOff || intervention.due || unfinished) return;
   if (allowed_ == Allowed::kAll && phase != 5) return;
   if (allowed_ == Allowed::kRequest && phase <= 2) return;
   allowed_ = Allowed::kNo;
@@ -85,9 +88,17 @@ void Runner::run_phase(int phase) {
       continue;
     }
     run_head(rule);
+    if (too_late()) return;
     if (intervention.due || allowed_ != Allowed::kNo || engine_ == Engine::kOff) return;
     if (jump_ > 0) at = std::exchange(jump_, 0) - 2;  // the loop adds one
   }
+}
+
+bool Runner::too_late() {
+  if (!hurried_) return false;
+  if (!unfinished && ++looks_ % 8 == 0)
+    unfinished = std::chrono::steady_clock::now() > time_.deadline;
+  return unfinished;
 }
 
 bool Runner::may_match(const Rule& rule) {

@@ -33,6 +33,7 @@ class Runner {
 
   Intervention intervention;
   std::uint32_t limits = 0;
+  bool unfinished = false;  // see Transaction::Time
   const std::vector<MatchedRule>& matches() const { return rooms_.matches; }
 
   std::string_view tx(std::string_view name) const;
@@ -71,6 +72,7 @@ class Runner {
   bool may_match(const Rule& rule);
   void scan_group(std::uint32_t group);
   void forget_matched();
+  bool too_late();                             // looks at the clock now and then
   std::string_view single(Variable variable);  // of those that change
   std::string_view time_text(Variable variable);
 
@@ -120,6 +122,8 @@ class Runner {
   bool body_access_, response_access_;
   enum class Allowed : std::uint8_t { kNo, kPhase, kRequest, kAll };
   Allowed allowed_ = Allowed::kNo;
+  bool hurried_;  // there is a deadline
+  std::uint32_t looks_ = 0;
   std::uint32_t skip_ = 0, jump_ = 0;  // rules to leave out; position + 1 to go on at
   std::string_view content_type_, body_processor_, body_;
   std::size_t arguments_bytes_ = 0;

@@ -173,6 +173,17 @@ TEST_F(Rules, AreReplacedWhileTheOldOnesAreStillAsked) {
   EXPECT_EQ(old->inspect(get(kAttack)).kind, Kind::kBlock);
 }
 
+TEST_F(Rules, AnswerAtOnceForSmallRequestsOnly) {
+  auto engine = load();
+  const auto small = engine->inspect_at_once(get(kAttack));
+  ASSERT_TRUE(small);
+  EXPECT_EQ(small->kind, Kind::kBlock);
+  EXPECT_FALSE(engine->inspect_at_once(post(kForm, "pad=" + std::string(5000, 'x'))));
+  InspectedRequest large = get("/");
+  large.fields.emplace_back("X-Pad", std::string(9000, 'x'));
+  EXPECT_FALSE(engine->inspect_at_once(large));
+}
+
 TEST_F(Rules, AreAskedByManyThreadsAtOnce) {
   auto engine = load();
   std::atomic<int> wrong{0};

@@ -273,6 +273,34 @@ TEST(Transaction, CountsASearchThatIsGivenUpAsAMatch) {
   EXPECT_TRUE(outcome.matched(1) && outcome.matched(2));
 }
 
+TEST(Transaction, GivesUpWhenItIsInAHurryAndNeverHalfway) {
+  auto rules = RuleSet::parse(
+      "SecRuleEngine On\nSecAction \"id:9,phase:1,pass,nolog,setvar:tx.v=%{ARGS.x}\"\n"
+      "SecRule TX:v \"@rx ^(?:a|aa)+$\" \"id:1,phase:1,deny\"\n",
+      "r.conf", {.files = false});
+  ASSERT_TRUE(rules);
+  Workspace workspace(*rules);
+  Collections collections;
+  const auto now = std::chrono::steady_clock::now();
+  const auto run = [&](const std::string& value, auto deadline) {
+    Transaction transaction(workspace, collections, {.now = now, .wall = {}, .deadline = deadline});
+    const std::string target = "/?x=" + value;
+    RequestHead head;
+    head.method = "GET";
+    head.target = target;
+    head.protocol = "1.1";
+    if (!transaction.request_headers(head)) transaction.request_body({});
+    return std::pair(transaction.unfinished(), transaction.intervention().due);
+  };
+  const auto never = std::chrono::steady_clock::time_point::max();
+  const std::string slow = std::string(40, 'a') + "d";
+  EXPECT_EQ(run("b", now + 1h), std::pair(false, false));
+  EXPECT_EQ(run("aa", now + 1h), std::pair(false, true));
+  EXPECT_TRUE(run(slow, now + 1h).first);               // more steps than one in a hurry takes
+  EXPECT_EQ(run(slow, never), std::pair(false, true));  // given up with time: a match
+  EXPECT_EQ(run("b", never), std::pair(false, false));
+}
+
 TEST(Transaction, RefusesMoreThanItLooksAt) {
   Rules rules("SecAction \"id:1,phase:2,pass\"\n");
   std::string target = "/?";
