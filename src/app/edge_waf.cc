@@ -13,7 +13,7 @@ constexpr std::size_t kNotesMax = 20;
 
 Result<std::shared_ptr<const edge::Waf>> EdgeWafRules::made_of(const EdgeWaf& settings) {
   loaded_.reset();
-  if (settings.rules_file.empty()) return nullptr;
+  if (settings.rules_file.empty() && !settings.policy) return nullptr;
   if (pool_ && settings.workers != workers_)
     return fail(Code::kConflict, "edge.firewall.workers changed; that needs a restart of the edge");
   auto engine = edge::SecLangEngine::load(settings, cache_file_, engine_.get());
@@ -30,7 +30,7 @@ Result<std::shared_ptr<const edge::Waf>> EdgeWafRules::made_of(const EdgeWaf& se
 void EdgeWafRules::use(std::shared_ptr<const edge::Waf> waf) {
   if (waf)
     logger_.with("waf").info(
-        "rules in force", {{"file", waf->settings.rules_file},
+        "rules in force", {{"from", waf->settings.policy ? "policy" : waf->settings.rules_file},
                            {"rules", loaded_->rules()},
                            {"mode", waf->settings.mode == WafMode::kBlock ? "block" : "detect"}});
   if (loaded_)

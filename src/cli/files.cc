@@ -76,10 +76,23 @@ config::Problem rules_problem(const std::string& file, const std::string& text) 
 
 // Mistakes in the files that the configuration names, as far as they are on this machine.
 std::vector<config::Problem> check_rules(const Platform& platform, Io& io) {
-  if (!platform.edge || platform.edge->firewall.waf.rules_file.empty()) return {};
+  if (!platform.edge) return {};
   EdgeWaf settings = platform.edge->firewall.waf;
-  settings.rules_file =
-      (std::filesystem::path(platform.directory) / settings.rules_file).lexically_normal().string();
+  if (settings.policy) {
+    const std::filesystem::path core_rules = settings.policy->core_rules;
+    if (!core_rules.empty() && !std::filesystem::exists(core_rules / "rules")) {
+      io.err << "note: " << (core_rules / "rules").string()
+             << " is not on this machine; the firewall's policy was not tried" << std::endl;
+      return {};
+    }
+    settings.rules_file = "policy";
+  } else if (settings.rules_file.empty()) {
+    return {};
+  } else {
+    settings.rules_file = (std::filesystem::path(platform.directory) / settings.rules_file)
+                              .lexically_normal()
+                              .string();
+  }
   auto engine = edge::SecLangEngine::load(settings);
   if (engine) return {};
   if (engine.error().code != Code::kNotFound) {

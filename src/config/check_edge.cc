@@ -3,6 +3,7 @@
 
 #include "config/internal/check.h"
 #include "model/edge.h"
+#include "model/waf_expression.h"
 
 namespace leeward::config {
 namespace {
@@ -89,6 +90,44 @@ void check_signing_keys(Reader& r, const EdgeRoute& route, std::size_t index) {
   }
 }
 
+// The parser's "column N: what" at the text's own place: column N of it where it is in quotes that
+// begin there.
+void check_expression(Reader& r, const std::string& path, const Error& error) {
+  if (r.sound(path)) r.problem(r.value_at(path), path, error.message);
+}
+
+void check_policy(Reader& r, const WafPolicy& policy, const std::string& path) {
+  for (std::size_t i = 0; i < policy.rules.size(); ++i) {
+    const std::string place = fmt::format("{}.rules[{}]", path, i);
+    if (auto when = parse_waf_expression(policy.rules[i].when); !when)
+      check_expression(r, place + ".when", when.error());
+    for (std::size_t j = 0; j < i; ++j)
+      if (policy.rules[j].name == policy.rules[i].name && r.sound(place + ".name"))
+        r.problem(r.value_at(place + ".name"), place + ".name",
+                  fmt::format("there is a rule {} already", quoted(policy.rules[i].name)));
+  }
+  const std::vector<std::string> groups(kWafGroups.begin(), kWafGroups.end());
+  for (std::size_t i = 0; i < policy.exclusions.size(); ++i) {
+    const WafExclusion& e = policy.exclusions[i];
+    const std::string place = fmt::format("{}.exclusions[{}]", path, i);
+    for (std::size_t j = 0; j < e.groups.size(); ++j) {
+      const std::string group = fmt::format("{}.groups[{}]", place, j);
+      if (std::find(groups.begin(), groups.end(), e.groups[j]) == groups.end() && r.sound(group))
+        r.problem(r.value_at(group), group,
+                  fmt::format("there is no group {}{}", quoted(e.groups[j]),
+                              suggestion(e.groups[j], groups)));
+    }
+    for (std::size_t j = 0; j < e.values.size(); ++j) {
+      const std::string at = fmt::format("{}.values[{}]", place, j);
+      auto value = parse_waf_value(e.values[j]);
+      if (!value)
+        check_expression(r, at, value.error());
+      else if ((value->size || value->lower) && r.sound(at))
+        r.problem(r.value_at(at), at, "size and lower mean nothing here; name the value alone");
+    }
+  }
+}
+
 void check_firewall(Reader& r, const EdgeFirewall& firewall) {
   const std::string path = "edge.firewall";
   if (!r.sound(path)) return;
@@ -96,9 +135,15 @@ void check_firewall(Reader& r, const EdgeFirewall& firewall) {
     r.problem(r.value_at(path + ".block_countries"), path + ".block_countries",
               "without country_file nobody's country is known");
   for (const char* needs_rules : {".mode", ".on_failure", ".before_cache", ".body_bytes_max"})
-    if (firewall.waf.rules_file.empty() && r.present(path + needs_rules))
+    if (firewall.waf.rules_file.empty() && !firewall.waf.policy && r.present(path + needs_rules))
       r.problem(r.key_at(path + needs_rules), path + needs_rules,
-                "without rules_file no request is inspected");
+                "without rules_file or policy no request is inspected");
+  if (firewall.waf.policy) {
+    if (!firewall.waf.rules_file.empty())
+      r.problem(r.key_at(path + ".policy"), path + ".policy",
+                "give rules_file or policy; a policy's own rules and exclusions can say the rest");
+    check_policy(r, *firewall.waf.policy, path + ".policy");
+  }
   if (firewall.waf.held_bytes_max < firewall.waf.body_bytes_max && r.sound(path))
     r.problem(r.key_at(path), path,
               "held_bytes_max is below body_bytes_max: a body of that size could never be "

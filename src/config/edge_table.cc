@@ -1,46 +1,9 @@
 #include "config/internal/edge_table.h"
 
-#include <algorithm>
-
 namespace leeward::config {
 namespace {
 
-bool letter(char c) { return c >= 'A' && c <= 'Z'; }
-
-const TextRule kCountryRule{
-    "country", "write the two capital letters of ISO 3166-1, for example DE", "^[A-Z]{2}$",
-    [](std::string_view t) { return t.size() == 2 && letter(t[0]) && letter(t[1]); }};
-const TextRule kRateKeyRule{
-    "key of a rate limit", "write address, network or header:NAME",
-    "^(address|network|header:[A-Za-z0-9-]{1,64})$", [](std::string_view t) {
-      constexpr std::string_view kHeader = "header:";
-      if (!t.starts_with(kHeader)) return t == "address" || t == "network";
-      t.remove_prefix(kHeader.size());
-      return !t.empty() && t.size() <= 64 && std::all_of(t.begin(), t.end(), [](char c) {
-        return letter(c) || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-      });
-    }};
-
-constexpr std::size_t kItemsMax = 1000;
 constexpr std::int64_t kMiB = 1 << 20;
-
-// A list of sections, each read into a new item of get(T&).
-template <typename T, typename U>
-void add_list(Table<T>& t, std::string name, std::vector<U> T::*list, Table<U> table,
-              std::string sentence) {
-  Setting s = Table<T>::setting(Setting::Kind::kSections, name, std::move(sentence));
-  s.settings = table.settings();
-  t.add(s, [list, table](Reader& r, const Place& p, T& target) {
-    auto items = r.sequence(p);
-    if (!items) return;
-    if (items->size() > kItemsMax) {
-      r.problem(p.key, p.path,
-                fmt::format("{} items are too many; {} at most", items->size(), kItemsMax));
-      return;
-    }
-    for (const Place& item : *items) table.read(r, item, (target.*list).emplace_back());
-  });
-}
 
 Table<EdgeListener> listener_table() {
   Table<EdgeListener> t;
@@ -259,90 +222,6 @@ Table<EdgeParking> parking_table() {
   return t;
 }
 
-Table<EdgeRateLimit> rate_limit_table() {
-  Table<EdgeRateLimit> t;
-  using L = EdgeRateLimit;
-  t.text("name", &L::name, kNameRule, "For logs and metrics.").required();
-  t.text("path", &L::path, kPathRule, "Beginning of the paths that count.");
-  t.text("key", &L::key, kRateKeyRule,
-         "Whose requests are counted together: address, network (the /24 of an IPv4, the /64 of an "
-         "IPv6 address) or header:NAME, a field such as an API key; requests without it count by "
-         "address.");
-  t.integer("requests", &L::requests, {1, 1'000'000'000}, "So many in each `per`.").required();
-  t.duration("per", &L::per, {1ms, 24h}, "See requests.");
-  t.integer("burst", &L::burst, {0, 1'000'000}, "So many at once after silence; 0: as `requests`.");
-  t.choice(
-      "action", &L::action,
-      std::vector<std::pair<std::string, RateAction>>{{"throttle", RateAction::kThrottle},
-                                                      {"block", RateAction::kBlock}},
-      "throttle: what is too much gets 429 with Retry-After. block: who asks too much gets 403 "
-      "for all that counts, for block_for.");
-  t.duration("block_for", &L::block_for, {1s, 24h}, "See action.");
-  return t;
-}
-
-void add_waf(Table<EdgeFirewall>& t) {
-  auto of = [](auto member) {
-    return [member](EdgeFirewall & f) -> auto& { return f.waf.*member; };
-  };
-  using W = EdgeWaf;
-  t.text("rules_file", of(&W::rules_file), kAnyText,
-         "Rules in SecLang, ModSecurity's language, such as OWASP's CRS. Every request to an "
-         "origin is "
-         "inspected by them; without it: none. SIGHUP reads them again.");
-  t.choice("mode", of(&W::mode),
-           std::vector<std::pair<std::string, WafMode>>{{"detect", WafMode::kDetect},
-                                                        {"block", WafMode::kBlock}},
-           "block: what the rules refuse is refused. detect: it is logged and counted, and passes. "
-           "Overrules SecRuleEngine of the rules.");
-  t.choice(
-      "on_failure", of(&W::on_failure),
-      std::vector<std::pair<std::string, WafFailure>>{{"fail_open", WafFailure::kFailOpen},
-                                                      {"fail_closed", WafFailure::kFailClosed}},
-      "A request that cannot be inspected (full queue, time-out, error of the engine) passes, or "
-      "gets 503. In mode detect it passes.");
-  t.boolean(
-      "before_cache", of(&W::before_cache),
-      "Requests that the cache answers are inspected too; without it, what goes to an origin.");
-  t.integer("body_bytes_max", of(&W::body_bytes_max), {1024, 64 * kMiB},
-            "Of a request's body, held back and inspected before an origin is asked. Overrules "
-            "SecRequestBodyLimit.");
-  t.choice(
-      "body_limit_action", of(&W::body_limit_action),
-      std::vector<std::pair<std::string, WafBodyLimit>>{
-          {"reject", WafBodyLimit::kReject}, {"process_partial", WafBodyLimit::kProcessPartial}},
-      "A body above body_bytes_max gets 413, or its beginning is inspected and the rest passes "
-      "unseen. In mode detect the latter. Overrules SecRequestBodyLimitAction.");
-  t.duration("inspection_timeout", of(&W::timeout), {10ms, 1min},
-             "For a verdict once the request is there, waiting included.");
-  t.integer("workers", of(&W::workers), {0, 256},
-            "Threads that inspect, at least 2; 0: one a core. Half of them take no large bodies.");
-  t.integer("queue_max", of(&W::queue_max), {1, 1'000'000},
-            "Requests that wait for a thread; above: not inspected, see on_failure.");
-  t.integer("held_bytes_max", of(&W::held_bytes_max), {64 * 1024, 16384 * kMiB},
-            "Bytes of bodies held back until their requests were inspected, over all requests.");
-}
-
-Table<EdgeFirewall> firewall_table() {
-  Table<EdgeFirewall> t;
-  using F = EdgeFirewall;
-  t.text("allow_file", &F::allow_file, kAnyText,
-         "Addresses and networks, one a line, that are never refused. The files are read again "
-         "when they change: replace them by a rename.");
-  t.text("block_file", &F::block_file, kAnyText,
-         "Addresses and networks, one a line, that get 403.");
-  t.text("country_file", &F::country_file, kAnyText,
-         "Networks with their countries as CSV: NETWORK,COUNTRY or FIRST,LAST,COUNTRY.");
-  t.texts("block_countries", &F::block_countries, kCountryRule,
-          "Countries of country_file whose addresses get 403.");
-  add_list(t, "rate_limits", &F::rate_limits, rate_limit_table(),
-           "How often a client may ask; each limit counts for itself.");
-  t.integer("keys_max", &F::keys_max, {1024, 1 << 26},
-            "Clients remembered over all limits, 17 bytes each.");
-  add_waf(t);
-  return t;
-}
-
 }  // namespace
 
 Table<EdgeSpec> edge_table() {
@@ -364,7 +243,7 @@ Table<EdgeSpec> edge_table() {
   t.section("limits", &EdgeSpec::limits, limits_table(), "How much of each there may be.");
   t.section("parking", &EdgeSpec::parking, parking_table(),
             "Requests that wait while the writer moves.");
-  t.section("firewall", &EdgeSpec::firewall, firewall_table(),
+  t.section("firewall", &EdgeSpec::firewall, edge_firewall_table(),
             "Who may come in, how often, and with what.");
   t.port("admin_port", &EdgeSpec::admin_port,
          "Port on each site's address for metrics, `leeward edge top` and `leeward edge explain`.");

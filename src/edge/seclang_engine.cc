@@ -3,14 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "waf/load_rules.h"
+
 namespace leeward::edge {
 namespace {
 
 constexpr std::size_t kMessageMax = 256;
+constexpr std::size_t kVariableMax = 128;
 constexpr std::size_t kIdleMax = 64;
 
 RuleMatch match_of(const waf::MatchedRule& rule) {
-  return {.rule = fmt::format("{}", rule.id), .message = rule.message.substr(0, kMessageMax)};
+  return {.rule = fmt::format("{}", rule.id),
+          .message = rule.message.substr(0, kMessageMax),
+          .variable = rule.variable.substr(0, kVariableMax)};
 }
 
 void add_matches(const waf::Transaction& transaction, WafVerdict& verdict) {
@@ -41,11 +46,11 @@ Result<std::shared_ptr<const SecLangEngine>> SecLangEngine::load(const EdgeWaf& 
   waf::RuleSet::Options options;
   options.cache_file = cache_file;
   options.overrule = {.in_force = true, .request_body_bytes_max = settings.body_bytes_max};
-  auto rules = waf::RuleSet::load(settings.rules_file, options);
+  auto rules = waf::load_rules(settings, {}, options);
   if (!rules) return fail(std::move(rules.error()));
   if ((*rules)->rules() == 0)
     return fail(Code::kInvalid, "{}: there is no rule in it; nothing would be refused",
-                settings.rules_file);
+                settings.policy ? "policy" : settings.rules_file);
   auto collections = before != nullptr ? before->collections_
                                        : std::make_shared<waf::Collections>(std::chrono::seconds(
                                              (*rules)->settings().collection_timeout_seconds));

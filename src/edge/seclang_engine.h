@@ -22,10 +22,10 @@ namespace leeward::edge {
 
 class SecLangEngine final : public InspectionEngine {
  public:
-  // Reads settings.rules_file, taken as it is, and what it includes. kInvalid with
-  // "FILE:LINE:COLUMN: …" a line; kNotFound. `cache_file`: where compiled patterns are kept, may be
-  // empty. `before`: the engine whose place it takes, and whose collections (IP, GLOBAL, …) it
-  // goes on with; may be null.
+  // The rules of settings.policy, or settings.rules_file, taken as it is, and what it includes.
+  // kInvalid with "FILE:LINE:COLUMN: …" a line; kNotFound. `cache_file`: where compiled patterns
+  // are kept, may be empty. `before`: the engine whose place it takes, and whose collections (IP,
+  // GLOBAL, …) it goes on with; may be null.
   static Result<std::shared_ptr<const SecLangEngine>> load(const EdgeWaf& settings,
                                                            const std::string& cache_file = {},
                                                            const SecLangEngine* before = nullptr);

@@ -35,8 +35,9 @@ struct InspectedRequest {
 };
 
 struct RuleMatch {
-  std::string rule;     // the rule's id, "942100"
-  std::string message;  // what the rule's author says of it; may hold text of the client's
+  std::string rule;           // the rule's id, "942100"
+  std::string message;        // what the rule's author says of it; may hold text of the client's
+  std::string variable = {};  // that matched, "ARGS:name"; holds text of the client's; may be empty
 };
 
 struct WafVerdict {

@@ -28,10 +28,11 @@ std::string printable(std::string_view text) {
 std::string rules_of(const WafVerdict& verdict) {
   std::string out;
   for (const RuleMatch& match : verdict.matches) {
-    if (!out.empty()) out += ' ';
+    if (!out.empty()) out += ", ";
     out.append(match.rule);
+    if (!match.variable.empty()) out.append(" ").append(match.variable);
   }
-  return out;
+  return printable(out);
 }
 
 unsigned count_of(int workers) {

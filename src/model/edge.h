@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "model/edge_cache.h"
 #include "model/platform.h"
+#include "model/waf_policy.h"
 
 namespace leeward {
 
@@ -191,7 +192,8 @@ enum class WafBodyLimit : std::uint8_t {
 
 // The web application firewall: rules about what requests say (edge/waf.h).
 struct EdgeWaf {
-  std::string rules_file;  // SecLang; empty: requests are not inspected
+  std::string rules_file;  // SecLang; empty, and no policy: requests are not inspected
+  std::optional<WafPolicy> policy = {};  // instead of rules_file
   WafMode mode = WafMode::kDetect;
   WafFailure on_failure = WafFailure::kFailClosed;
   bool before_cache = false;  // what the cache answers is inspected too

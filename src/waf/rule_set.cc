@@ -45,7 +45,9 @@ Result<std::shared_ptr<const RuleSet>> RuleSet::parse(std::string_view text,
                                                       const std::string& name,
                                                       const Options& options) {
   Problems problems;
-  auto program = build(parse_seclang(text, name, problems), problems, options);
+  auto directives = options.files ? parse_seclang_and_includes(text, name, problems)
+                                  : parse_seclang(text, name, problems);
+  auto program = build(directives, problems, options);
   if (!program) return fail(std::move(program.error()));
   return std::shared_ptr<const RuleSet>(new RuleSet(std::move(*program)));
 }

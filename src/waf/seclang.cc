@@ -247,17 +247,22 @@ std::vector<Directive> parse_seclang(std::string_view text, const std::string& f
   return SecLangLexer(text, file, problems).all();
 }
 
+std::vector<Directive> parse_seclang_and_includes(std::string_view text, const std::string& name,
+                                                  Problems& problems) {
+  std::vector<Directive> directives;
+  Includer includer(problems);
+  if (includer.account(Place{std::make_shared<const std::string>(name), 1, 1}, text.size()))
+    includer.read(name, text, 0, directives);
+  return directives;
+}
+
 Result<std::vector<Directive>> parse_seclang_file(const std::string& path, Problems& problems) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored))
     return fail(Code::kNotFound, "{}: there is no such rules file", path);
   auto text = read_file(path, kBytesMax);
   if (!text) return fail(std::move(text.error()));
-  std::vector<Directive> directives;
-  Includer includer(problems);
-  if (includer.account(Place{std::make_shared<const std::string>(path), 1, 1}, text->size()))
-    includer.read(path, *text, 0, directives);
-  return directives;
+  return parse_seclang_and_includes(*text, path, problems);
 }
 
 }  // namespace leeward::waf

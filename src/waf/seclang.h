@@ -79,8 +79,12 @@ constexpr int kIncludeDepthMax = 16;
 std::vector<Directive> parse_seclang(std::string_view text, const std::string& file,
                                      Problems& problems);
 
-// The directives of a file and, in their place, of all that it includes. kNotFound when `path`
-// itself is not there; everything else goes to `problems`.
+// With the directives of all that the text includes in their place; `name` is the file that it
+// would be in.
+std::vector<Directive> parse_seclang_and_includes(std::string_view text, const std::string& name,
+                                                  Problems& problems);
+// The same of a file. kNotFound when `path` itself is not there; everything else goes to
+// `problems`.
 Result<std::vector<Directive>> parse_seclang_file(const std::string& path, Problems& problems);
 
 }  // namespace leeward::waf

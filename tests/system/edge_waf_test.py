@@ -184,3 +184,35 @@ def test_the_access_log_names_outcome_and_rule(world):
     assert line["rule"] == "949110" and line["status"] == 403
     told = world.edge.access_lines(lambda entry: entry.get("waf") == "detect")[-1]
     assert told["rule"] == "949110" and told["status"] == 200
+
+
+POLICY = """
+listeners: [{{ address: 127.0.0.1, port: {port} }}]
+origins: {{ web: {{ servers: ["127.0.0.1:{origin}"] }} }}
+routes: [{{ origins: web }}]
+firewall:
+  mode: block
+  policy:
+    groups: {{ xss: count }}
+    exclusions: [{{ path: /notes, groups: [sqli], values: ['arg("text")'] }}]
+    rules:
+      - {{ name: closed, when: 'path starts_with "/closed"', status: 451 }}
+threads: 1
+"""
+
+
+def test_a_policy_blocks_counts_and_excludes(tmp_path):
+    origin, (port,) = rig.Origin("web"), rig.free_ports(1)
+    with rig.Edge(tmp_path, POLICY.format(port=port, origin=origin.port)) as edge:
+        def ask(target, body=None):
+            with rig.connect(port) as wire:
+                method, fields = ("GET", FIELDS) if body is None else ("POST", FORM)
+                return wire.ask(target, method, fields, body).status
+
+        assert ask("/") == 200
+        assert ask(ATTACK) == 403
+        assert ask("/closed/a") == 451
+        assert ask("/?q=%3Cscript%3Ealert(1)%3C/script%3E") == 200
+        assert ask("/notes", b"text=1%27+or+%271%27%3D%271") == 200
+        assert ask("/notes", b"other=1%27+or+%271%27%3D%271") == 403
+        edge.wait_for('matched="942100 ARGS:other')

@@ -9,6 +9,27 @@ namespace leeward::config {
 Table<EdgeSpec> edge_table();
 Table<EdgeCache> edge_cache_table();
 Table<EdgeCachePolicy> edge_cache_policy_table();
+Table<EdgeFirewall> edge_firewall_table();
+
+inline constexpr std::size_t kItemsMax = 1000;
+
+// A list of sections, each read into a new item of get(T&).
+template <typename T, typename U>
+void add_list(Table<T>& t, std::string name, std::vector<U> T::*list, Table<U> table,
+              std::string sentence) {
+  Setting s = Table<T>::setting(Setting::Kind::kSections, name, std::move(sentence));
+  s.settings = table.settings();
+  t.add(s, [list, table](Reader& r, const Place& p, T& target) {
+    auto items = r.sequence(p);
+    if (!items) return;
+    if (items->size() > kItemsMax) {
+      r.problem(p.key, p.path,
+                fmt::format("{} items are too many; {} at most", items->size(), kItemsMax));
+      return;
+    }
+    for (const Place& item : *items) table.read(r, item, (target.*list).emplace_back());
+  });
+}
 
 // A mapping from names to sections; each is read into a new item of the list, which has a `name`.
 // `what` is what such a name is of: "a group".

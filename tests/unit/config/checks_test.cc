@@ -52,11 +52,31 @@ INSTANTIATE_TEST_SUITE_P(
     WebApplicationFirewall, Rule,
     ::testing::Values(
         Change{"\ndns:\n", edge_with("rules_file: rules.conf, mode: block"), ""},
-        Change{"\ndns:\n", edge_with("mode: block"), "without rules_file no request is inspected"},
+        Change{"\ndns:\n", edge_with("mode: block"),
+               "without rules_file or policy no request is inspected"},
         Change{"\ndns:\n", edge_with("rules_file: r.conf, on_failure: open"), "fail_open"},
         Change{"\ndns:\n",
                edge_with("rules_file: r.conf, held_bytes_max: 65536, body_bytes_max: 131072"),
                "held_bytes_max is below body_bytes_max"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    FirewallPolicies, Rule,
+    ::testing::Values(
+        Change{"\ndns:\n",
+               edge_with("mode: block, policy: { sensitivity: 2, groups: { sqli: count } }"), ""},
+        Change{"\ndns:\n", edge_with("rules_file: r, policy: {}"), "give rules_file or policy"},
+        Change{"\ndns:\n", edge_with("policy: { groups: { sql: off } }"), "did you mean 'sqli'?"},
+        Change{"\ndns:\n", edge_with("policy: { rules: [{ name: a, when: 'pth == \"/\"' }] }"),
+               "column 1: there is no field 'pth'"},
+        Change{"\ndns:\n",
+               edge_with("policy: { rules: [{ name: a, when: path }, { name: a, when: path }] }"),
+               "there is a rule 'a' already"},
+        Change{"\ndns:\n", edge_with("policy: { exclusions: [{ groups: [xs] }] }"),
+               "did you mean 'xss'?"},
+        Change{"\ndns:\n", edge_with("policy: { exclusions: [{ rules: ['942'], values: [arg] }] }"),
+               "column 4: '(' was expected here"},
+        Change{"\ndns:\n", edge_with("policy: { exclusions: [{ values: ['size(args)'] }] }"),
+               "name the value alone"}));
 
 INSTANTIATE_TEST_SUITE_P(
     CachePolicies, Rule,

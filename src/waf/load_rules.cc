@@ -1,0 +1,23 @@
+#include "waf/load_rules.h"
+
+#include <filesystem>
+
+#include "base/check.h"
+#include "waf/policy.h"
+
+namespace leeward::waf {
+
+Result<std::shared_ptr<const RuleSet>> load_rules(const EdgeWaf& settings,
+                                                  const std::string& directory,
+                                                  const RuleSet::Options& options) {
+  LEEWARD_CHECK(settings.policy || !settings.rules_file.empty());
+  if (!settings.policy) {
+    const auto file = std::filesystem::path(directory) / settings.rules_file;
+    return RuleSet::load(file.lexically_normal().string(), options);
+  }
+  auto text = seclang_of(*settings.policy);
+  if (!text) return fail(std::move(text.error()));
+  return RuleSet::parse(*text, "policy", options);
+}
+
+}  // namespace leeward::waf
