@@ -18,5 +18,6 @@ int main(int argc, char** argv) {
   roles.replicate = leeward::app::run_replicate;
   roles.functions = leeward::app::run_functions;
   roles.function_serve = leeward::app::run_function_serve;
+  roles.waf_serve = leeward::app::run_waf_serve;
   return leeward::cli::run(argc, argv, roles);
 }

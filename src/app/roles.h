@@ -20,5 +20,7 @@ int run_replicate(const cli::ReplicateOptions& options);
 int run_functions(const cli::FunctionsOptions& options);
 // One HTTP application as a function, at an address.
 int run_function_serve(const cli::FunctionServeOptions& options);
+// The firewall behind another proxy.
+int run_waf_serve(const cli::WafServeOptions& options);
 
 }  // namespace leeward::app

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "cli/internal/arguments.h"
 #include "cli/internal/commands.h"
 #include "cli/internal/help_formatter.h"
 
@@ -15,43 +16,11 @@ constexpr char kExitCodes[] =
     "Exit status: 0 done, 1 failure, 2 usage or configuration, 4 unhealthy,\n"
     "5 refused by a safety rule, 6 no quorum or timed out.";
 
-// All that the arguments can set, and the command that they chose.
-struct Arguments {
-  Globals globals;
-  std::string output = "table";
-  bool no_color = false;
-  RoleOptions role;
-  std::string log_level = "info";
-  std::string log_format = "text";
-  InitOptions init;
-  EventOptions events;
-  MoveOptions move;
-  std::string timeout = "60s";
-  LedgerOptions ledger;
-  ReplicationOptions replication;
-  DbVerifyOptions db_verify;
-  ReplicateOptions replicate;
-  std::string replicate_format = "auto";
-  RejoinOptions rejoin;
-  std::uint64_t lag_samples = 60;
-  EdgeOptions edge;
-  bool purge_prefix = false, purge_key = false, purge_all = false;
-  SignOptions sign;
-  std::string sign_expires = "1h";
-  SpeedOptions speed;
-  FnOptions fn;
-  FunctionsOptions functions;
-  FunctionServeOptions serve;
-  std::string validate_file;
-  std::string maintenance;
-  bool check = false;
-  bool markdown = false;
-  std::function<int(Io&)> command;
-};
-
 std::string footer(std::string_view examples) {
   return fmt::format("Examples:\n{}\n\n{}", examples, kExitCodes);
 }
+
+}  // namespace
 
 CLI::App* add(CLI::App& app, Arguments& a, const std::string& name, const std::string& description,
               std::string_view examples, std::function<int(Io&)> command) {
@@ -89,6 +58,8 @@ LogLevel log_level(const Arguments& a) {
 LogFormat log_format(const Arguments& a) {
   return a.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
 }
+
+namespace {
 
 CLI::App* add_role(CLI::App& app, Arguments& a, const std::string& name,
                    const std::string& description,
@@ -745,6 +716,7 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_speed(app, a);
   add_functions(app, a, roles);
   add_fn(app, a, roles);
+  add_waf(app, a, roles);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

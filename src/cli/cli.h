@@ -9,10 +9,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
+#include "model/platform.h"
 
 namespace leeward::cli {
 
@@ -63,6 +65,16 @@ struct FunctionServeOptions {
   LogFormat log_format = LogFormat::kText;
 };
 
+struct WafServeOptions {
+  std::string config_path = "leeward.yaml";
+  std::string rules;             // SecLang, instead of the configuration's
+  bool detect = false;           // refuse nothing, whatever the configuration says
+  std::optional<Endpoint> http;  // sub-requests, and /metrics
+  std::optional<Endpoint> spoe;  // HAProxy
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+};
+
 // The daemons, provided by the executable; each runs until told to stop and returns the exit
 // status.
 struct Roles {
@@ -74,6 +86,7 @@ struct Roles {
   std::function<int(const ReplicateOptions&)> replicate;
   std::function<int(const FunctionsOptions&)> functions;
   std::function<int(const FunctionServeOptions&)> function_serve;
+  std::function<int(const WafServeOptions&)> waf_serve;
 };
 
 // Runs the command in `argv` with the process's own streams and returns the exit status.

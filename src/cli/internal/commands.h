@@ -119,6 +119,23 @@ int edge_explain(const Globals& globals, const EdgeOptions& options, Io& io);
 int edge_purge(const Globals& globals, const EdgeOptions& options, Io& io);
 int edge_warm(const Globals& globals, const EdgeOptions& options, Io& io);
 
+// waf.cc
+struct WafOptions {
+  std::vector<std::string> requests;  // files; "-": standard input
+  std::string rules;                  // SecLang; empty: those of the platform
+  std::string from = "127.0.0.1";     // the client's address
+};
+int waf_rules(const Globals& globals, Io& io);
+// kRefused's exit status when one of the requests would be refused.
+int waf_test(const Globals& globals, const WafOptions& options, Io& io);
+
+// waf_tune.cc
+struct WafTuneOptions {
+  std::vector<std::string> logs;  // of an edge, as JSON; "-": standard input
+  std::size_t clients = 3;        // that must have set a rule off at a place
+};
+int waf_tune(const Globals& globals, const WafTuneOptions& options, Io& io);
+
 // edge_sign.cc
 struct SignOptions {
   std::string url;
