@@ -381,6 +381,12 @@ std::string_view Runner::time_text(Variable variable) {
 std::string_view Runner::transformed(const Source& source, std::uint16_t node) {
   if (node == 0) return source.text;
   if (source.list == nullptr) return rooms_.arena.copy(unremembered(source.text, node));
+  if (source.list->columns != nullptr) {  // mostly it is there already
+    const Column& known = source.list->columns[node];
+    if (known.state == Column::State::kSame) return source.text;
+    if (known.state == Column::State::kOwn && known.texts[source.position].data() != nullptr)
+      return known.texts[source.position];
+  }
   if (rooms_.arena.used() > kRememberedMax) return unremembered(source.text, node);
   return remembered(*source.list, source.position, node);
 }
@@ -426,9 +432,16 @@ std::string_view Runner::remembered(ValueList& list, std::size_t position, std::
 bool Runner::transform_all(ValueList& list, std::uint16_t node) {
   Column& own = column(list, node);
   if (own.state == Column::State::kSame) return true;
+  const TransformTree::Node& step = program_.transforms[node];
+  const bool parent_same = transform_all(list, step.parent);
   bool same = true;
-  for (std::size_t i = 0; i < list.values.size(); ++i)
-    same &= remembered(list, i, node).data() == list.values[i].text.data();
+  for (std::size_t i = 0; i < list.values.size(); ++i) {
+    const Value& raw = list.values[i];
+    if (parent_same && !may_change(step.step, raw.classes))
+      own.texts[i] = raw.text;
+    else
+      same &= remembered(list, i, node).data() == raw.text.data();
+  }
   if (same) own.state = Column::State::kSame;
   return same;
 }
