@@ -13,7 +13,7 @@
 #           6 s: refused, hung, or answering 503. Lost requests, GETs above 500 ms, time to fail back.
 # collapse  100 clients ask at once for what is not cached; the origin takes 500 ms.
 # speed     what the reference architecture compared: `leeward speed` with an origin as slow as its own.
-# waf       the same rules (OWASP's CRS) and the same libmodsecurity in the edge and in nginx: GET/s, POST of
+# waf       the same rules (OWASP's CRS) in the edge and in nginx with ModSecurity 3: GET/s, POST of
 #           2 KiB of JSON/s; small GETs one after the other while two clients post a megabyte each. Medians.
 # attack    400 requests/s, half of them cached, half proxied, with and without an attack, in turn: slow heads and
 #           bodies (1,000 connections each), large heads, many fields, HPACK bombs, rapid reset, CONTINUATION,

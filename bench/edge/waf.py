@@ -1,5 +1,5 @@
-"""Requests through ModSecurity with OWASP's rules: our edge against nginx with its connector. Same library,
-same rules file, no cache on the way, one core for each server."""
+"""Requests through a firewall with OWASP's rules: our edge with its engine against nginx with ModSecurity.
+Same rules file, no cache on the way, one core for each server."""
 
 import pathlib
 import re
@@ -144,7 +144,7 @@ def waf(run, seconds, rounds):
         origin.stop()
     middle = {name: {key: statistics.median(r[key] for r in all_of) for key in all_of[0]}
               for name, all_of in runs.items()}
-    rows = [["ModSecurity, CRS", "GET/s", "POST 2 KiB/s", "GET beside 1 MB: median", "p99", "longest",
+    rows = [["firewall, CRS", "GET/s", "POST 2 KiB/s", "GET beside 1 MB: median", "p99", "longest",
              "uploads"]]
     for name, m in middle.items():
         rows.append([name, f"{m['get']:.0f}", f"{m['post']:.0f}", f"{m['median_ms']:.1f} ms",
