@@ -123,6 +123,12 @@ RuleReader::Targets RuleReader::read_targets(const Word& word) {
     }
     while (end < text.size() && text[end] != '|' && text[end] != ',') ++end;
     if (auto selection = read_selection(word, at, end)) {
+      const Variable variable = selection->variable;
+      if (variable == Variable::kEnv || variable == Variable::kRule ||
+          variable == Variable::kFilesTmpNames || variable == Variable::kFilesTmpContent)
+        problem(word, at,
+                fmt::format("{} has no values here, so the rule would never match",
+                            waf::name(variable)));
       if (sign == '!')
         targets.excluded.push_back(std::move(*selection));
       else

@@ -32,6 +32,8 @@ TEST(RuleSet, NamesWhatItKnowsAndWillNotDo) {
   EXPECT_NE(error_of("SecRule ARGS \"@inspectFile x\" \"id:1\"\n").find("not supported"),
             std::string::npos);
   EXPECT_NE(error_of("SecAction \"id:1,exec:/bin/x\"\n").find("not supported"), std::string::npos);
+  EXPECT_NE(error_of("SecRule FILES_TMPNAMES \"@rx a\" \"id:1\"\n").find("has no values here"),
+            std::string::npos);
   EXPECT_NE(error_of("SecStatusEngine On\n").find("can only be Off"), std::string::npos);
   EXPECT_NE(error_of("SecRule XML:/a/b \"@rx a\" \"id:1\"\n").find("/* (all text)"),
             std::string::npos);
