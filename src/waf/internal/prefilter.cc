@@ -40,6 +40,35 @@ bool anchored_to_text(std::string_view pattern) {
   return false;
 }
 
+// Whether a pattern may match at the begin or the end of a line.
+bool needs_lines(std::string_view pattern) {
+  if (pattern.find("\\Q") != std::string_view::npos ||
+      pattern.find("(?x") != std::string_view::npos)
+    return true;  // not read here
+  bool in_class = false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '\\') {
+      ++i;
+    } else if (in_class) {
+      if (c == '[' && i + 1 < pattern.size() && pattern[i + 1] == ':') {  // [:alpha:]
+        const std::size_t end = pattern.find(":]", i);
+        if (end == std::string_view::npos) return true;
+        i = end + 1;
+      } else if (c == ']') {
+        in_class = false;
+      }
+    } else if (c == '[') {
+      in_class = true;
+      if (i + 1 < pattern.size() && pattern[i + 1] == '^') ++i;
+      if (i + 1 < pattern.size() && pattern[i + 1] == ']') ++i;  // a bracket that is meant
+    } else if (c == '^' || c == '$') {
+      return true;
+    }
+  }
+  return in_class;  // misread, so nothing is taken for granted
+}
+
 std::string as_pattern(std::string_view phrase) {
   std::string pattern;
   for (unsigned char c : phrase) pattern += fmt::format("\\x{:02x}", c);
@@ -153,13 +182,16 @@ class PrefilterMaker {
     for (const Target& target : rule.targets)
       selections.emplace(target.selection.source, &target.selection);
     std::string key = fmt::format("{} ", rule.node);
-    std::string set = std::to_string(rule.phase);  // values may change from phase to phase
+    const bool lines = rule.use.op == Operator::kRx && needs_lines(rule.use.regex->pattern());
+    std::string set =
+        std::to_string(rule.phase) + (lines ? "l" : "");  // values may change from phase to phase
     for (const auto& [source, selection] : selections) set += " " + source;
     key += set;
     const auto [at, fresh] = by_key_.emplace(key, prefilter_->groups_.size());
     if (fresh) {
       Prefilter::Group group{.phase = rule.phase, .node = rule.node};
       for (const auto& [source, selection] : selections) group.selections.push_back(*selection);
+      group.separator = lines ? '\n' : '\0';
       group.set = sets_.emplace(set, static_cast<std::uint32_t>(sets_.size())).first->second;
       prefilter_->sets_ = sets_.size();
       prefilter_->groups_.push_back(std::move(group));

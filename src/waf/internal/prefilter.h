@@ -3,10 +3,12 @@
 // rules are run exactly. A rule that the prefilter does not know runs always.
 //
 // A group are the rules of one phase that look at the same variables through the same
-// transformations. Its values are scanned as one text, parted by line feeds. That can only find
-// more than a scan of each value: the patterns match '^' and '$' at lines, as PCRE2 does here (see
-// regex.h), a line feed is no word character, as the ends of a value are none, and a pattern with
-// an anchor to the text as a whole (\A, \z, \G …) is not put into a group. Assertions that
+// transformations. Its values are scanned as one text, parted by a byte. That can only find more
+// than a scan of each value: no pattern needs the ends of a value but by '^', '$' and '\b'. The
+// byte is no word character, as the ends of a value are none. For patterns with '^' or '$' it is a
+// line feed, because they match at lines, as PCRE2 does here (see regex.h); for the others it is
+// NUL, because many look for something behind a line feed and would look behind each. A pattern
+// with an anchor to the text as a whole (\A, \z, \G …) is not put into a group. Assertions that
 // Hyperscan does not know are left out by its prefilter mode, which again finds more.
 //
 // Immutable, any thread; a PrefilterRoom for each.
@@ -50,6 +52,7 @@ class Prefilter {
     std::uint16_t node;
     std::vector<Selection> selections = {};  // whose values are scanned
     std::uint32_t set = 0;            // number of these selections; groups of a phase may share it
+    char separator = '\n';            // between values
     hs_database* database = nullptr;  // owned by the Prefilter
     std::vector<std::uint32_t> candidates = {};  // that the scan can set
   };

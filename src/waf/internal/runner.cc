@@ -113,7 +113,7 @@ void Runner::scan_group(std::uint32_t group) {
     for (const Selection& selection : g.selections)
       each_value(selection, [&](const Source& source) {
         text.append(transformed(source, node));
-        text += '\n';
+        text += g.separator;
         return true;
       });
   };
