@@ -121,8 +121,12 @@ std::map<std::string, std::string> own_groups(const std::string& proc) {
   return groups;
 }
 
+// One that is there already may be somebody else's.
 Status make_group(const std::string& directory) {
-  if (::mkdir(directory.c_str(), 0755) == 0 || errno == EEXIST) return {};
+  const bool made = ::mkdir(directory.c_str(), 0755) == 0;
+  if (made ||
+      (errno == EEXIST && ::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) == 0))
+    return {};
   return fail(os_error(errno, "make group " + directory));
 }
 

@@ -195,6 +195,21 @@ TEST_F(Groups, NothingIsLeftBehind) {
   for (const std::string& file : joins) EXPECT_FALSE(std::filesystem::exists(file)) << file;
 }
 
+TEST_F(Groups, AnotherUsersGroupIsNone) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs a second user";
+  const CgroupTree ours = CgroupTree::detect("leeward-test-other");
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    constexpr int kNobody = 65534;
+    if (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) ::_exit(3);
+    ::_exit(CgroupTree::detect("leeward-test-other").kind() == CgroupKind::kNone ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(Groups, ANameIsNoPath) {
   for (const char* bad : {"", "..", "a/b", ".hidden"})
     EXPECT_EQ(tree.create(bad).error().code, Code::kInvalid);

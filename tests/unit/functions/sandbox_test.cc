@@ -98,7 +98,7 @@ void as_everybody(const std::function<void(const Place&, const CgroupTree&)>& te
   Place place;
   if (::geteuid() == 0) {
     SCOPED_TRACE("as root");
-    test(place, CgroupTree::detect("leeward-test"));
+    test(place, CgroupTree::detect("leeward-sandbox-" + std::to_string(::getpid())));
   }
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
@@ -106,7 +106,7 @@ void as_everybody(const std::function<void(const Place&, const CgroupTree&)>& te
     if (::geteuid() == 0 && (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)) ::_exit(3);
     {
       SCOPED_TRACE("without rights");
-      test(place, CgroupTree::detect("leeward-test"));
+      test(place, CgroupTree::detect("leeward-sandbox-" + std::to_string(::getpid())));
     }
     std::fflush(nullptr);
     ::_exit(::testing::Test::HasFailure() ? 1 : 0);
