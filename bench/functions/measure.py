@@ -43,10 +43,10 @@ def free_port():
 
 class Host:
     def __init__(self, state, *arguments):
-        self.log = open(state + ".log", "w+b")
+        self.log = pathlib.Path(state + ".log")
         self.process = subprocess.Popen(
             [os.environ.get("LEEWARD_BINARY", BIN / "leeward"), "functions", "--listen", f"127.0.0.1:{free_port()}", "--state", state,
-             *arguments, "--log-format", "json"], stderr=self.log)
+             *arguments, "--log-format", "json"], stderr=open(self.log, "ab"))
         deadline = time.monotonic() + 20
         while not (found := re.search(rb'"address":"127.0.0.1:(\d+)"', self._log())):
             if time.monotonic() > deadline or self.process.poll() is not None:
@@ -56,8 +56,7 @@ class Host:
         self.connection = http.client.HTTPConnection("127.0.0.1", self.port)
 
     def _log(self):
-        self.log.seek(0)
-        return self.log.read()
+        return self.log.read_bytes()
 
     def call(self, method, path, body=None):
         self.connection.request(method, path, body=body)

@@ -1,6 +1,7 @@
 // leeward functions: the functions of one host, behind the Lambda API. leeward fn serve: one HTTP
 // application as a function, at an address, with no API.
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -24,6 +25,13 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// PREFIX-HASH: a name that is the same whenever `identity` is.
+std::string group_name(std::string_view prefix, std::string_view identity) {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (char c : identity) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return fmt::format("{}-{:016x}", prefix, hash);
 }
 
 // Nobody has to prove who they are to this API, and who reaches it can run code.
@@ -58,7 +66,9 @@ int run_functions(const cli::FunctionsOptions& options) {
   service_options.host.rule.environments_max = options.environments_max;
   service_options.host.rule.family_max = options.concurrency;
   service_options.host.rule.starts_max = std::max(2u, 2 * std::thread::hardware_concurrency());
-  service_options.host.cgroup_name = fmt::format("leeward-functions-{}", ::getpid());
+  // The same in every life of this host, and of no other: the state directory is locked.
+  service_options.host.cgroup_name =
+      group_name("leeward-functions", service_options.state_directory);
   service_options.host.logger = service_options.logger = logger;
   for (const std::string& text : options.connect) {
     auto server = parse_endpoint(text);
@@ -151,8 +161,11 @@ int run_function_serve(const cli::FunctionServeOptions& options) {
   functions::FunctionHostOptions host_options;
   host_options.sandbox_executable = beside_this_executable("leeward-sandbox");
   host_options.log_directory = options.log_directory;
-  // Of this process alone: several serve on one machine.
-  host_options.cgroup_name = fmt::format("leeward-function-{}", ::getpid());
+  // The address is this process's alone, in its network namespace.
+  struct stat network {};
+  ::stat("/proc/self/ns/net", &network);
+  host_options.cgroup_name =
+      group_name("leeward-function", fmt::format("{} {}", options.listen, network.st_ino));
   host_options.rule.environments_max = options.concurrency;
   host_options.rule.family_max = options.concurrency;
   host_options.rule.starts_max = std::max(2u, 2 * std::thread::hardware_concurrency());
@@ -161,7 +174,7 @@ int run_function_serve(const cli::FunctionServeOptions& options) {
     if (Status there = make_directories(options.log_directory); !there)
       return report_failure(there.error());
   net::EventLoop loop;
-  functions::FunctionHost host(loop, std::move(host_options));
+  functions::FunctionHost host(loop, std::move(host_options));  // makes its group, ends nothing yet
   auto function = functions::HttpFunction::start(loop, host, std::move(*made));
   if (!function) return report_failure(function.error());
   if (auto signals = stop_on_signals(loop); !signals) return report_failure(signals.error());

@@ -1,7 +1,5 @@
 #include "functions/function_host.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <set>
 
@@ -58,8 +56,9 @@ FunctionHost::FunctionHost(net::EventLoop& loop, FunctionHostOptions options)
       options_(std::move(options)),
       cgroups_(CgroupTree::detect(options_.cgroup_name)),
       core_(options_.rule) {
-  options_.logger.info("functions",
-                       {{"cgroups", leeward::name(cgroups_.kind())}, {"why", cgroups_.why()}});
+  options_.logger.info("functions", {{"group", options_.cgroup_name},
+                                     {"cgroups", leeward::name(cgroups_.kind())},
+                                     {"why", cgroups_.why()}});
 }
 
 FunctionHost::~FunctionHost() {
@@ -167,7 +166,8 @@ void FunctionHost::perform_one(const Start& effect) {
 Status FunctionHost::start_sandbox(EnvironmentId id, Environment& environment,
                                    const FunctionVersion& version) {
   SandboxSpec spec;
-  spec.name = fmt::format("{}-{}", ::getpid(), id.value);
+  // By place, not by number, so that groups left behind by a crash are found and used again.
+  spec.name = fmt::format("e{}", environment.outside_id - options_.first_outside_id);
   spec.argv = version.argv;
   spec.environment = environment_of(version, id);
   spec.directory = "/var/task";

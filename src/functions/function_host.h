@@ -29,6 +29,8 @@ class GrantRelay;
 struct FunctionHostOptions {
   std::string sandbox_executable;  // leeward-sandbox
   std::string log_directory;       // NAME.log, capped (compute/instance_log.h); empty: no logs
+  // Of this host's control group. REQUIRES: no other host on this machine has the same: it would
+  // end this one's environments.
   std::string cgroup_name = "leeward-functions";
   HostRule rule;
   Duration freeze_after = 50ms;

@@ -113,6 +113,8 @@ Result<std::unique_ptr<Sandbox>> Sandbox::start(net::EventLoop& loop, const std:
   if (!memory_is_limited) return fail(memory_is_limited.error());
   const SandboxPlan plan = plan_of(spec, *group, *memory_is_limited);
   std::unique_ptr<Sandbox> sandbox(new Sandbox(loop, std::move(*group), std::move(events)));
+  // A group that an earlier life left behind still has its counts.
+  sandbox->kills_before_ = sandbox->cgroup_.usage().value_or(CgroupUsage{}).memory_kills;
   Status ok = sandbox->spawn(executable, plan);
   if (ok) ok = sandbox->watch();
   if (!ok) return fail(ok.error());
@@ -249,7 +251,7 @@ void Sandbox::on_exit() {
         Error{Code::kInternal,
               fmt::format("sandbox: leeward-sandbox ended by itself (wait status {})", status)};
   const CgroupUsage usage = cgroup_.usage().value_or(CgroupUsage{});
-  end_.out_of_memory = usage.memory_kills > 0;
+  end_.out_of_memory = usage.memory_kills > kills_before_;
   end_.memory_peak_bytes = usage.memory_peak_bytes.value_or(0);
   if (auto ended = std::move(events_.ended)) ended(std::move(end_));
 }

@@ -109,6 +109,7 @@ class Sandbox {
   UniqueFd pidfd_, init_, control_, output_;
   net::WatchId exit_watch_, control_watch_, output_watch_;
   bool killed_ = false;
+  std::uint64_t kills_before_ = 0;
   SandboxEnd end_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

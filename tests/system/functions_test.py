@@ -66,10 +66,11 @@ class Host:
 
     def __init__(self, leeward, state, *arguments):
         self.state = pathlib.Path(state)
-        self.log = open(self.state.with_suffix(".log"), "w+b")
+        # The child writes by a descriptor of its own: one that is shared has one position.
+        self.log = self.state.with_suffix(f".{free_port()}.log")
         self.process = subprocess.Popen(
             [leeward, "functions", "--listen", f"127.0.0.1:{free_port()}", "--state", str(state), *arguments,
-             "--log-format", "json"], stderr=self.log)
+             "--log-format", "json"], stderr=open(self.log, "ab"))
         self.url = self._wait_for_address()
         self.environment = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b",
                                 AWS_DEFAULT_REGION="us-east-1", AWS_PAGER="",
@@ -83,8 +84,7 @@ class Host:
     def _wait_for_address(self):
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            self.log.seek(0)
-            found = re.search(rb'"address":"(127[^"]+)"', self.log.read())
+            found = re.search(rb'"address":"(127[^"]+)"', self.log.read_bytes())
             if found:
                 return "http://" + found[1].decode()
             assert self.process.poll() is None, "the host ended"
@@ -105,7 +105,6 @@ class Host:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(20) == 0
-        self.log.close()
 
 
 @pytest.fixture(scope="module", name="host")
@@ -427,12 +426,13 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
     host.stop()
 
 
-def _in_groups_of(pid):
+def _in_groups_of(host):
     """Processes in the control groups of a function host."""
+    group = re.search(rb'"group":"([^"]+)"', host.log.read_bytes())[1].decode()
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if f"leeward-functions-{pid}/" in pathlib.Path(f"/proc/{name}/cgroup").read_text():
+            if f"/{group}/" in pathlib.Path(f"/proc/{name}/cgroup").read_text():
                 found.append(int(name))
         except OSError:
             continue
@@ -453,12 +453,12 @@ def test_a_killed_host_leaves_no_process_and_forgets_no_event(tmp_path):
     while not (log.exists() and "event 50" in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert "event 50" in log.read_text()
-    assert _in_groups_of(host.process.pid)
+    assert _in_groups_of(host)
     host.process.kill()
     host.process.wait()
-    while _in_groups_of(host.process.pid) and time.monotonic() < deadline:
+    while _in_groups_of(host) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert _in_groups_of(host.process.pid) == []
+    assert _in_groups_of(host) == []
     # It was accepted, and it was not done: it runs again.
     again = Host(leeward, tmp_path / "state")
     while log.read_text().count("event 50") < 2 and time.monotonic() < deadline:

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "functions/http_function.h"
 #include "host_rig.h"
 
 namespace leeward::functions {
@@ -232,6 +233,57 @@ def handler(event, context):
   EXPECT_EQ(fetch(servers[0]->local()), "\"100000\"");
   EXPECT_EQ(fetch(servers[0]->local()), "\"100000\"");
   EXPECT_EQ(fetch(servers[1]->local()), "\"refused\"");
+}
+
+TEST(HttpFunction, ChecksDoNotWakeItAndRequestsDo) {
+  HostRig rig({.environments_max = 8, .starts_max = 4, .family_max = 4}, 10ms, 200ms);
+  FunctionVersion v = rig.version("web", "app.py", R"(
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = f"{self.path} {self.headers['X-Who']} {os.environ['COLOUR']}".encode()
+        self.send_response(200 if self.path != "/none" else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *a): pass
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+)",
+                                  "provided");
+  v.runtime = "http";
+  v.argv = {"/usr/bin/python3", "app.py"};
+  v.environment["COLOUR"] = "blue";
+  ASSERT_TRUE(
+      apply_runtime(v, {.adapter_executable = LEEWARD_HTTP_ADAPTER, .node_client_folder = ""}));
+  HttpFunctionOptions options;
+  options.listen = {"127.0.0.1", 0};
+  options.version = v;
+  options.idle_paths = {"/livez"};
+  auto function = HttpFunction::start(rig.loop, *rig.host, std::move(options));
+  ASSERT_TRUE(function) << function.error().message;
+  net::HttpClient client(rig.loop);
+  auto get = [&](const std::string& path) {
+    net::HttpRequest request;
+    request.path = path;
+    request.headers["X-Who"] = "test";
+    net::HttpResponse answer;
+    answer.status = 0;
+    client.send((*function)->local(), request, 20s, [&](Result<net::HttpResponse> result) {
+      if (result) answer = *result;
+    });
+    rig.run_until([&] { return answer.status != 0; });
+    return fmt::format("{} {}", answer.status, answer.body);
+  };
+  EXPECT_EQ(get("/livez"), R"(200 {"status":"cold"})");
+  EXPECT_EQ(rig.host->environments(), 0u);
+  EXPECT_EQ(get("/order"), "200 /order test blue");
+  EXPECT_EQ(rig.host->environments(), 1u);
+  EXPECT_EQ(get("/livez"), "200 /livez test blue");  // it runs: the application says how it is
+  EXPECT_EQ(get("/none"), "404 /none test blue");
+  rig.run_until([&] { return rig.host->environments() == 0; });
+  EXPECT_EQ(get("/livez"), R"(200 {"status":"cold"})");
+  EXPECT_EQ(rig.host->environments(), 0u);
 }
 
 TEST(FunctionHost, ARuntimeThatBreaksTheRulesIsTold) {

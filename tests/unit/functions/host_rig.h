@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -24,7 +25,7 @@ class HostRig {
     FunctionHostOptions options;
     options.sandbox_executable = LEEWARD_SANDBOX;
     options.log_directory = path_ + "/log";
-    options.cgroup_name = "leeward-test";
+    options.cgroup_name = "leeward-test-" + std::to_string(::getpid());
     options.rule = rule;
     options.freeze_after = freeze_after;
     options.reap_after = reap_after;
