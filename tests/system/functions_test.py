@@ -102,6 +102,12 @@ class Host:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout.strip() else {}
 
+    def end(self):
+        """For the way out of a test that failed."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(20) == 0
@@ -109,10 +115,26 @@ class Host:
 
 @pytest.fixture(scope="module", name="host")
 def _host(tmp_path_factory):
-    leeward = str(layout.binary())
-    host = Host(leeward, tmp_path_factory.mktemp("functions") / "state")
+    host = Host(str(layout.binary()), tmp_path_factory.mktemp("functions") / "state")
     yield host
-    host.stop()
+    try:
+        host.stop()
+    finally:
+        host.end()
+
+
+@pytest.fixture(name="start")
+def _start(tmp_path):
+    """Starts hosts on one state directory; whatever becomes of the test, none survives it."""
+    hosts = []
+
+    def start():
+        hosts.append(Host(str(layout.binary()), tmp_path / "state"))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        host.end()
 
 
 @pytest.fixture(scope="module", name="folder")
@@ -393,15 +415,15 @@ def test_a_deploy_loses_no_request(host):
     host.boto.delete_function(FunctionName="moving")
 
 
-def test_everything_is_there_again_after_a_restart(tmp_path):
+def test_everything_is_there_again_after_a_restart(start, tmp_path):
     leeward = str(layout.binary())
-    host = Host(leeward, tmp_path / "state")
+    host = start()
     host.boto.create_function(FunctionName="echo", Runtime="python3.11", Handler="app.handler",
                               Role="arn:aws:iam::0:role/r", Code={"ZipFile": zipped({"app.py": ECHO})})
     assert invoke(host, "echo", 1)[1]["event"] == 1
     host.boto.publish_version(FunctionName="echo")
     host.stop()
-    host = Host(leeward, tmp_path / "state")
+    host = start()
     assert invoke(host, "echo:1", 2)[1]["event"] == 2
     usage = json.load(urllib.request.urlopen(host.url + "/leeward/functions", timeout=10))
     echo = usage["functions"][0]
@@ -440,9 +462,8 @@ def _in_groups_of(host):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root there are no control groups to look into")
-def test_a_killed_host_leaves_no_process_and_forgets_no_event(tmp_path):
-    leeward = str(layout.binary())
-    host = Host(leeward, tmp_path / "state")
+def test_a_killed_host_leaves_no_process_and_forgets_no_event(start):
+    host = start()
     code = "import time\ndef handler(e, c):\n    print('event', e, flush=True)\n    time.sleep(e)\n"
     host.boto.create_function(FunctionName="slow", Runtime="python3.11", Handler="app.handler",
                               Role="arn:aws:iam::0:role/r", Timeout=60,
@@ -460,7 +481,7 @@ def test_a_killed_host_leaves_no_process_and_forgets_no_event(tmp_path):
         time.sleep(0.02)
     assert _in_groups_of(host) == []
     # It was accepted, and it was not done: it runs again.
-    again = Host(leeward, tmp_path / "state")
+    again = start()
     while log.read_text().count("event 50") < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert log.read_text().count("event 50") == 2
