@@ -75,7 +75,7 @@ int main(int argc, char** argv) {
   cores.reserve(static_cast<std::size_t>(targets));
   for (int i = 0; i < targets; ++i) {
     cores.emplace_back(spec(), 4);
-    cores.back().restore(four_weeks(random), kStart);
+    cores.back().restore(four_weeks(random), Now{BootTime{1000s}, kStart});
   }
   std::uniform_real_distribution<double> load(0.3, 1.7);
   std::vector<double> milliseconds;

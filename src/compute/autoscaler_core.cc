@@ -164,18 +164,27 @@ AutoscalerCore::AutoscalerCore(ScalingSpec spec, int initial)
   LEEWARD_CHECK(spec_.policies.size() <= ScalingSpec::kPoliciesMax);
 }
 
-void AutoscalerCore::restore(const AutoscalerMemory& memory, WallTime now) {
+void AutoscalerCore::restore(const AutoscalerMemory& memory, Now now) {
   if (memory.desired > 0) desired_ = std::clamp(memory.desired, spec_.min, spec_.max);
-  bounds_ = memory.bounds && memory.bounds->until > now ? memory.bounds : std::nullopt;
+  bounds_ = memory.bounds && memory.bounds->until > now.wall ? memory.bounds : std::nullopt;
   peaks_.clear();
   for (const auto& peak : memory.peaks)
     if (peaks_.empty() || peak.first > peaks_.back().first) peaks_.push_back(peak);
   while (peaks_.size() > kPeakHours + 1) peaks_.pop_front();
   forecast_.restore(memory.forecast);
+  frozen_until_.reset();
+  failover_floor_ = 0;
+  if (!memory.frozen_until || *memory.frozen_until <= now.wall) return;
+  // A wall clock that was set back must not freeze for longer than a hold-down.
+  frozen_until_ = now.boot + std::min(*memory.frozen_until - now.wall, spec_.hold_down);
+  failover_floor_ = std::clamp(memory.failover_floor, 0, spec_.max);
 }
 
-AutoscalerMemory AutoscalerCore::memory() const {
-  return {desired_, bounds_, {peaks_.begin(), peaks_.end()}, forecast_.memory()};
+AutoscalerMemory AutoscalerCore::memory(Now now) const {
+  AutoscalerMemory m{desired_,           bounds_, {peaks_.begin(), peaks_.end()},
+                     forecast_.memory(), {},      failover_floor_};
+  if (frozen_until_) m.frozen_until = now.wall + (*frozen_until_ - now.boot);
+  return m;
 }
 
 void AutoscalerCore::activate(Now now, std::optional<int> peak, bool failover) {

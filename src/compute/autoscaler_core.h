@@ -142,6 +142,8 @@ struct AutoscalerMemory {
   // The most that was needed in each of the last 24 hours, by hour since the epoch.
   std::vector<std::pair<std::int64_t, int>> peaks;
   ForecastMemory forecast;
+  std::optional<WallTime> frozen_until;  // a failover's hold-down
+  int failover_floor = 0;
 };
 
 struct ScalingInput {
@@ -157,8 +159,8 @@ class AutoscalerCore {
   // REQUIRES: a spec that config has checked (min ≤ max, at most kPoliciesMax policies, targets
   // above zero).
   AutoscalerCore(ScalingSpec spec, int initial);
-  void restore(const AutoscalerMemory& memory, WallTime now);
-  AutoscalerMemory memory() const;
+  void restore(const AutoscalerMemory& memory, Now now);
+  AutoscalerMemory memory(Now now) const;
 
   // REQUIRES: one sample for each policy. To be called every spec().interval while the site serves.
   Decision decide(const ScalingInput& input);

@@ -110,6 +110,7 @@ class Supervisor::Impl {
   Status scale(const std::string& tier, int count, const std::map<int, std::uint64_t>& connections);
   Status protect(const std::string& tier, int number, bool on);
   int count(bool (InstanceCore::*property)() const) const;
+  std::vector<std::pair<std::string, int>> ready_instances() const;
   std::vector<InstanceStatus> status() const;
   Result<std::vector<std::string>> last_output(const std::string& tier, int number,
                                                std::size_t lines_max) const;
@@ -519,6 +520,13 @@ int Supervisor::Impl::count(bool (InstanceCore::*property)() const) const {
   return n;
 }
 
+std::vector<std::pair<std::string, int>> Supervisor::Impl::ready_instances() const {
+  std::vector<std::pair<std::string, int>> ready;
+  for (const auto& i : instances_)
+    if (i->core.ready()) ready.emplace_back(i->tier->name, i->number);
+  return ready;
+}
+
 std::vector<InstanceStatus> Supervisor::Impl::status() const {
   std::vector<InstanceStatus> all;
   for (const auto& i : instances_) {
@@ -602,6 +610,9 @@ Status Supervisor::scale(const std::string& tier, int count,
 }
 Status Supervisor::protect(const std::string& tier, int number, bool on) {
   return impl_->protect(tier, number, on);
+}
+std::vector<std::pair<std::string, int>> Supervisor::ready_instances() const {
+  return impl_->ready_instances();
 }
 int Supervisor::ready_count() const { return impl_->count(&InstanceCore::ready); }
 int Supervisor::wanted_count() const { return impl_->count(&InstanceCore::wanted); }

@@ -139,6 +139,8 @@ class Supervisor {
   // kNotFound: no such instance.
   Status protect(const std::string& tier, int number, bool on);
 
+  // Those that are ready, by tier and number. Costs no system call.
+  std::vector<std::pair<std::string, int>> ready_instances() const;
   int ready_count() const;
   int wanted_count() const;  // instances that should run now
   std::vector<InstanceStatus> status() const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "config/internal/scaling_table.h"
 #include "model/edge.h"
 
 namespace leeward::config {
@@ -348,11 +349,19 @@ void check_ports(Reader& r, const Platform& p) {
 void check_platform(Reader& reader, Platform& platform) {
   for (Tier& tier : platform.tiers)
     if (tier.ready && tier.ready->port == 0) tier.ready->port = tier.port;
+  for (Tier& tier : platform.tiers) {
+    if (!tier.scaling) continue;
+    for (ScalingSchedule& schedule : tier.scaling->schedules)
+      if (schedule.days == decltype(schedule.days){}) schedule.days.fill(true);
+    if (!reader.present("tiers." + tier.name + ".instances")) tier.instances = tier.scaling->min;
+  }
   check_sites(reader, platform);
   check_lease(reader, platform);
   check_control(reader, platform);
   check_databases(reader, platform);
   check_processes(reader, platform);
+  for (const Tier& tier : platform.tiers)
+    check_scaling(reader, platform, tier, "tiers." + tier.name);
   check_probes(reader, platform);
   check_failover(reader, platform);
   check_ports(reader, platform);

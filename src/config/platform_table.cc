@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "config/internal/edge_table.h"
+#include "config/internal/scaling_table.h"
 #include "config/setting.h"
 
 namespace leeward::config {
@@ -109,7 +110,25 @@ Table<Tier> tier_table() {
   t.add(ready, [table = ready_table()](Reader& r, const Place& p, Tier& tier) {
     table.read(r, p, tier.ready.emplace());
   });
-  t.integer("instances", &Tier::instances, {1, 64}, "How many instances run on a site.");
+  t.boolean("notify", &Tier::notify,
+            "An instance is ready when it says so: READY=1 to NOTIFY_SOCKET (sd_notify).");
+  t.boolean("pass_listener", &Tier::pass_listener,
+            "Leeward listens on each instance's port and hands the socket over as descriptor 3 "
+            "(sd_listen_fds), so that a restart refuses no connection.");
+  t.integer("instances", &Tier::instances, {1, ScalingSpec::kInstancesMax},
+            "How many instances run on a site; with scaling, at the start.");
+  Setting scaling = Table<Tier>::setting(
+      Setting::Kind::kSection, "scaling",
+      "The number of instances follows the load. Without it, it stays as it is.");
+  scaling.settings = scaling_table().settings();
+  t.add(scaling, [table = scaling_table()](Reader& r, const Place& p, Tier& tier) {
+    table.read(r, p, tier.scaling.emplace());
+  });
+  t.section("limits", &Tier::limits, limits_table(),
+            "What an instance may use, by control groups. Where the machine has none, memory is "
+            "limited for each process and the rest not at all; the log says so.");
+  t.duration("drain", &Tier::drain, {0s, 10min},
+             "Scaling in: time from the moment that the edges send nothing new to SIGTERM.");
   t.choice("standby", &Tier::standby,
            std::vector<std::pair<std::string, StandbyMode>>{{"warm", StandbyMode::kWarm},
                                                             {"cold", StandbyMode::kCold}},

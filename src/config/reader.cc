@@ -369,6 +369,28 @@ std::optional<Duration> Reader::duration(const Place& place, Bounds<Duration> bo
   return *parsed;
 }
 
+std::optional<double> Reader::number(const Place& place, Bounds<double> bounds) {
+  auto value = scalar(place, "a number");
+  if (!value) return std::nullopt;
+  double number = 0;
+  const char* end = value->data() + value->size();
+  auto [rest, error] = std::from_chars(value->data(), end, number, std::chars_format::fixed);
+  if (error != std::errc{} || rest != end || place.node->quoted) {
+    problem(place.at(), place.path,
+            fmt::format("{}: {} is not a number{}", place.name, quoted(*value),
+                        place.node->quoted ? "; write it without quotes" : ""));
+    return std::nullopt;
+  }
+  // Written so that a NaN is out of range too.
+  if (!(number >= bounds.min && number <= bounds.max)) {
+    problem(place.at(), place.path,
+            fmt::format("{}: {} is out of range; write {} to {}", place.name, quoted(*value),
+                        bounds.min, bounds.max));
+    return std::nullopt;
+  }
+  return number;
+}
+
 std::optional<double> Reader::percent(const Place& place, Bounds<double> bounds) {
   auto value = scalar(place, "a percentage, for example 1%");
   if (!value) return std::nullopt;

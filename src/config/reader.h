@@ -83,6 +83,7 @@ class Reader {
   std::optional<std::int64_t> integer(const Place& place, Bounds<std::int64_t> bounds);
   std::optional<bool> boolean(const Place& place);
   std::optional<Duration> duration(const Place& place, Bounds<Duration> bounds);
+  std::optional<double> number(const Place& place, Bounds<double> bounds);
   std::optional<double> percent(const Place& place, Bounds<double> bounds);  // "1%" is 0.01
   std::optional<std::size_t> choice(const Place& place, const std::vector<std::string>& choices);
   std::optional<SiteId> site(const Place& place);

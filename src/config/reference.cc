@@ -12,6 +12,8 @@ std::string type_text(const Setting& s) {
       return std::string(s.rule->type);
     case Kind::kInteger:
       return s.bounds == "1 … 65535" ? "port" : "whole number";
+    case Kind::kNumber:
+      return "number";
     case Kind::kBoolean:
       return "true or false";
     case Kind::kDuration:

@@ -24,6 +24,8 @@ Json kind_schema(const Setting& s) {
       return text_schema(*s.rule);
     case Kind::kInteger:
       return Json{{"type", "integer"}, {"minimum", s.minimum}, {"maximum", s.maximum}};
+    case Kind::kNumber:
+      return Json{{"type", "number"}, {"minimum", s.least}, {"maximum", s.most}};
     case Kind::kBoolean:
       return Json{{"type", "boolean"}};
     case Kind::kDuration:

@@ -18,6 +18,7 @@ struct Setting {
   enum class Kind {
     kText,     // `rule`
     kInteger,  // `minimum` … `maximum`
+    kNumber,   // with a fraction
     kBoolean,
     kDuration,
     kPercent,
@@ -40,6 +41,8 @@ struct Setting {
   const TextRule* rule = nullptr;
   std::int64_t minimum = 0;
   std::int64_t maximum = 0;
+  double least = 0;  // of a number
+  double most = 0;
   std::vector<std::string> choices;
   std::string key;
   std::vector<Setting> settings;
@@ -104,6 +107,19 @@ class Table {
       auto& target = std::invoke(get, t);
       if (auto v = r.integer(p, bounds))
         target = static_cast<std::remove_reference_t<decltype(target)>>(*v);
+    });
+  }
+
+  template <typename Get>
+  Table& number(std::string name, Get get, Bounds<double> bounds, std::string sentence) {
+    Setting s = setting(Setting::Kind::kNumber, name, sentence);
+    s.least = bounds.min;
+    s.most = bounds.max;
+    s.bounds = fmt::format("{} … {}", bounds.min, bounds.max);
+    T blank{};
+    if (auto v = std::invoke(get, blank); v != 0) s.default_text = fmt::format("{}", v);
+    return add(s, [get, bounds](Reader& r, const Place& p, T& t) {
+      if (auto v = r.number(p, bounds)) std::invoke(get, t) = *v;
     });
   }
 

@@ -317,7 +317,7 @@ TEST_F(Scaling, AForecastIsAFloorOnlyWhenAskedFor) {
   for (ForecastMode mode : {ForecastMode::kOff, ForecastMode::kObserve, ForecastMode::kFloor}) {
     spec.forecast = mode;
     make({tracking("cpu", 60)}, 1);
-    core->restore(memory, now.wall);
+    core->restore(memory, now);
     Decision d = decide({60.0});
     EXPECT_EQ(d.desired, mode == ForecastMode::kFloor ? 6 : 1);
     EXPECT_EQ(d.predicted.has_value(), mode != ForecastMode::kOff);
@@ -332,7 +332,7 @@ TEST_F(Scaling, AForecastLooksAheadByTheWarmUp) {
     memory.forecast.needs.emplace_back(hour_of(kMonday, 0s) + (week - 2) * kHoursOfWeek, 6);
   spec.forecast = ForecastMode::kFloor;
   make({tracking("cpu", 60)}, 1);
-  core->restore(memory, now.wall);
+  core->restore(memory, now);
   now.wall = kMonday - spec.warm_up - 1s;
   EXPECT_EQ(decide({60.0}).desired, 1);
   now.wall += 1s;
@@ -363,6 +363,21 @@ TEST_F(Scaling, DuringTheHoldDownItScalesOutOnly) {
   EXPECT_TRUE(d.because(ScalingReason::kHoldDown));
 }
 
+TEST_F(Scaling, AHoldDownOutlivesARestart) {
+  make({tracking("cpu", 60)}, 1);
+  core->activate(now, 6, true);
+  live(10min, {1.0});
+  AutoscalerMemory memory = core->memory(now);
+  Now later{BootTime{5s}, now.wall + 1min};  // after a reboot
+  AutoscalerCore next(spec, 1);
+  next.restore(memory, later);
+  EXPECT_EQ(next.desired(), 6);
+  EXPECT_EQ(next.frozen_until(), later.boot + 19min);
+  memory.frozen_until = now.wall + 24h;  // by a clock that was wrong
+  next.restore(memory, later);
+  EXPECT_EQ(next.frozen_until(), later.boot + spec.hold_down);
+}
+
 TEST_F(Scaling, AFloorIsNotDelayedByTheRateLimit) {
   make({tracking("cpu", 60)}, 1);
   core->activate(now, 19, true);
@@ -389,7 +404,7 @@ TEST_F(Scaling, ThePeakIsThatOfTheLast24Hours) {
   live(3h, {30.0});
   EXPECT_LT(core->peak(now.wall), 7);
   AutoscalerCore next(spec, 1);
-  next.restore(core->memory(), now.wall);
+  next.restore(core->memory(now), now);
   EXPECT_EQ(next.peak(now.wall), core->peak(now.wall));
   EXPECT_EQ(next.desired(), core->desired());
 }

@@ -278,6 +278,54 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"  records:\n", "  records:\n    - { name: a..b, type: TXT, values: [x] }\n",
                "is not a valid record name"}));
 
+const std::string kTier = "    port: 5000\n    local: true\n";
+
+std::string scaled(const std::string& scaling) {
+  return "    port: 5000\n    local: true\n    scaling: { " + scaling + " }\n";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Scaling, Rule,
+    ::testing::Values(
+        Change{kTier, scaled("max: 8, policies: { cpu: { metric: cpu, target: 60 } }"), ""},
+        Change{kTier, scaled("min: 4, max: 2"), "min 4 is more than max 2"},
+        Change{kTier, scaled("max: 80"), "out of range"},
+        Change{kTier, scaled("max: 4, policies: { cpu: { metric: cpu } }"),
+               "a target above zero is needed"},
+        Change{kTier, scaled("max: 4, policies: { cpu: { metric: cpu, target: high } }"),
+               "is not a number"},
+        Change{kTier, scaled("max: 4, policies: { cpu: { metric: cpu, target: 60, below: true } }"),
+               "'below' belongs to kind: step"},
+        Change{kTier, scaled("max: 4, policies: { m: { metric: memory, target: 60 } }"),
+               "limits.memory_bytes_max, which this tier does not have"},
+        Change{kTier, scaled("max: 4, policies: { q: { metric: prometheus, target: 6 } }"),
+               "'series' is missing"},
+        Change{kTier,
+               scaled("max: 4, policies: { q: { metric: prometheus, series: 'a{', target: 6 } }"),
+               "is not a valid series"},
+        Change{kTier, scaled("max: 4, policies: { r: { metric: requests, target: 6 } }"),
+               "no group of edge.origins has tier"},
+        Change{kTier, scaled("max: 4, policies: { l: { kind: step, metric: cpu, threshold: 80 } }"),
+               "at least one step is needed"},
+        Change{kTier,
+               scaled("max: 4, policies: { l: { kind: step, metric: cpu, threshold: 80, steps: "
+                      "[{ change: 1 }, { change: 2 }] } }"),
+               "in the order of their offsets"},
+        Change{kTier,
+               scaled("max: 4, schedules: { n: { from: \"08:00\", until: \"18:00\", min: 2 } }"),
+               ""},
+        Change{kTier,
+               scaled("max: 4, schedules: { n: { from: \"8:00\", until: \"18:00\", min: 2 } }"),
+               "is not a valid time of day"},
+        Change{
+            kTier,
+            scaled("max: 4, schedules: { n: { from: \"08:00\", until: \"18:00\", days: [monday], "
+                   "min: 2 } }"),
+            "is not a valid day of the week"},
+        Change{kTier, scaled("max: 4, schedules: { n: { from: \"08:00\", until: \"18:00\" } }"),
+               "needs min, max or both"},
+        Change{kTier, scaled("max: 4, utc_offset: 9h"), "is not a valid offset from UTC"}));
+
 TEST(Rules, ASecondPrimaryIsNamed) {
   std::string text = starting_file("shop");
   text.replace(text.find("role: standby"), 13, "role: primary");

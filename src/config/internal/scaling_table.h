@@ -1,0 +1,15 @@
+// The settings of a tier's `scaling` and `limits` sections, and the rules between them.
+#pragma once
+
+#include "config/setting.h"
+#include "model/platform.h"
+
+namespace leeward::config {
+
+Table<ScalingSpec> scaling_table();
+Table<CgroupLimits> limits_table();
+
+// What single settings cannot say. `path`: of the tier.
+void check_scaling(Reader& r, const Platform& p, const Tier& tier, const std::string& path);
+
+}  // namespace leeward::config
