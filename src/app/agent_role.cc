@@ -11,6 +11,8 @@
 #include "app/context.h"
 #include "app/roles.h"
 #include "app/state_feed.h"
+#include "app/tier_scaler.h"
+#include "base/cgroup.h"
 #include "base/file.h"
 #include "compute/supervisor.h"
 #include "control/agent_core.h"
@@ -84,7 +86,9 @@ class AgentNode {
   std::unique_ptr<net::HttpServer> server_;
   std::unique_ptr<StateFeed> feed_;
   std::unique_ptr<health::Prober> prober_;
+  CgroupTree groups_;
   std::unique_ptr<compute::Supervisor> tiers_;
+  std::unique_ptr<TierScaler> scaler_;
   net::TimerId wake_timer_{};
   net::TimerId report_timer_{};
   std::uint64_t next_promise_ = 1;
@@ -165,6 +169,8 @@ Status AgentNode::start() {
   auto server =
       net::HttpServer::start(loop_, {context_.site().address, context_.platform.agent_port},
                              [this](net::HttpRequest request, net::Responder respond) {
+                               if (scaler_ && TierScaler::answers(request))
+                                 return scaler_->handle(std::move(request), std::move(respond));
                                api_->handle(request, std::move(respond));
                              });
   if (!server) return fail(server.error());
@@ -194,12 +200,20 @@ Status AgentNode::start_tiers() {
     if (!expanded) return fail(expanded.error());
     options.tiers.push_back(std::move(*expanded));
   }
+  groups_ = CgroupTree::detect(
+      fmt::format("leeward-{}-{}", context_.platform.name, context_.site().name));
+  logger_.debug("control groups", {{"kind", name(groups_.kind())}, {"why", groups_.why()}});
+  options.cgroups = &groups_;
   options.log_directory = context_.state + "/log";
   options.logger = logger_;
   options.registry = &registry_;
+  options.on_change = [this] {
+    if (scaler_) scaler_->instances_changed();
+  };
   auto supervisor = compute::Supervisor::create(loop_, std::move(options));
   if (!supervisor) return fail(supervisor.error());
   tiers_ = std::move(*supervisor);
+  scaler_ = std::make_unique<TierScaler>(loop_, http_, context_, *tiers_, registry_);
   tiers_->set_active(false);
   return {};
 }
@@ -243,6 +257,7 @@ void AgentNode::carry_out(const control::AgentEffects& effects) {
     }
   }
   databases_->compare(core_.only_follows(clock_.now()));
+  if (scaler_) scaler_->follow(core_.should_serve(), core_.memory().intent.epoch);
   if (tiers_) tiers_->set_active(core_.should_serve());
   report_if_changed();
   wake();

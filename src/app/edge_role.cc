@@ -9,6 +9,7 @@
 #include "app/edge_memory.h"
 #include "app/edge_rules.h"
 #include "app/edge_waf.h"
+#include "app/instance_feed.h"
 #include "app/roles.h"
 #include "app/state_feed.h"
 #include "config/config.h"
@@ -21,7 +22,9 @@
 namespace leeward::app {
 namespace {
 
-// Checks every origin of every group that has a check, and tells the edge.
+// Checks every origin of every group that has a check, and tells the edge. An instance of a tier
+// that scales is up only while its agent says that it is ready: the slots that do not run are never
+// asked, and one that drains gets nothing new.
 class OriginChecks {
  public:
   OriginChecks(net::EventLoop& loop, edge::Edge& edge, const Logger& logger)
@@ -29,6 +32,9 @@ class OriginChecks {
 
   Status start(const Platform& platform, const edge::EdgeConfig& config) {
     probers_.clear();
+    groups_ = config.groups;
+    tiers_.clear();
+    for (const EdgeOrigins& o : platform.edge->origins) tiers_.push_back(o.tier);
     for (std::size_t g = 0; g < config.groups.size(); ++g) {
       const EdgeCheck& check = platform.edge->origins[g].check;
       if (check.path.empty() && !check.grpc) continue;
@@ -40,7 +46,29 @@ class OriginChecks {
     return {};
   }
 
+  // Which slots of a tier are ready at a site.
+  void set_ready(SiteId site, const Tier& tier, const std::vector<bool>& ready) {
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (tiers_[g] != tier.name) continue;
+      std::size_t number = 0;
+      for (std::size_t o = 0; o < groups_[g].origins.size(); ++o) {
+        const edge::OriginSpec& origin = groups_[g].origins[o];
+        if (origin.site != site || origin.edge) continue;
+        bool now = number < ready.size() && ready[number];
+        ++number;
+        Opinion& opinion = opinions_[{g, o}];
+        opinion.ready = now;
+        edge_.check(g, o, now, now && opinion.up);
+      }
+    }
+  }
+
  private:
+  struct Opinion {
+    bool up = true;     // by the active check
+    bool ready = true;  // by the agent
+  };
+
   Status start_one(std::size_t group, std::size_t origin, const EdgeCheck& check,
                    const std::string& name) {
     health::ProberOptions options;
@@ -61,13 +89,15 @@ class OriginChecks {
                   });
     };
     options.logger = logger_.with("check");
-    auto up = std::make_shared<bool>(true);
-    options.on_result = [this, group, origin, up](SiteId, const health::ProbeResult& result) {
-      edge_.check(group, origin, result.ok, *up);
+    opinions_[{group, origin}].up = true;
+    options.on_result = [this, group, origin](SiteId, const health::ProbeResult& result) {
+      const Opinion& o = opinions_[{group, origin}];
+      edge_.check(group, origin, result.ok && o.ready, o.up && o.ready);
     };
-    options.on_change = [this, group, origin, up](SiteId, Health health) {
-      *up = health != Health::kDown;
-      edge_.check(group, origin, health == Health::kUp, *up);
+    options.on_change = [this, group, origin](SiteId, Health health) {
+      Opinion& o = opinions_[{group, origin}];
+      o.up = health != Health::kDown;
+      edge_.check(group, origin, health == Health::kUp && o.ready, o.up && o.ready);
     };
     auto prober = health::Prober::start(loop_, std::move(options));
     if (!prober) return fail(std::move(prober.error()));
@@ -86,6 +116,9 @@ class OriginChecks {
   net::EventLoop& loop_;
   edge::Edge& edge_;
   Logger logger_;
+  std::vector<edge::GroupSpec> groups_;
+  std::vector<std::string> tiers_;  // by group; empty: its origins are no tier
+  std::map<std::pair<std::size_t, std::size_t>, Opinion> opinions_;  // by group and origin
   std::vector<std::unique_ptr<health::Prober>> probers_;
 };
 
@@ -178,6 +211,10 @@ int run_edge(const cli::RoleOptions& options) {
   OriginChecks checks(loop, **edge, context->logger);
   if (auto started = checks.start(platform, config); !started)
     return report_failure(started.error());
+  InstanceFeed instances(loop, http, *context,
+                         [&](SiteId site, const Tier& tier, const std::vector<bool>& ready) {
+                           checks.set_ready(site, tier, ready);
+                         });
   EdgeAdmin answers(*context, **edge, *cache, rules, waf_rules);
   std::unique_ptr<net::HttpServer> admin;
   auto open_admin = [&]() -> Status {
@@ -196,7 +233,7 @@ int run_edge(const cli::RoleOptions& options) {
     if (auto reloaded = reload(options, *context, **edge, rules, waf_rules, checks); !reloaded)
       context->logger.error("could not reload", {{"why", reloaded.error().message}});
     else
-      context->logger.info("reloaded");
+      instances.repeat(), context->logger.info("reloaded");
   });
   if (!signals) return report_failure(signals.error());
   StateFeed feed(loop, http, *context, [&](const ServiceRecord& record) {

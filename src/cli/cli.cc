@@ -717,6 +717,8 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_functions(app, a, roles);
   add_fn(app, a, roles);
   add_waf(app, a, roles);
+  add_scale(app, a);
+  add_cost(app, a);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {
         print_version(a, out);

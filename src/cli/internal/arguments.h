@@ -42,6 +42,9 @@ struct Arguments {
   WafServeOptions waf_serve;
   WafTuneOptions waf_tune;
   std::string waf_http, waf_spoe;
+  ScaleOptions scale;
+  std::string scale_for = "1h";
+  CostOptions cost;
   std::string validate_file;
   std::string maintenance;
   bool check = false;
@@ -56,6 +59,10 @@ void add_log_level(CLI::App* sub, Arguments& a);
 void add_log_options(CLI::App* sub, Arguments& a);
 LogLevel log_level(const Arguments& a);
 LogFormat log_format(const Arguments& a);
+
+// cli_compute.cc
+void add_scale(CLI::App& app, Arguments& a);
+void add_cost(CLI::App& app, Arguments& a);
 
 // cli_waf.cc
 void add_waf(CLI::App& app, Arguments& a, const Roles& roles);

@@ -146,6 +146,31 @@ struct SignOptions {
 };
 int edge_sign(const Globals& globals, const SignOptions& options, Io& io);
 
+// scale.cc
+struct ScaleOptions {
+  std::string tier;  // protect: TIER-NUMBER
+  std::string site;  // empty: all workload sites; set, protect: the one that serves
+  std::optional<int> count;
+  std::optional<int> min;
+  std::optional<int> max;
+  Duration duration = 1h;
+  bool clear = false;
+  bool off = false;
+  std::uint64_t limit = 20;
+};
+int scale_status(const Globals& globals, const ScaleOptions& options, Io& io);
+int scale_set(const Globals& globals, const ScaleOptions& options, Io& io);
+int scale_protect(const Globals& globals, const ScaleOptions& options, Io& io);
+int scale_history(const Globals& globals, const ScaleOptions& options, Io& io);
+
+// cost.cc
+struct CostOptions {
+  std::string prices;  // file; empty: the shipped prices
+  std::string plot;    // file to write the SVG to; empty: none
+  bool print_prices = false;
+};
+int cost_of_standby(const Globals& globals, const CostOptions& options, Io& io);
+
 // speed.cc
 struct SpeedOptions {
   std::vector<std::string> urls;

@@ -228,6 +228,75 @@ TEST_F(Command, ValidatePrintsEveryProblem) {
   EXPECT_EQ(answer["problems"][0]["line"], 1);
 }
 
+TEST_F(Command, CostOfTheStandbyNeedsOnlyThePlatformsFile) {
+  std::string config = write_config({"127.0.0.1", 1}, 7401);
+  std::string plot = directory_ + "/standby.svg";
+  ASSERT_EQ(run({"-c", config, "cost", "--plot", plot}), 0) << err_;
+  EXPECT_THAT(out_,
+              AllOf(HasSubstr("disk replication"), HasSubstr("warm instances"),
+                    HasSubstr("functions"), HasSubstr("active-active"), HasSubstr("not measured")));
+  EXPECT_THAT(*read_file(plot), AllOf(HasSubstr("<svg"), HasSubstr("</svg>")));
+  ASSERT_EQ(run({"-c", config, "cost", "-o", "json"}), 0) << err_;
+  Json answer = Json::parse(out_);
+  ASSERT_EQ(answer["options"].size(), 4u);
+  double sum = 0;
+  for (const Json& line : answer["options"][1]["lines"]) sum += line["amount"].get<double>();
+  EXPECT_DOUBLE_EQ(answer["options"][1]["total"].get<double>(), sum);
+  EXPECT_LT(answer["options"][2]["total"], answer["options"][1]["total"]);
+
+  // The shipped file, edited, is a file of one's own.
+  ASSERT_EQ(run({"cost", "--print-prices"}), 0);
+  std::string prices = directory_ + "/prices.yaml";
+  std::ofstream(prices) << out_;
+  EXPECT_EQ(run({"-c", config, "cost", "--prices", prices}), 0) << err_;
+  std::ofstream(prices) << "prices: { instance_our: 1 }\n";
+  EXPECT_EQ(run({"-c", config, "cost", "--prices", prices}), 2);
+  EXPECT_THAT(err_, HasSubstr(prices + ":1:11: unknown key 'instance_our'"));
+}
+
+TEST_F(Command, ScaleAsksTheSiteThatServes) {
+  Server gcp({"127.0.1.1", 0});
+  Server aws({"127.0.2.1", gcp.endpoint().port});
+  std::string config = write_config({"127.0.0.1", 1}, gcp.endpoint().port);
+  gcp.on("GET /v1/scale",
+         Json{{"site", "gcp"}, {"serving", false}, {"tiers", Json::array()}}.dump());
+  aws.on("GET /v1/scale",
+         Json{{"site", "aws"},
+              {"serving", true},
+              {"tiers",
+               {{{"tier", "app"},
+                 {"desired", 3},
+                 {"min", 1},
+                 {"max", 8},
+                 {"peak", 5},
+                 {"instances", {{{"number", 2}, {"state", "ready"}, {"protected", true}}}},
+                 {"last", {{"at", "now"}, {"text", "stays at 3"}}}}}}}
+             .dump());
+  aws.on("POST /v1/scale/set", Json{{"set", true}}.dump());
+  aws.on("POST /v1/scale/protect", Json{{"protected", true}}.dump());
+  ASSERT_EQ(run({"-c", config, "scale", "status"}), 0) << err_;
+  EXPECT_THAT(out_,
+              AllOf(HasSubstr("site aws, serves"), HasSubstr("app: 3 instances wanted (1 to 8)"),
+                    HasSubstr("app-2 (protected)"), HasSubstr("stays at 3")));
+  ASSERT_EQ(run({"-c", config, "scale", "set", "app", "4", "--for", "2h"}), 0) << err_;
+  EXPECT_EQ(Json::parse(aws.asked().back().body),
+            (Json{{"tier", "app"}, {"min", 4}, {"max", 4}, {"for_s", 7200.0}}));
+  ASSERT_EQ(run({"-c", config, "scale", "set", "app", "--clear"}), 0) << err_;
+  EXPECT_EQ(Json::parse(aws.asked().back().body), (Json{{"tier", "app"}, {"clear", true}}));
+  ASSERT_EQ(run({"-c", config, "scale", "protect", "app-2", "--off"}), 0) << err_;
+  EXPECT_EQ(Json::parse(aws.asked().back().body),
+            (Json{{"tier", "app"}, {"number", 2}, {"on", false}}));
+  for (const auto& bad : std::vector<std::vector<std::string>>{{"set", "app"},
+                                                               {"set", "app", "4", "--min", "2"},
+                                                               {"set", "app", "4", "--for", "soon"},
+                                                               {"protect", "app"},
+                                                               {"protect", "app-x"}}) {
+    std::vector<std::string> args{"-c", config, "scale"};
+    args.insert(args.end(), bad.begin(), bad.end());
+    EXPECT_EQ(run(args), 2) << bad.back();
+  }
+}
+
 TEST_F(Command, StatusComesFromTheConfiguredControlNode) {
   Server control({"127.0.0.1", 0});
   control.on("GET /v1/status",
