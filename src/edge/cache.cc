@@ -128,6 +128,22 @@ void HttpCache::Impl::collapse_key(const RequestView& request, const CacheKey& k
   if (!range.empty()) out.append("\x0b").append(range);
 }
 
+void HttpCache::Impl::invalidate(const RequestView& request, const CachePolicy& policy,
+                                 const ResponseView& response, BootTime now) {
+  for (const std::string& target : invalidated_urls(request, response)) {
+    const std::string url = key_url(target, policy);
+    const std::uint64_t hash = hash_url(url);
+    collapse.doom(hash, url);
+    if (disk != nullptr) disk->purge_url(url);
+    // The response to this very POST may just have been stored.
+    bool any = false;
+    index.for_url(hash, url, [&](StoredObject& o) {
+      any = any || !o.from_post || now - o.stored_at > Seconds{1};
+    });
+    if (any) index.remove_url(hash, url);
+  }
+}
+
 void HttpCache::Impl::store(const ObjectPtr& object, bool validated, const StoredObject* beside) {
   if (!index.insert(object, beside) || disk == nullptr) return;
   // A large body that was only validated is not written again: after a restart its old head makes
@@ -322,18 +338,9 @@ void HttpCache::lookup(const RequestView& request, const CachePolicy& policy, No
   Lookup(*impl_, request, policy, now, waiter, decision).run();
 }
 
-void HttpCache::passed(const RequestView& request, const ResponseView& response, Now now) {
-  for (const std::string& url : invalidated_urls(request, response)) {
-    std::uint64_t hash = hash_url(url);
-    impl_->collapse.doom(hash, url);
-    // The response to this very POST may just have been stored.
-    std::vector<StoredObject*> gone;
-    impl_->index.for_url(hash, url, [&](StoredObject& o) {
-      if (!o.from_post || now.boot - o.stored_at > Seconds{1}) gone.push_back(&o);
-    });
-    if (!gone.empty()) impl_->index.remove_url(hash, url);
-    if (impl_->disk != nullptr) impl_->disk->purge_url(url);
-  }
+void HttpCache::passed(const RequestView& request, const CachePolicy& policy,
+                       const ResponseView& response, Now now) {
+  impl_->invalidate(request, policy, response, now.boot);
 }
 
 Result<std::uint64_t> HttpCache::purge(const PurgeRequest& request) {

@@ -64,7 +64,8 @@ class HttpCache final : public Cache {
   std::string_view name() const override;
   void lookup(const RequestView& request, const CachePolicy& policy, Now now, Waiter waiter,
               CacheDecision& decision) override;
-  void passed(const RequestView& request, const ResponseView& response, Now now) override;
+  void passed(const RequestView& request, const CachePolicy& policy, const ResponseView& response,
+              Now now) override;
   std::string explain(const RequestView& request, const CachePolicy& policy, Now now) override;
 
   // In force when it returns, for every later look-up on any loop; what is being fetched meanwhile

@@ -95,11 +95,13 @@ struct DiskTier::Impl {
   void submit(std::function<void()> job, std::uint64_t bytes);
   Segment* segment_for(std::uint64_t record_size);
   void drop_oldest();
-  bool append(RecordHeader header, std::string_view head, StoredObject* body, bool sync);
+  bool append(RecordHeader header, std::string_view head, StoredObject* body, bool is_purge);
+  void append_purge(RecordHeader header, const PurgeRecord& purge);
+  void forget_all();
   void write_object(const std::shared_ptr<StoredObject>& object);
   std::shared_ptr<StoredObject> read_object(std::uint64_t print, const Entry& entry);
   void load_objects(std::uint64_t print, const Loaded& loaded);
-  void mark_checked(std::uint64_t print, const Entry& entry);
+  bool mark_checked(std::uint64_t print, const Entry& entry);
   void forget(std::uint64_t print, const Entry& entry);
 
   const std::string directory;
@@ -268,9 +270,9 @@ void DiskTier::Impl::drop_oldest() {  // mutex held
 }
 
 bool DiskTier::Impl::append(RecordHeader header, std::string_view head, StoredObject* body,
-                            bool sync) {
+                            bool is_purge) {
   BootTime now = BootClock::now();
-  if (!lock.valid() || now < write_again_at) return false;
+  if (!lock.valid() || (!is_purge && now < write_again_at)) return false;
   std::uint64_t size = kRecordHeaderSize + head.size() + header.body_size;
   Segment* s = segment_for(size);
   bool ok = s != nullptr;
@@ -288,7 +290,7 @@ bool DiskTier::Impl::append(RecordHeader header, std::string_view head, StoredOb
     std::string front = write_header(header, head);
     front += head;
     ok = ok && write_fully(s->file->get(), at, front);
-    if (ok && sync) ok = fdatasync(s->file->get()) == 0;
+    if (ok && is_purge) ok = fdatasync(s->file->get()) == 0;
   }
   if (!ok) {
     int why = errno;
@@ -306,13 +308,42 @@ bool DiskTier::Impl::append(RecordHeader header, std::string_view head, StoredOb
   return true;
 }
 
+void DiskTier::Impl::append_purge(RecordHeader header, const PurgeRecord& purge) {
+  if (!append(header, write_purge_head(purge), nullptr, true)) forget_all();
+}
+
+// A purge that is not written down would not hold after a restart, unless there is nothing left
+// that it was for. Files can be removed from a disk that is full.
+void DiskTier::Impl::forget_all() {
+  std::lock_guard hold(mutex);
+  if (!lock.valid()) return;  // the directory is another process's
+  logger.warn("a purge could not be written; the cache's disk tier begins anew",
+              {{"directory", directory}});
+  for (const auto& [id, segment] : segments) {
+    if (unlink(segment.path.c_str()) != 0)
+      logger.error("what was purged may come back with a restart; remove the file",
+                   {{"segment", segment.path}, {"why", os_error(errno, "unlink").message}});
+  }
+  UniqueFd names(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!names.valid() || fsync(names.get()) != 0)
+    logger.error("a directory cannot be synced",
+                 {{"directory", directory}, {"why", os_error(errno, "fsync").message}});
+  segments.clear();
+  slots.clear();
+  stats.bytes = 0;
+}
+
 void DiskTier::Impl::write_object(const std::shared_ptr<StoredObject>& object) {
   RecordHeader h;
   h.body_size = object->size();
   h.url_print = hash_tag(object->url());
   h.number = object->purge_sequence;
   std::string head = write_object_head(*object, SystemClock().now());
-  if (head.size() > kRecordHeadMax) return;
+  if (head.size() > kRecordHeadMax || kRecordHeaderSize + head.size() + h.body_size > bytes_max) {
+    std::lock_guard hold(mutex);
+    ++stats.dropped;
+    return;
+  }
   if (!append(h, head, object.get(), false)) return;
   std::lock_guard hold(mutex);
   Segment& s = segments.rbegin()->second;
@@ -365,13 +396,14 @@ std::shared_ptr<StoredObject> DiskTier::Impl::read_object(std::uint64_t print, c
   return std::make_shared<StoredObject>(*parts);
 }
 
-void DiskTier::Impl::mark_checked(std::uint64_t print, const Entry& entry) {
-  std::lock_guard hold(mutex);
+// False: it was purged or dropped meanwhile. mutex held.
+bool DiskTier::Impl::mark_checked(std::uint64_t print, const Entry& entry) {
   auto slot = slots.find(print);
-  if (slot == slots.end()) return;
+  if (slot == slots.end()) return false;
   for (Entry& e : slot->second.entries) {
-    if (e.segment == entry.segment && e.offset == entry.offset) e.checked = true;
+    if (e.segment == entry.segment && e.offset == entry.offset) return e.checked = true;
   }
+  return false;
 }
 
 void DiskTier::Impl::forget(std::uint64_t print, const Entry& entry) {
@@ -448,7 +480,7 @@ void DiskTier::purge_url(std::string_view url) {
         RecordHeader h;
         h.type = RecordType::kPurgeUrl;
         h.url_print = print;
-        impl->append(h, write_purge_head({PurgeKind::kHard, 0, url}), nullptr, true);
+        impl->append_purge(h, {PurgeKind::kHard, 0, url});
       },
       url.size());
 }
@@ -459,7 +491,7 @@ void DiskTier::purge_tag(std::uint64_t tag, std::uint64_t number, PurgeKind kind
         RecordHeader h;
         h.type = RecordType::kPurgeTag;
         h.number = number;
-        impl->append(h, write_purge_head({kind, tag, "tag"}), nullptr, true);
+        impl->append_purge(h, {kind, tag, "tag"});
       },
       kRecordHeaderSize);
 }
@@ -470,7 +502,7 @@ void DiskTier::purge_prefix(std::string_view prefix, std::uint64_t number, Purge
         RecordHeader h;
         h.type = RecordType::kPurgePrefix;
         h.number = number;
-        impl->append(h, write_purge_head({kind, 0, prefix}), nullptr, true);
+        impl->append_purge(h, {kind, 0, prefix});
       },
       kRecordHeaderSize + prefix.size());
 }
@@ -510,12 +542,14 @@ void DiskTier::Impl::load_objects(std::uint64_t print, const Loaded& loaded) {
     }
   }
   for (const Entry& e : entries) {
-    if (auto object = read_object(print, e)) {
-      mark_checked(print, e);
-      loaded(std::move(object));
-    } else {
+    auto object = read_object(print, e);
+    if (object == nullptr) {
       forget(print, e);
+      continue;
     }
+    // Under the lock: who purges takes the entry away, then what is in memory.
+    std::lock_guard hold(mutex);
+    if (mark_checked(print, e)) loaded(std::move(object));
   }
   std::vector<Waiter> waiters;
   {

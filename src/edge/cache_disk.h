@@ -17,9 +17,9 @@
 //
 // Bounds. `bytes_max` on disk: the oldest segment goes when a new one would exceed it.
 // kQueueBytesMax wait for the thread, what comes above is not written. A write that fails (disk
-// full) drops that record and stops writing for kWriteRetry; reading goes on. Purges are written
-// first and synced; objects are not synced: after a power loss the newest may be missing, which is
-// only a miss.
+// full) drops that record and stops writing for kWriteRetry; reading goes on. A purge that cannot
+// be written has all segments removed, so that nothing comes back. Purges are synced; objects are
+// not synced: after a power loss the newest may be missing, which is only a miss.
 #pragma once
 
 #include <cstdint>
@@ -61,12 +61,14 @@ class DiskTier {
   void restore(PurgeRules& rules);
 
   void write(std::shared_ptr<StoredObject> object);
+  // What is in memory is removed after this was called, not before: it may just come from here.
   void purge_url(std::string_view url);
   void purge_tag(std::uint64_t tag, std::uint64_t number, PurgeKind kind);
   void purge_prefix(std::string_view prefix, std::uint64_t number, PurgeKind kind);
 
   // True: objects of this URL are on disk and being read; `loaded` gets those whose check succeeds
-  // (on the tier's thread), then the waiter is woken. False: nothing to be had.
+  // (on the tier's thread, under its lock: it must not call back), then the waiter is woken. False:
+  // nothing to be had.
   bool load(std::string_view url, Waiter waiter, Now now, Loaded loaded);
 
   void flush();  // waits until the queue is empty

@@ -123,6 +123,13 @@ void make_key(const RequestView& request, const CachePolicy& policy, CacheKey& k
   }
 }
 
+std::string key_url(std::string_view url, const CachePolicy& policy) {
+  const std::size_t question = url.find('?');
+  std::string out(url.substr(0, question));
+  if (question != std::string_view::npos) append_query(url.substr(question + 1), policy, out);
+  return out;
+}
+
 std::string url_of_text(std::string_view url) {
   std::size_t scheme = url.find("://");
   if (scheme != std::string_view::npos && url.substr(0, scheme).find('/') == std::string_view::npos)

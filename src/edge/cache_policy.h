@@ -27,6 +27,8 @@ struct CacheKey {
 
 // Fills `key`, reusing its memory: no allocation for a key that fits what an earlier one needed.
 void make_key(const RequestView& request, const CachePolicy& policy, CacheKey& key);
+// The URL part of the key of "host/path?query".
+std::string key_url(std::string_view url, const CachePolicy& policy);
 // The URL part alone, for a purge by "host/path?query" or "scheme://host/path?query" (the scheme is
 // not looked at): the host is lower-cased, the rest taken as it is.
 std::string url_of_text(std::string_view url);

@@ -129,9 +129,10 @@ Status Edge::reload(EdgeConfig config) {
     return fail(Code::kConflict, "the listeners changed; that needs a restart of the edge");
   auto snapshot = compile(std::move(config));
   if (!snapshot) return fail(std::move(snapshot.error()));
+  if (impl_->access_log)
+    if (auto opened = impl_->access_log->reopen(); !opened) return opened;
   impl_->snapshot = *snapshot;
   impl_->each_loop([&](Loop& loop) { loop.adopt(*snapshot); });
-  if (impl_->access_log) return impl_->access_log->reopen();
   return {};
 }
 

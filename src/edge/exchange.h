@@ -224,7 +224,8 @@ class Cache {
                       CacheDecision& decision) = 0;
   // A request that a kPass or an unsafe method forwarded was answered: lets a successful unsafe
   // request invalidate what is stored for its target (RFC 9111 §4.4).
-  virtual void passed(const RequestView& request, const ResponseView& response, Now now) = 0;
+  virtual void passed(const RequestView& request, const CachePolicy& policy,
+                      const ResponseView& response, Now now) = 0;
   // `leeward edge explain`: what lookup() would decide and why, for people; changes nothing.
   virtual std::string explain(const RequestView& request, const CachePolicy& policy, Now now) = 0;
 };

@@ -280,7 +280,7 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
       .has_body = has_body};
   if (!fill_) {
     if (Cache* cache = loop_.shared().options.cache.get(); cache != nullptr && route_->cache)
-      cache->passed(view(), response, loop_.both());
+      cache->passed(view(), *route_->cache, response, loop_.both());
     relay_head(head, {});
     return true;
   }

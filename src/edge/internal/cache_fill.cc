@@ -64,6 +64,8 @@ class CacheFill final : public Fill {
   Start on_slice(const ResponseView& response, Now now, CacheAnswer& answer);
   void describe(const ResponseView& response);
   StoredObject::Parts parts() const;
+  bool doomed() const { return pending_ != nullptr && pending_->doomed; }
+  void keep(const ObjectPtr& object, bool validated = false);
   void stop_storing();
   void end(BootTime alone_until);
   AnswerStatus answer_status(int status) const {
@@ -167,8 +169,8 @@ Fill::Start CacheFill::validated(const ResponseView& response, Now now, CacheAns
     object = std::move(updated.object);
     if (updated.no_store) {
       cache_.index.remove(*stale_);
-    } else if (pending_ == nullptr || !pending_->doomed) {
-      cache_.store(object, true);
+    } else if (!doomed()) {
+      keep(object, true);
     }
   }
   bool shareable = object->freshness().fresh(now.boot);
@@ -194,19 +196,17 @@ Fill::Start CacheFill::on_response(const ResponseView& response, Now now, CacheA
   Freshness freshness = freshness_of(response, directives, policy_, {sent_, now});
   StoreVerdict verdict = may_store(request_.view(), response, directives, freshness, policy_);
   if (request_.view().method == Method::kPost) {
-    for (const std::string& url : invalidated_urls(request_.view(), response)) {
-      cache_.index.remove_url(hash_url(url), url);
-    }
+    cache_.invalidate(request_.view(), policy_, response, now.boot);
   }
   if (completing() && response.status == 206) {
     auto range = parse_content_range(find_field(response.fields, "content-range"));
     if (verdict != StoreVerdict::kStored || !range || !continue_partial(response, *range)) {
-      // We asked for exactly the rest of exactly that representation.
+      // We asked for exactly the rest of exactly that representation; now for what the client
+      // wants.
       cache_.index.remove(*stale_);
-      done_ = true;
-      end({});
-      make_plain_answer(502, answer_status(206), answer);
-      return Start::kServe;
+      stale_.reset();
+      write_request_lines();
+      return Start::kAgain;
     }
     return begin_store(response, directives, freshness, now, answer);
   }
@@ -282,7 +282,7 @@ Fill::Start CacheFill::on_slice(const ResponseView& response, Now now, CacheAnsw
   p.slice_bytes = static_cast<std::uint32_t>(policy_.slice_bytes);
   p.generation = new_generation();
   auto manifest = std::make_shared<StoredObject>(p);
-  cache_.store(manifest);
+  keep(manifest);
   cache_.counts.stored.fetch_add(1, std::memory_order_relaxed);
   slice_store_ = std::make_unique<SliceStore>(cache_, manifest, slice_, now.boot);
   done_ = true;  // as far as the manifest goes
@@ -343,6 +343,10 @@ Fill::Start CacheFill::begin_store(const ResponseView& response,
   // Others may read along if they could have had it as a hit.
   visible_ = freshness.fresh(now.boot) && complete_ == 0 && !(pending_ && pending_->doomed);
   if (visible_) cache_.index.insert(growing_);
+  if (visible_ && doomed()) {  // just now, see keep()
+    cache_.index.remove(*growing_);
+    visible_ = false;
+  }
   cache_.counts.stored.fetch_add(1, std::memory_order_relaxed);
   AnswerStatus s = answer_status(response.status);
   s.stored = true;
@@ -371,6 +375,15 @@ StoredObject::Parts CacheFill::parts() const {
   p.stored_at = stored_at_;
   p.from_post = request_.view().method == Method::kPost;
   return p;
+}
+
+// Who purges dooms first and removes then: either he finds what is stored here, or we see that we
+// are doomed.
+void CacheFill::keep(const ObjectPtr& object, bool validated) {
+  cache_.store(object, validated);
+  if (!doomed()) return;
+  if (cache_.disk != nullptr) cache_.disk->purge_url(object->url());
+  cache_.index.remove(*object);
 }
 
 void CacheFill::stop_storing() {
@@ -417,10 +430,10 @@ void CacheFill::finish() {
   }
   done_ = true;
   content_->finish();
-  bool keep = storing_ && !(pending_ != nullptr && pending_->doomed);
+  const bool wanted = storing_ && !doomed();
   bool had = visible_;
   if (reserved_ != 0) cache_.index.release(std::exchange(reserved_, 0));
-  if (keep) {
+  if (wanted) {
     StoredObject::Parts p = parts();
     std::string body;
     if (status_ != 204 && complete_ == 0 && !expected_) {
@@ -434,7 +447,7 @@ void CacheFill::finish() {
     } else {
       p.content = content_;
     }
-    cache_.store(std::make_shared<StoredObject>(p));
+    keep(std::make_shared<StoredObject>(p));
   } else if (had && storing_) {
     cache_.index.remove(*growing_);
   }

@@ -65,6 +65,9 @@ struct HttpCache::Impl {
   // fetched for this very answer.
   void answer(const ObjectPtr& object, const RequestView& request, Now now,
               const AnswerStatus& status, CacheAnswer& answer, const ObjectPtr& first = nullptr);
+  // What an unsafe request that succeeded makes out of date (RFC 9111 §4.4).
+  void invalidate(const RequestView& request, const CachePolicy& policy,
+                  const ResponseView& response, BootTime now);
   // Stores a complete object, in memory and on disk. `beside`: only if that one is still in memory.
   void store(const ObjectPtr& object, bool validated = false, const StoredObject* beside = nullptr);
 };

@@ -47,7 +47,10 @@ std::uint64_t PurgeRules::add_prefix(std::string_view url_prefix, PurgeKind kind
 
 void PurgeRules::restore_tag(std::uint64_t number, std::uint64_t tag, PurgeKind kind) {
   std::unique_lock lock(mutex_);
-  if (tags_.size() < kTagsMax) set_tag(number, tag, kind);
+  if (tags_.size() < kTagsMax || tags_.contains(tag))
+    set_tag(number, tag, kind);
+  else
+    floor_ = std::max(floor_, number);  // no room to say more than that what is older is gone
 }
 
 void PurgeRules::restore_prefix(std::uint64_t number, std::string_view url_prefix, PurgeKind kind) {

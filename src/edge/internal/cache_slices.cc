@@ -59,8 +59,8 @@ class SliceFill final : public Fill {
       handover_->slice = store_->growing();
     } else if (!is_origin_failure(response.status)) {
       // The origin has another representation now: the next request shall see that one.
-      cache_.index.remove(*manifest_);
       if (cache_.disk != nullptr) cache_.disk->purge_url(manifest_->url());
+      cache_.index.remove(*manifest_);
     }
     end();
     return ours ? Start::kStore : Start::kPass;

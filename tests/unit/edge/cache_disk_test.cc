@@ -209,6 +209,63 @@ TEST_F(CacheDisk, AFullDiskOnlyMeansNoDisk) {
   EXPECT_LT(served(9), 9);
 }
 
+// Without the room to write a purge down, nothing may be left that it was for.
+TEST_F(CacheDisk, APurgeThatCannotBeWrittenLeavesNothingToComeBack) {
+  signal(SIGXFSZ, SIG_IGN);
+  fill(6);
+  rlimit old{};
+  getrlimit(RLIMIT_FSIZE, &old);
+  {
+    Driver d(options());
+    rlimit none{1, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &none);
+    d.cache.purge({PurgeRequest::Kind::kUrl, "h/o1", false});
+    d.cache.flush_disk();
+    setrlimit(RLIMIT_FSIZE, &old);
+    EXPECT_EQ(d.cache.stats().disk_objects, 0u);
+  }
+  EXPECT_EQ(served(6), 0);
+  fill(6);
+  EXPECT_EQ(served(6), 6);
+}
+
+TEST_F(CacheDisk, AnObjectThatIsTooLargeForItStopsNobodyElse) {
+  CacheOptions small = options();
+  small.disk_bytes_max = 1u << 20;
+  Driver d(small);
+  d.get({"GET", "/large"}, [](const std::string&) {
+    return Reply{200, {{"Cache-Control", "max-age=600"}}, std::string(2u << 20, 'x')};
+  });
+  d.get({"GET", url(2)}, [&](const std::string&) { return reply(2); });
+  d.cache.flush_disk();
+  EXPECT_EQ(d.cache.stats().disk_objects, 1u);
+}
+
+TEST_F(CacheDisk, APurgeHoldsAgainstWhatIsBeingRead) {
+  fill(60);
+  Driver d(options());
+  d.now = SystemClock().now();
+  int kept = 0;
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_EQ(d.look({"GET", url(i)}).kind, CacheDecision::Kind::kWait);
+    ASSERT_TRUE(d.cache.purge({PurgeRequest::Kind::kUrl, "h" + url(i), false}));
+    d.cache.flush_disk();
+    kept += d.look({"GET", url(i)}).kind == CacheDecision::Kind::kServe ? 1 : 0;
+  }
+  EXPECT_EQ(kept, 0);
+}
+
+TEST_F(CacheDisk, APostWhoseResponseMayBeKeptInvalidatesWhatIsHereToo) {
+  Driver d(options());
+  d.now = SystemClock().now();
+  d.policy.store_post = true;
+  d.get({"GET", url(1)}, [](const std::string&) { return reply(1); });
+  d.cache.flush_disk();
+  d.get({"POST", url(1)}, [](const std::string&) { return Reply{200, {}, "done"}; });
+  d.cache.flush_disk();
+  EXPECT_EQ(d.look({"GET", url(1)}).kind, CacheDecision::Kind::kFetch);
+}
+
 TEST_F(CacheDisk, OneProcessOwnsADirectory) {
   auto one = DiskTier::open(directory_, 1u << 24, {});
   ASSERT_TRUE(one);

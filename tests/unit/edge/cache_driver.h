@@ -114,7 +114,7 @@ class Driver : public Wakeup {
       Reply r = origin("");
       std::vector<Field> request = to_fields(ask.fields), fields = to_fields(r.fields);
       ResponseView response{r.status, fields, r.body.size(), !r.body.empty()};
-      cache.passed(view(ask, request), response, now);
+      cache.passed(view(ask, request), policy, response, now);
       return r;
     }
     last_lines = d.fill->request_lines();

@@ -196,6 +196,25 @@ TEST(EdgeLifetime, AnEdgeEndsWithStreamsOfHttp2UnderWay) {
   edge.reset();
 }
 
+TEST(EdgeLifetime, AReloadThatCannotOpenTheLogChangesNothing) {
+  Origin origin("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  char name[] = "/tmp/leeward-lifetime-XXXXXX";
+  const std::string directory = mkdtemp(name);
+  EdgeOptions options;
+  options.threads = 1;
+  options.access_log = AccessLogFormat::kJson;
+  options.access_log_path = directory + "/access.log";
+  EdgeConfig config = config_for(origin);
+  auto edge = Edge::start(std::move(options), config);
+  ASSERT_TRUE(edge);
+  std::filesystem::remove_all(directory);
+  config.routes.clear();
+  EXPECT_FALSE((*edge)->reload(config));
+  UniqueFd client = testing::connect_to((*edge)->listening().front());
+  send_all(client, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+  EXPECT_TRUE(receive(client).starts_with("HTTP/1.1 200 OK"));
+}
+
 TEST(EdgeLifetime, WhatIsServedStaleInsteadOfWaitingForTheWriterIsNotReleasedAgain) {
   const std::string body(32u << 20, 'x');
   Origin origin(fmt::format("HTTP/1.1 200 OK\r\nCache-Control: max-age=1\r\nContent-Length: "
