@@ -75,6 +75,12 @@ bool negative(int status) {
   return status == 404 || status == 405 || status == 410 || status == 414 || status == 501;
 }
 
+// Whether a Set-Cookie is for the one who asked only.
+bool refuses_set_cookie(const ResponseDirectives& d, const CachePolicy& policy) {
+  return policy.set_cookie == SetCookiePolicy::kRefuse && !d.is_public && !d.s_maxage &&
+         !d.targeted;
+}
+
 struct Dates {
   std::optional<std::int64_t> date;
   std::optional<std::int64_t> last_modified;
@@ -234,7 +240,7 @@ StoreVerdict may_store(const RequestView& request, const ResponseView& response,
       if (*member == "*") return StoreVerdict::kVaryStar;
     }
   }
-  if (policy.set_cookie == SetCookiePolicy::kRefuse && !d.is_public && !d.s_maxage && !d.targeted &&
+  if (refuses_set_cookie(d, policy) &&
       find_field(response.fields, "set-cookie").data() != nullptr) {
     return StoreVerdict::kSetCookie;
   }
@@ -283,7 +289,8 @@ bool may_serve_stale_on_error(const Freshness& f, BootTime now) {
 FieldFilter::FieldFilter(Fields response, const ResponseDirectives& directives,
                          const CachePolicy& policy)
     : withheld_(&directives.withheld),
-      strip_set_cookie_(policy.set_cookie == SetCookiePolicy::kStrip) {
+      strip_set_cookie_(policy.set_cookie == SetCookiePolicy::kStrip),
+      withhold_set_cookie_(refuses_set_cookie(directives, policy)) {
   for (const Field& f : response) {
     if (!same_name(f.name, "connection")) continue;
     std::string_view rest = f.value;
@@ -299,11 +306,12 @@ bool FieldFilter::is_ours_to_drop(std::string_view name) const {
 }
 
 bool FieldFilter::keeps(std::string_view name) const {
-  return !is_ours_to_drop(name) && !contains(*withheld_, name);
+  return !is_ours_to_drop(name) && !contains(*withheld_, name) &&
+         !(withhold_set_cookie_ && same_name(name, "set-cookie"));
 }
 
 bool FieldFilter::withholds(std::string_view name) const {
-  return !is_ours_to_drop(name) && contains(*withheld_, name);
+  return !is_ours_to_drop(name) && !keeps(name);
 }
 
 std::string stored_lines(const ResponseView& response, const FieldFilter& filter,

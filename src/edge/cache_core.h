@@ -99,6 +99,7 @@ class FieldFilter {
   std::vector<std::string_view> dropped_;
   const std::vector<std::string>* withheld_;
   bool strip_set_cookie_;
+  bool withhold_set_cookie_;
 };
 
 // "Name: value\r\n" lines of a response to be stored; Content-Length only if `length` is known.

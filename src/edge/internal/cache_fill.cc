@@ -168,6 +168,7 @@ Fill::Start CacheFill::validated(const ResponseView& response, Now now, CacheAns
         update_object(*stale_, response, policy_, {sent_, now}, purge_sequence_);
     object = std::move(updated.object);
     if (updated.no_store) {
+      if (cache_.disk != nullptr) cache_.disk->purge_url(stale_->url());
       cache_.index.remove(*stale_);
     } else if (!doomed()) {
       keep(object, true);
@@ -226,7 +227,6 @@ Fill::Start CacheFill::on_response(const ResponseView& response, Now now, CacheA
 // them.
 void CacheFill::add_withheld(const ResponseView& response, CacheAnswer& answer) const {
   ResponseDirectives directives = response_directives(response.fields);
-  if (directives.withheld.empty()) return;
   FieldFilter filter(response.fields, directives, policy_);
   std::string lines;
   for (const Field& f : response.fields) {

@@ -7,6 +7,7 @@
 #include "edge/internal/cache_date.h"
 #include "edge/internal/cache_encode.h"
 #include "edge/internal/cache_impl.h"
+#include "edge/internal/cache_vary.h"
 
 namespace leeward::edge {
 
@@ -50,6 +51,7 @@ class HeadFill final : public Fill {
     UpdatedObject updated =
         update_object(*stored_, response, policy_, {sent_, now}, purge_sequence_);
     if (updated.no_store) {
+      if (cache_.disk != nullptr) cache_.disk->purge_url(stored_->url());
       cache_.index.remove(*stored_);
     } else {
       cache_.store(updated.object, true, stored_.get());
@@ -110,7 +112,11 @@ UpdatedObject update_object(const StoredObject& stored, const ResponseView& resp
   p.purge_sequence = purge_sequence;
   p.stored_at = times.received.boot;
   p.from_post = stored.from_post;
-  return {std::make_shared<StoredObject>(p), directives.no_store};
+  // By a Vary that has changed nobody knows whom the stored body was for.
+  const std::string vary = vary_names(response.fields);
+  const bool varies_anew = !vary.empty() && vary != stored.vary();
+  return {std::make_shared<StoredObject>(p),
+          directives.no_store || directives.is_private || varies_anew};
 }
 
 }  // namespace leeward::edge

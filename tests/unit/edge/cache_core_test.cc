@@ -252,6 +252,7 @@ TEST(CacheUpdate, A304ReplacesFieldsButNotThoseOfTheBytes) {
                   {"Content-Range", "q"}};
   ResponseView update{304, fields, std::nullopt, false};
   ResponseDirectives d;
+  d.is_public = true;  // or its Set-Cookie would be for one client only
   CachePolicy policy;
   std::string lines = updated_lines(
       "Test: 1\r\nOther: 1\r\nETag: \"a\"\r\nContent-Length: 5\r\nSet-Cookie: c=1\r\n"

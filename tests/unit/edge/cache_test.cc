@@ -138,6 +138,38 @@ TEST(HttpCache, ValidatesWhatIsStaleAndKeepsTheBytes) {
   }
 }
 
+// A 304 is an answer to one client as any other is.
+TEST(HttpCache, WhatAValidationBringsForOneClientIsNotGivenToOthers) {
+  for (const bool head : {false, true}) {
+    Driver d;
+    const Pairs fresh = {{"Cache-Control", "max-age=10"}, {"ETag", "\"e\""}};
+    d.get({"GET", "/page"}, always(ok("page", fresh)));
+    d.sleep(Seconds(20));
+    Pairs with_cookie = fresh;
+    with_cookie.emplace_back("Set-Cookie", "session=of-the-first");
+    const Reply first = d.get({head ? "HEAD" : "GET", "/page"},
+                              always(Reply{head ? 200 : 304, with_cookie, "", head}));
+    EXPECT_EQ(Driver::field(first, "set-cookie"), "session=of-the-first");
+    const Reply second = d.get({"GET", "/page"}, always(unreachable()));
+    EXPECT_EQ(second.body, "page");
+    EXPECT_EQ(Driver::field(second, "set-cookie"), "(none)");
+  }
+}
+
+TEST(HttpCache, AValidationMaySayThatItIsNobodyElsesAnyMore) {
+  for (const auto& [name, value] :
+       Pairs{{"Cache-Control", "private, max-age=60"}, {"Vary", "*"}, {"Vary", "X-New"}}) {
+    Driver d;
+    d.get({"GET", "/page"},
+          always(ok("page", {{"Cache-Control", "max-age=10"}, {"ETag", "\"e\""}})));
+    d.sleep(Seconds(20));
+    Reply same{304, {{"ETag", "\"e\""}, {name, value}}, ""};
+    if (name != "Cache-Control") same.fields.emplace_back("Cache-Control", "max-age=60");
+    EXPECT_EQ(d.get({"GET", "/page"}, always(same)).body, "page");
+    EXPECT_EQ(d.look({"GET", "/page"}).kind, Kind::kFetch) << name << ": " << value;
+  }
+}
+
 TEST(HttpCache, AnswersConditionsAndRangesItself) {
   Driver d;
   d.get({"GET", "/a"},
