@@ -9,6 +9,7 @@
 #include "edge/internal/cache_range.h"
 #include "edge/internal/cache_slices.h"
 #include "edge/internal/cache_vary.h"
+#include "edge/internal/proxy_fields.h"
 
 namespace leeward::edge {
 
@@ -44,7 +45,8 @@ class VariantMatch {
       values_.clear();
       append_variant(names_, request_, values_);
     }
-    if (o.variant() == values_) return true;
+    if (o.variant() == values_)
+      return !o.has_content_encoding() || accepts_other_codings(request_, o.content_encoding());
     if (o.vary() != "accept-language" || o.content_language().empty()) return false;
     std::string wanted = preferred_language(request_);
     return !wanted.empty() && same_name(wanted, o.content_language());
@@ -184,6 +186,8 @@ class Lookup {
     }
     if (auto reason = bypass_reason(request_, policy_); !reason.empty()) return pass(reason);
     if (has_precondition(request_.fields)) return pass("fwd=bypass; detail=precondition");
+    // What the origin is not told must choose nothing here.
+    if (hides_fields(request_.fields)) return pass("fwd=bypass; detail=connection");
     // No key holds a body, and some origins look at it (RFC 9110 §9.3.1).
     if (request_.has_body && !post) return pass("fwd=bypass; detail=body");
     thread_local CacheKey key;  // its memory is reused from one request to the next

@@ -81,6 +81,13 @@ bool refuses_set_cookie(const ResponseDirectives& d, const CachePolicy& policy) 
          !d.targeted;
 }
 
+// What the edge itself tells the origin about a client: no request that comes in has it.
+bool is_told_by_edge(std::string_view name, const CachePolicy& policy) {
+  static constexpr std::array<std::string_view, 4> kOfClient = {"x-forwarded-for", "x-real-ip",
+                                                                "forwarded", "via"};
+  return contains(kOfClient, name) || (!policy.key_scheme && same_name(name, "x-forwarded-proto"));
+}
+
 struct Dates {
   std::optional<std::int64_t> date;
   std::optional<std::int64_t> last_modified;
@@ -237,7 +244,7 @@ StoreVerdict may_store(const RequestView& request, const ResponseView& response,
     if (!same_name(f.name, "vary")) continue;
     std::string_view rest = f.value;
     while (auto member = next_member(rest)) {
-      if (*member == "*") return StoreVerdict::kVaryStar;
+      if (*member == "*" || is_told_by_edge(*member, policy)) return StoreVerdict::kVaryStar;
     }
   }
   if (refuses_set_cookie(d, policy) &&

@@ -104,6 +104,7 @@ void Exchange::append_fields(std::string& out) const {
   for (const Field& field : head_.fields()) {
     if (is_hop_by_hop(field.name) || options.names(field.name) || is_proxy_owned(field.name))
       continue;
+    if (!trusted_ && is_word_of_proxy(field.name)) continue;
     if (replaced && is_conditional(field.name)) continue;
     if (!route_->signing_keys.empty() && same_name(field.name, "cookie")) {
       append_cookies_without(out, field.value, kSignedCookie);
@@ -354,7 +355,7 @@ void Exchange::relay_head(const ResponseHead& head, std::string_view cache_lines
   const std::string_view blocks[] = {lines};
   ReplyHead reply{.status = head.status, .reason = head.reason, .lines = blocks, .length = {}};
   reply.body = head.framing != Framing::kNone;
-  if (head.has_length)
+  if (head.has_length && head.status != 204)  // RFC 9110 §8.6
     reply.length = head.content_length;
   else if (!to_head && head.framing == Framing::kNone && head.status != 204)
     reply.length = 0;

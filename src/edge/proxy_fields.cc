@@ -17,6 +17,16 @@ bool is_protected(std::string_view name) {
                     "authorization", "cache-control", "via", "close", "keep-alive", "upgrade"});
 }
 
+// As an origin reads a name that makes variables of fields (CGI, WSGI): '_' is '-'.
+bool folds_to(std::string_view name, std::string_view lower_name) {
+  if (name.size() != lower_name.size()) return false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i] >= 'A' && name[i] <= 'Z' ? static_cast<char>(name[i] | 0x20) : name[i];
+    if ((c == '_' ? '-' : c) != lower_name[i]) return false;
+  }
+  return true;
+}
+
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
@@ -44,28 +54,45 @@ bool ConnectionOptions::names(std::string_view field) const {
   return false;
 }
 
+bool hides_fields(Fields fields) {
+  const ConnectionOptions options(fields);
+  if (options.empty()) return false;
+  for (const Field& field : fields) {
+    // Named by those who offer h2c, and of no meaning without it.
+    if (is_hop_by_hop(field.name) || same_name(field.name, "http2-settings")) continue;
+    if (options.names(field.name)) return true;
+  }
+  return false;
+}
+
 bool is_proxy_owned(std::string_view name) {
   switch (name.size()) {
     case 3:
       return same_name(name, "via");
     case 4:
       return same_name(name, "host");
+    case 5:
+      return same_name(name, "proxy");  // HTTP_PROXY to a CGI program (CVE-2016-5385)
     case 9:
-      return same_name(name, "forwarded") || same_name(name, "x-real-ip");
+      return same_name(name, "forwarded") || folds_to(name, "x-real-ip");
     case 14:
       return same_name(name, "content-length");
     case 15:
-      return same_name(name, "x-forwarded-for");
+      return folds_to(name, "x-forwarded-for");
     case 16:
       return same_name(name, kEdgeHopField);
     case 17:
-      return same_name(name, "x-forwarded-proto");
+      return folds_to(name, "x-forwarded-proto");
     default:
-      // An origin that folds '_' into '-' must not take a client's word for ours.
-      return name.find('_') != std::string_view::npos &&
-             is_any_of(name, {"x_forwarded_for", "x-forwarded_for", "x_forwarded-for",
-                              "x_forwarded_proto", "x-forwarded_proto", "x_forwarded-proto"});
+      return false;
   }
+}
+
+bool is_word_of_proxy(std::string_view name) {
+  if (name.empty() || (name.front() != 'x' && name.front() != 'X')) return false;
+  constexpr std::string_view kPrefix = "x-forwarded-";
+  return folds_to(name.substr(0, kPrefix.size()), kPrefix) || folds_to(name, "x-original-url") ||
+         folds_to(name, "x-original-host") || folds_to(name, "x-rewrite-url");
 }
 
 bool is_conditional(std::string_view name) {

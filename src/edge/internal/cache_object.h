@@ -71,6 +71,7 @@ class StoredObject final : public Body {
   std::string_view etag() const { return part(etag_); }
   std::string_view last_modified() const { return part(last_modified_); }
   std::string_view content_language() const { return part(content_language_); }
+  std::string_view content_encoding() const { return part(content_encoding_); }
   bool has_content_encoding() const { return content_encoding_.size != 0; }
   const Freshness& freshness() const { return freshness_; }
   const std::shared_ptr<Content>& content() const { return content_; }

@@ -1,6 +1,8 @@
 #include "edge/internal/cache_vary.h"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 
 #include "edge/internal/cache_text.h"
 
@@ -156,6 +158,24 @@ Codings accepted_codings(Fields request) {
   }
   if (star == 0 && !identity_named) c.identity = false;
   return c;
+}
+
+bool accepts_other_codings(Fields request, std::string_view content_encoding) {
+  std::optional<std::vector<Weighted>> accepted;
+  while (auto member = next_member(content_encoding)) {
+    const std::string coding = lowered(*member);
+    static constexpr std::array<std::string_view, 6> kInVariant = {"br",   "gzip",     "x-gzip",
+                                                                   "zstd", "identity", ""};
+    if (std::find(kInVariant.begin(), kInVariant.end(), coding) != kInVariant.end()) continue;
+    if (!accepted) accepted = weighted_list(request, "accept-encoding");
+    int weight = 0;
+    for (const Weighted& w : *accepted) {
+      if (w.name == coding || (w.name == "*" && weight == 0)) weight = w.weight;
+      if (w.name == coding) break;
+    }
+    if (weight == 0) return false;
+  }
+  return true;
 }
 
 std::string preferred_language(Fields request) {

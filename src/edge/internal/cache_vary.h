@@ -30,6 +30,9 @@ struct Codings {
   bool identity = true;
 };
 Codings accepted_codings(Fields request);
+// Whether the client takes those codings of a Content-Encoding that no variant tells apart (deflate
+// and whatever else).
+bool accepts_other_codings(Fields request, std::string_view content_encoding);
 
 // The single language that the client wants most, lower case; empty when there is a tie, none, or a
 // wildcard. A stored response in exactly that language is the right one for any request that asks

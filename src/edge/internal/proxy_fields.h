@@ -19,14 +19,22 @@ class ConnectionOptions {
  public:
   explicit ConnectionOptions(Fields fields);
   bool names(std::string_view field) const;
+  bool empty() const { return count_ == 0; }
 
  private:
   std::array<std::string_view, 16> names_;
   std::size_t count_ = 0;
 };
 
+// Whether Connection takes one of the fields away that the origin would get otherwise.
+bool hides_fields(Fields fields);
+
 // Fields of a request that the edge writes itself, or that would lie about the client.
 bool is_proxy_owned(std::string_view name);
+// Fields by which a proxy tells what it was asked (X-Forwarded-Host, X-Original-URL …). Clients are
+// not believed: applications make links, redirects and decisions of them, and no cache has them in
+// its key.
+bool is_word_of_proxy(std::string_view name);
 bool is_conditional(std::string_view name);  // RFC 9110 §13.1 and Range
 // "Name: value\r\n" of each field of a response that is meant for the client; Content-Length is
 // left out.
