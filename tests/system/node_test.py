@@ -28,7 +28,7 @@ def orders(shop):
     """Customers who order all the time; their journal."""
     journal = clients.Journal(shop.layout.directory / f"orders-{time.monotonic_ns()}.jsonl")
     names = resolver.Resolver(shop.layout.addresses.values(), shop.layout.dns_port)
-    customers = clients.Customers(journal, lambda: names.resolve(layout.SERVICE))
+    customers = clients.Customers(journal, lambda: [names.resolve(layout.SERVICE)])
     try:
         wait_orders(journal, 20)
         yield journal

@@ -104,7 +104,7 @@ def test_no_control_is_said_so(shop):
 def test_a_switchover_and_the_way_back_fail_nothing(shop):
     journal = clients.Journal(shop.layout.directory / "switchover.jsonl")
     names = resolver.Resolver(shop.layout.addresses.values(), shop.layout.dns_port)
-    customers = clients.Customers(journal, lambda: names.resolve(layout.SERVICE))
+    customers = clients.Customers(journal, lambda: [names.resolve(layout.SERVICE)])
     try:
         for command, writer in (("switchover", "aws"), ("failback", "gcp")):
             started = time.monotonic()
