@@ -28,7 +28,8 @@ def order(platform, site, identity):
     deadline = time.monotonic() + 20
     while True:
         try:
-            status, text = clients.request(platform.layout.addresses[site], "POST", "/api/orders",
+            _, connection = clients.connect([platform.layout.addresses[site]])
+            status, text = clients.request(connection, "POST", "/api/orders",
                                            {"client_order_id": identity, "product": 1, "quantity": 1})
             if status < 300:
                 return json.loads(text)
