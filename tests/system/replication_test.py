@@ -295,9 +295,12 @@ def test_a_comparison_finds_what_somebody_else_changed_and_a_repair_mends_it(ser
         assert refused.returncode == 2 and "--yes" in refused.stderr
         assert "3 repaired" in command("verify", task, "--repair", "--yes").stdout
         assert "both ends are equal" in command("verify", task).stdout
-        history = json.loads(command("status", task, "-o", "json", "--history", "5m").stdout)
-        assert len(history["history"]) >= 2
-        assert {"received", "durable", "applied"} <= set(history["history"][-1])
+
+        def history():
+            return json.loads(command("status", task, "-o", "json", "--history", "5m").stdout)["history"]
+
+        eventually("the lag is remembered", lambda: len(history()) >= 2)
+        assert {"received", "durable", "applied"} <= set(history()[-1])
         control = json.loads((task.parent / "state/shop/control.json").read_text())
 
         def metrics_text():
