@@ -17,8 +17,10 @@ constexpr std::size_t kDiscardMax = 256u << 10;  // of what it still says meanwh
 constexpr std::size_t kReadPerTurn = 64u << 10;
 constexpr std::size_t kStartsPerTurn = 32;
 constexpr std::size_t kPieceBytes = 2u << 10;
-// Browsers send some with each request (PRIORITY_UPDATE of RFC 9218, and grease).
-constexpr double kUnknownFrameCost = 0.125;
+// Browsers send one or two with each request (PRIORITY_UPDATE of RFC 9218, and grease).
+constexpr double kUnknownFrameCost = 0.5;
+// Nobody needs many of these, and each costs an answer.
+constexpr double kPingCost = 4, kSettingsCost = 8;
 
 }  // namespace
 
@@ -76,10 +78,12 @@ struct ClientH2::Callbacks {
         return 0;
       case NGHTTP2_SETTINGS:
         c.ready_ = true;
-        c.spend_on_idle_frame();
+        c.spend_on_idle_frame(kSettingsCost);
+        return 0;
+      case NGHTTP2_PING:
+        c.spend_on_idle_frame(kPingCost);
         return 0;
       case NGHTTP2_RST_STREAM:
-      case NGHTTP2_PING:
       case NGHTTP2_PRIORITY:
         c.spend_on_idle_frame();
         return 0;

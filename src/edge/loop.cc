@@ -30,7 +30,7 @@ namespace leeward::edge {
 namespace {
 
 constexpr int kEventsMax = 256;
-constexpr int kAcceptsPerRound = 64;
+constexpr int kAcceptsPerRound = 8;  // a burst of new clients holds nobody up
 constexpr int kRoundMilliseconds = 4;   // the wheel's tick
 constexpr int kIdleMilliseconds = 200;  // with nobody to be on time for
 constexpr std::size_t kBuffersKept = 256;
