@@ -17,8 +17,9 @@ constexpr std::size_t kDiscardMax = 256u << 10;  // of what it still says meanwh
 constexpr std::size_t kReadPerTurn = 64u << 10;
 constexpr std::size_t kStartsPerTurn = 32;
 constexpr std::size_t kPieceBytes = 2u << 10;
-// Browsers send one or two with each request (PRIORITY_UPDATE of RFC 9218, and grease).
-constexpr double kUnknownFrameCost = 0.5;
+// Browsers send one or two with each request (PRIORITY_UPDATE of RFC 9218, and grease); a request
+// that was answered earns them.
+constexpr double kUnknownFrameCost = 1, kAnswerWorth = 2;
 // Nobody needs many of these, and each costs an answer.
 constexpr double kPingCost = 4, kSettingsCost = 8;
 
@@ -120,8 +121,10 @@ struct ClientH2::Callbacks {
     return 0;
   }
 
-  static int on_close(nghttp2_session*, std::int32_t id, std::uint32_t, void* user) {
+  static int on_close(nghttp2_session*, std::int32_t id, std::uint32_t error, void* user) {
     ClientH2& c = self(user);
+    if (error == NGHTTP2_NO_ERROR)
+      c.idle_frames_left_ = std::min(kIdleFramesMax, c.idle_frames_left_ + kAnswerWorth);
     c.streams_.erase(id);
     c.stir();
     return 0;

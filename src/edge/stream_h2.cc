@@ -34,7 +34,7 @@ bool StreamH2::add_field(std::string_view name, std::string_view value) {
   const std::size_t most = loop().snapshot().config.limits.head_bytes_max;
   if (head_bytes_ > most) {
     too_large_ = true;
-    return head_bytes_ <= 4 * most;
+    return head_bytes_ <= 2 * most;
   }
   if (begun_) {
     if (allowed_in_trailer(name)) trailers_.append(name).append(": ").append(value).append("\r\n");
