@@ -32,9 +32,11 @@ def _arguments():
                         help="what is broken (default: site-kill)")
     parser.add_argument("--network", choices=("auto", "namespaces", "loopback"), default="auto",
                         help="how the sites are kept apart (default: auto)")
-    parser.add_argument("--compute", choices=("instances", "functions"), default="instances",
-                        help="what the standby serves by: its own processes, or functions that start "
-                             "with the first request (default: instances)")
+    parser.add_argument("--compute", choices=("instances", "functions", "functions-first"),
+                        default="instances",
+                        help="what the standby serves by: its own processes, functions that start with "
+                             "the first request, or these until instances are ready (default: "
+                             "instances)")
     parser.add_argument("--rounds", type=int, default=1,
                         help="role-kill-loop: how often each process is killed (default: 1)")
     parser.add_argument("--seconds", type=float, default=60.0,

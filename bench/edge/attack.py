@@ -36,14 +36,14 @@ threads: 1
 class Edge:
     """One or several processes that listen on the same port."""
 
-    def __init__(self, run, origin, silent, processes=1):
+    def __init__(self, run, origin, silent, processes=1, section=SECTION):
         import edge_rig
         self.port = rig.free_port()
         self._servers = []
         for number in range(processes):
             folder = run / f"attacked-{self.port}-{number}"
             folder.mkdir()
-            edge = edge_rig.Edge(folder, SECTION.format(port=self.port, origin=origin, silent=silent))
+            edge = edge_rig.Edge(folder, section.format(port=self.port, origin=origin, silent=silent, run=run))
             self._servers.append(rig.Server(
                 [rig.binary("leeward"), "edge", "--config", str(edge.directory / "leeward.yaml"),
                  "--site", "gcp"], folder / "log"))
@@ -91,9 +91,9 @@ def felt(edge, seconds):
     return results, (edge.cpu() - used) / (time.monotonic() - began)
 
 
-def attacked(edge, name, seconds):
+def attacked(edge, name, seconds, script=ATTACKERS):
     """The loads while the attack lasts; what the attackers saw."""
-    attack = subprocess.Popen([sys.executable, str(ATTACKERS), name, str(edge.port), str(seconds + 3)],
+    attack = subprocess.Popen([sys.executable, str(script), name, str(edge.port), str(seconds + 3)],
                               stdout=subprocess.PIPE, text=True, preexec_fn=quietly)
     time.sleep(1)  # until it is in full swing
     results, core = felt(edge, seconds)
@@ -127,46 +127,71 @@ def ratios(pairs, load):
 
 
 def idle(run, origin, silent, seconds, rounds):
+    """Clients that do nothing, at the edge; and, to know what the machine does with so many, as many at bare
+    responders that the load never sees.
+    """
     import resource
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_FILES
     wanted = rig.environment_number("IDLE", IDLE)
     processes = -(-wanted // files)
     if processes > 1:
         print(f"a process may open {files + SPARE_FILES} files here: {processes} edges share the port")
-    pairs, cores = [], []
-    with Edge(run, origin, silent, processes) as edge:
+    with contextlib.ExitStack() as stack:
+        edge = stack.enter_context(Edge(run, origin, silent, processes))
+        others = [stack.enter_context(candidates.responder(run, rig.SERVER_CORE)) for _ in range(processes)]
         felt(edge, 1)
         before = edge.resident_bytes()
+        measured = {"idle": ([], []), "idle elsewhere": ([], [])}
         for _ in range(rounds):
             calm, _ = felt(edge, seconds)
-            with idle_connections(edge.port, wanted) as kept:
-                each = (edge.resident_bytes() - before) / max(1, kept)
-                hot, core = felt(edge, seconds)
-            pairs.append((calm, hot))
-            cores.append(core)
+            for where, ports in {"idle": [edge.port], "idle elsewhere": [o.port for o in others]}.items():
+                with contextlib.ExitStack() as clients:
+                    kept = sum(clients.enter_context(idle_connections(port, wanted // len(ports)))
+                               for port in ports)
+                    if where == "idle":
+                        each = (edge.resident_bytes() - before) / max(1, kept)
+                    hot, core = felt(edge, seconds)
+                pairs, cores = measured[where]
+                pairs.append((calm, hot))
+                cores.append(core)
     print(f"{kept} idle connections: {each:.0f} octets of the edge's memory each")
-    return pairs, cores, f"{kept} kept"
+    return {where: (*of_it, f"{kept} kept") for where, of_it in measured.items()}
+
+
+def chosen(names):
+    """Of these attacks, those that ATTACKS names."""
+    wanted = [n for n in os.environ.get("ATTACKS", "").split(",") if n]
+    return [n for n in names if not wanted or n in wanted]
+
+
+def in_turn(edge, names, seconds, measured, script=ATTACKERS):
+    """One round: for each attack the loads without it and with it."""
+    felt(edge, 1)
+    for name in names:
+        pairs, cores, saw = measured[name]
+        calm, _ = felt(edge, seconds)
+        hot, core, seen = attacked(edge, name, seconds, script)
+        pairs.append((calm, hot))
+        cores.append(core)
+        for how, count in seen["ended"].items():
+            saw[how] = saw.get(how, 0) + count
 
 
 def attack(run, seconds, rounds):
-    names = [n for n in os.environ.get("ATTACKS", ",".join([*attackers.ATTACKS, "idle"])).split(",") if n]
+    names = chosen([*attackers.ATTACKS, "idle"])
     measured = {name: ([], [], {}) for name in names}
     silent = socket.create_server(("127.0.0.1", 0), backlog=4096)  # the kernel answers, nobody else
     with candidates.responder(run, rig.CLIENT_CORE) as origin, silent:
         ports = origin.port, silent.getsockname()[1]
         for _ in range(rounds):
             with Edge(run, *ports) as edge:
-                felt(edge, 1)
-                for name in (n for n in names if n != "idle"):
-                    pairs, cores, saw = measured[name]
-                    calm, _ = felt(edge, seconds)
-                    hot, core, seen = attacked(edge, name, seconds)
-                    pairs.append((calm, hot))
-                    cores.append(core)
-                    for how, count in seen["ended"].items():
-                        saw[how] = saw.get(how, 0) + count
+                in_turn(edge, [n for n in names if n != "idle"], seconds, measured)
         if "idle" in names:
-            measured["idle"] = idle(run, *ports, seconds, rounds)
+            measured.update(idle(run, *ports, seconds, rounds))
+    return table(measured)
+
+
+def table(measured):
     rows = [["attack", "load", "p99 µs without", "with", "ratio", "edge's core", "connections ended"]]
     for name, (pairs, cores, saw) in measured.items():
         ended = saw if isinstance(saw, str) else ", ".join(f"{how}: {n}" for how, n in sorted(saw.items()))

@@ -23,6 +23,7 @@ HEAD = b"GET /1k.bin HTTP/1.1\r\nHost: bench\r\n"
 PATIENCE_SECONDS = 3.0    # for the edge's last words
 PIECE_BYTES = 64 << 10    # of a flood, before the other connections have their turn
 PAUSE_SECONDS = 0.02      # between two connections of an attacker
+IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h: connect() chooses the port, for its destination only
 OPENING = h2.PREFACE + h2.frame(h2.SETTINGS)
 
 
@@ -160,6 +161,7 @@ def idle(port, count, source, seconds):
     while len(kept) < count and lost < 100 and time.monotonic() < until:
         connection = socket.socket()
         connection.settimeout(5)
+        connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         try:
             connection.bind((source, 0))
             connection.connect((HOST, port))

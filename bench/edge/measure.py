@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -21,6 +22,7 @@ import objects  # noqa: E402
 import paced  # noqa: E402
 import speed  # noqa: E402
 import waf  # noqa: E402
+import waf_attack  # noqa: E402
 
 CONNECTIONS = 64
 HERD, HERD_SECONDS = 100, 0.5
@@ -156,9 +158,22 @@ def collapse(run):
     return results
 
 
+def limits(seconds):
+    done = subprocess.run([rig.binary("leeward-bench-limits"), str(seconds)], capture_output=True, text=True,
+                          timeout=seconds + 60, check=True, preexec_fn=rig.pinned(rig.CLIENT_CORE))
+    seen = json.loads(done.stdout)
+    rig.table([["requests/s", "addresses", "passed of allowed", "worst address", "quiet refused", "ns a request",
+                "table"],
+               [f"{seen['requests_per_second']:.0f}", f"{seen['addresses']}",
+                f"{100 * seen['loud_passed_of_allowed']:.2f} %", f"{100 * seen['worst_address_off']:.2f} % off",
+                f"{seen['quiet_refused']}", f"{seen['ns_per_request']:.0f}",
+                f"{seen['table_bytes'] / (1 << 20):.1f} MiB"]])
+    return seen
+
+
 def main():
     wanted = sys.argv[1:] or ["hits", "paced", "objects", "failover", "collapse", "speed", "waf",
-                              "attack"]
+                              "attack", "waf-attack", "limits"]
     if not rig.installed("h2load", "nghttp2-client"):
         sys.exit("h2load makes the load by HTTPS and HTTP/2")
     results = {}
@@ -181,6 +196,10 @@ def main():
             results["waf"] = waf.waf(run, rig.environment_number("SECONDS", 4), rig.rounds())
         if "attack" in wanted:
             results["attack"] = attack.attack(run, rig.environment_number("SECONDS", 4), rig.rounds())
+        if "waf-attack" in wanted:
+            results["waf-attack"] = waf_attack.waf_attack(run, rig.environment_number("SECONDS", 4), rig.rounds())
+        if "limits" in wanted:
+            results["limits"] = limits(rig.environment_number("LIMIT_SECONDS", 30))
     rig.write_json("edge", results)
 
 

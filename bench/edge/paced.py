@@ -35,11 +35,11 @@ def paced(run, seconds, rounds):
                     time.sleep(SETTLE_SECONDS)
                     measured.setdefault(name, []).append(
                         _load(candidate.port, seconds, f"{peak[best] / 2:.0f}"))
-    rows = [["server", "requests/s", "p50 µs", "p99 µs", "longest µs", "leeward's p99 ratio to it"]]
+    rows = [["server", "requests/s", "p50 µs", "p99 µs", "of windows µs", "longest µs", "leeward's ratio to it"]]
     for name, runs in measured.items():
-        ratio = rig.paired_ratio([r["p99"] for r in measured["leeward"]], [r["p99"] for r in runs])
+        ratio = rig.paired_ratio([r["windowed_p99"] for r in measured["leeward"]], [r["windowed_p99"] for r in runs])
         rows.append([name, f"{statistics.median(r['rate'] for r in runs):.0f}",
-                     *(rig.show(rig.spread(1e6 * r[key] for r in runs)) for key in ("p50", "p99", "max")),
+                     *(rig.show(rig.spread(1e6 * r[key] for r in runs)) for key in ("p50", "p99", "windowed_p99", "max")),
                      "" if name == "leeward" else rig.show(ratio, 2)])
     rig.table(rows)
     return measured

@@ -1,5 +1,6 @@
 // The least that an HTTP/1.1 server can do: read until the blank line, write a ready response. One
-// thread, epoll, keep-alive; understands nothing. It is what the edge's figures are held against.
+// thread, epoll, keep-alive; of what it reads it understands the length of a POST's body only. It
+// is what the edge's figures are held against.
 //
 //   leeward-bench-responder PORT    /100k.bin gives 100 KiB, all else 1 KiB;
 //                                   what begins with /miss/ must not be kept
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -24,7 +26,8 @@ namespace {
 struct Connection {
   std::string in;
   std::string_view out;
-  bool close = false;  // after `out`
+  std::size_t body = 0;  // bytes of it that are still to come
+  bool close = false;    // after `out`
 };
 
 std::string response(std::size_t size, const char* cache_control) {
@@ -40,6 +43,15 @@ struct Responses {
   std::string miss = response(1024, "no-store");
 };
 
+// Of a POST whose head is complete; what came of it is taken off.
+std::size_t body_to_come(const std::string& in) {
+  constexpr std::string_view kLength = "\r\nContent-Length: ", kEnd = "\r\n\r\n";
+  const std::size_t end = in.find(kEnd), at = in.find(kLength);
+  if (at == std::string::npos || at > end) return 0;
+  const std::size_t length = std::strtoul(in.c_str() + at + kLength.size(), nullptr, 10);
+  return length - std::min(length, in.size() - end - kEnd.size());
+}
+
 // False: the connection is over.
 bool serve(int fd, Connection& c, const Responses& responses) {
   std::array<char, 4096> buffer;
@@ -53,7 +65,19 @@ bool serve(int fd, Connection& c, const Responses& responses) {
     const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
     if (n == 0) return false;
     if (n < 0) return errno == EAGAIN;
+    if (c.body > 0) {
+      c.body -= std::min(c.body, static_cast<std::size_t>(n));
+      if (c.body == 0) c.out = responses.miss;
+      continue;
+    }
     c.in.append(buffer.data(), static_cast<std::size_t>(n));
+    if (c.in.starts_with("POST ")) {
+      if (c.in.find("\r\n\r\n") == std::string::npos) continue;
+      c.body = body_to_come(c.in);
+      if (c.body == 0) c.out = responses.miss;
+      c.in.clear();
+      continue;
+    }
     if (!c.in.ends_with("\r\n\r\n")) continue;
     c.out = c.in.starts_with("GET /100k.bin") ? responses.large
             : c.in.starts_with("GET /miss/")  ? responses.miss

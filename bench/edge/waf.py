@@ -12,12 +12,19 @@ import time
 import candidates
 import rig
 
+OPEN_LOOP = "500"  # requests a second whose latency is measured
+
 RULES = """SecRuleEngine On
 SecRequestBodyAccess On
 SecRule REQUEST_HEADERS:Content-Type "^application/json" \\
     "id:200001,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=JSON"
 Include /etc/modsecurity/crs/crs-setup.conf
 Include /usr/share/modsecurity-crs/rules/*.conf
+"""
+# For what is no JSON: XML, and bodies that cannot be read.
+BODY_RULES = """SecRule REQUEST_HEADERS:Content-Type "^(?:application(?:/soap\\+|/)|text/)xml" \\
+    "id:200000,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=XML"
+SecRule REQBODY_ERROR "!@eq 0" "id:200002,phase:2,t:none,log,deny,status:400"
 """
 NGINX = """load_module /usr/lib/nginx/modules/ngx_http_modsecurity_module.so;
 daemon off; worker_processes 1; pid {run}/waf.pid; error_log {run}/waf.err crit;
@@ -31,9 +38,9 @@ LEEWARD = """
 listeners: [{{ address: 127.0.0.1, port: {port} }}]
 origins: {{ o: {{ servers: ["127.0.0.1:{origin}"] }} }}
 routes: [{{ origins: o, writer: none }}]
-firewall: {{ rules_file: {run}/rules.conf, mode: block, workers: 2, inspection_timeout: 1m }}
 threads: 1
 """
+FIREWALL = "firewall: {{ rules_file: {run}/rules.conf, mode: block, workers: 2, inspection_timeout: 1m }}\n"
 ORIGIN = """daemon off; worker_processes 1; pid {run}/waf-origin.pid; error_log {run}/waf-origin.err;
 events {{ worker_connections 2048; }}
 http {{ access_log off; keepalive_requests 100000000; client_max_body_size 4m; {temporary}
@@ -59,12 +66,12 @@ def _nginx(run, origin):
     return candidates.Candidate("nginx", rig.Server(["nginx", "-c", str(config)], run / "waf.log"), port)
 
 
-def _leeward(run, origin):
+def _leeward(run, origin, firewall=FIREWALL):
     import edge_rig
     port = rig.free_port()
     folder = run / f"waf-leeward-{port}"
     folder.mkdir()
-    edge = edge_rig.Edge(folder, LEEWARD.format(run=run, port=port, origin=origin))
+    edge = edge_rig.Edge(folder, (LEEWARD + firewall).format(run=run, port=port, origin=origin))
     argv = [rig.binary("leeward"), "edge", "--config", str(edge.directory / "leeward.yaml"), "--site", "gcp"]
     return candidates.Candidate("leeward", rig.Server(argv, folder / "log"), port)
 
@@ -123,6 +130,31 @@ def _get_beside_uploads(candidate, seconds):
             "longest_ms": times[-1], "gets": len(times), "uploads": len(uploads)}
 
 
+def _p99(candidate, seconds, *body):
+    """Microseconds, of requests that fall due one after the other whatever became of those before."""
+    argv = [rig.binary("leeward-bench-load"), str(candidate.port), "/shop?article=17&size=XL", "16",
+            str(seconds + 1), OPEN_LOOP, *body]
+    return 1e6 * rig.run_json(argv, seconds + 30)["p99"]
+
+
+def added_latency(run, port, seconds, rounds):
+    """p99 through our edge with the firewall less that without it, in turn."""
+    added = {"get": [], "post": []}
+    for _ in range(rounds):
+        for kind, body in (("get", []), ("post", [str(run / "post.json")])):
+            p99 = []
+            for firewall in (FIREWALL, ""):
+                with _leeward(run, port, firewall) as candidate:
+                    p99.append(_p99(candidate, seconds, *body))
+            added[kind].append({"with": p99[0], "without": p99[1], "added": p99[0] - p99[1]})
+    rows = [[f"firewall, CRS: {OPEN_LOOP} requests/s", "p99 with", "p99 without", "added p99"]]
+    for kind, measured in added.items():
+        rows.append([kind.upper(), *(f"{rig.show(rig.spread(m[key] for m in measured))} µs"
+                                     for key in ("with", "without", "added"))])
+    rig.table(rows)
+    return added
+
+
 def waf(run, seconds, rounds):
     (run / "rules.conf").write_text(RULES)
     item = '{"article": %d, "size": "XL", "note": "with care", "tags": ["blue", "linen"]}'
@@ -140,6 +172,7 @@ def waf(run, seconds, rounds):
                     runs[name].append({"get": _rate(candidate, seconds),
                                        "post": _rate(candidate, seconds, post),
                                        **_get_beside_uploads(candidate, 2 * seconds)})
+        added = added_latency(run, port, seconds, rounds)
     finally:
         origin.stop()
     middle = {name: {key: statistics.median(r[key] for r in all_of) for key in all_of[0]}
@@ -150,4 +183,4 @@ def waf(run, seconds, rounds):
         rows.append([name, f"{m['get']:.0f}", f"{m['post']:.0f}", f"{m['median_ms']:.1f} ms",
                      f"{m['p99_ms']:.0f} ms", f"{m['longest_ms']:.0f} ms", f"{m['uploads']:.0f}"])
     rig.table(rows)
-    return middle
+    return {**middle, "added": added}

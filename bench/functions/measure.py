@@ -21,7 +21,7 @@ BIN = pathlib.Path(os.environ.get("BUILD", ROOT / "build/release")).resolve() / 
 RUNS = int(os.environ.get("RUNS", "100"))
 STORM = 1000
 SHOP = ROOT / "demo/shop"
-GOALS = {"shop frozen": 3, "echo frozen": 3}
+GOALS = {"shop frozen": 3, "echo frozen": 3, "shop prepared": 20, "echo prepared": 20}
 
 
 def archive(files):
@@ -150,14 +150,19 @@ def storm(port, method, path, body):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        host = Host(folder + "/state")
-        try:
-            measure(host)
-        finally:
-            host.stop()
+        for arguments, measure in (
+                (("--prepared", "0"), measure_starts),
+                # What was used is gone at once, so that each request meets a prepared environment.
+                (("--prepared", "1", "--keep-idle", "60ms"), measure_prepared)):
+            host = Host(f"{folder}/{measure.__name__}", *arguments)
+            try:
+                measure(host, create(host))
+            finally:
+                host.stop()
 
 
-def measure(host):
+def create(host):
+    """The functions, and how each is asked."""
     shop = {str(p.relative_to(SHOP)): p.read_bytes() for p in SHOP.rglob("*")
             if p.is_file() and "__pycache__" not in p.parts}
     host.create("shop", "http", "/usr/bin/python3 web.py", shop, Environment={"Variables": {
@@ -165,8 +170,39 @@ def measure(host):
     host.create("echo", "provided", "x", {"bootstrap": (BIN / "leeward-bench-function").read_bytes()})
     url = host.api("POST", "/2021-10-31/functions/shop/url", AuthType="NONE")["FunctionUrl"]
     livez = re.sub(r"^http://[^/]+", "", url) + "livez"
-    asks = {"shop": lambda: host.call("GET", livez),
-            "echo": lambda: host.call("POST", "/2015-03-31/functions/echo/invocations", '"x"')}
+    return {"shop": lambda: host.call("GET", livez),
+            "echo": lambda: host.call("POST", "/2015-03-31/functions/echo/invocations", '"x"')}, livez
+
+
+def tell(results):
+    print(f"{'':22}{'median':>9}{'p90':>9}{'max':>9}   milliseconds, {RUNS} runs")
+    for name in sorted(results):
+        values = sorted(results[name])
+        median = statistics.median(values)
+        goal = GOALS.get(name)
+        if name == "shop cold":
+            goal = statistics.median(results["shop plain process"]) + 20
+        mark = "" if goal is None else f"   goal {goal:.1f}: {'met' if median <= goal else 'MISSED'}"
+        print(f"{name:22}{median:9.2f}{values[int(len(values) * 0.9)]:9.2f}{values[-1]:9.2f}{mark}")
+
+
+def measure_prepared(host, functions):
+    results = {}
+    for name, ask in functions[0].items():
+        ask()
+        for _ in range(RUNS):
+            host.wait(name, lambda e: e["prepared"] == 1 and sum(e.values()) == 1)
+            time.sleep(0.06)  # it is frozen by now
+            results.setdefault(f"{name} prepared", []).append(timed(ask))
+        used = next(f for f in json.loads(host.call("GET", "/leeward/functions"))["functions"]
+                    if f["name"] == name)
+        if (used["cold_starts"], used["prepared_starts"]) != (1, RUNS):
+            sys.exit(f"{name}: {used['prepared_starts']} of {RUNS} were prepared")
+    tell(results)
+
+
+def measure_starts(host, functions):
+    asks, livez = functions
     results = {}
 
     def note(name, milliseconds):
@@ -182,16 +218,7 @@ def measure(host):
             host.wait(name, lambda e: e["frozen"] == 1)
             note(f"{name} frozen", timed(ask))
 
-    print(f"{'':22}{'median':>9}{'p90':>9}{'max':>9}   milliseconds, {RUNS} runs")
-    for name in sorted(results):
-        values = sorted(results[name])
-        median = statistics.median(values)
-        goal = GOALS.get(name)
-        if name == "shop cold":
-            goal = statistics.median(results["shop plain process"]) + 20
-        mark = "" if goal is None else f"   goal {goal:.1f}: {'met' if median <= goal else 'MISSED'}"
-        print(f"{name:22}{median:9.2f}{values[int(len(values) * 0.9)]:9.2f}{values[-1]:9.2f}{mark}")
-
+    tell(results)
     for name, method, path, body in (
             ("echo", "POST", "/2015-03-31/functions/echo/invocations", '"x"'),
             ("shop", "GET", livez, "")):

@@ -84,6 +84,22 @@ def connect(addresses):
     return addresses[-1], last
 
 
+def place_order(address, identity, seconds):
+    """One order at the edge of `address`, tried for so long until it is taken; the decoded answer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            _, connection = connect([address])
+            status, text = request(connection, "POST", "/api/orders",
+                                   {"client_order_id": identity, "product": 1, "quantity": 1})
+            if status < 300:
+                return json.loads(text)
+        except OSError as error:
+            text = str(error)
+        assert time.monotonic() < deadline, text
+        time.sleep(0.05)
+
+
 def request(connection, method, path, body=None):
     """(status, text) of one HTTP exchange with an edge; raises OSError or HTTPException."""
     try:

@@ -11,12 +11,14 @@ import os
 import signal
 import sys
 
-from stormlib import namespaces, processes
+from stormlib import groups, namespaces, processes
 
 
 def clean(run_id, owner_pid):
     """Ends a run; safe to repeat."""
     processes.kill_all(run_id)
+    if not groups.in_use():
+        groups.remove_empty()
     namespaces.delete_of(owner_pid)
 
 

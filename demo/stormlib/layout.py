@@ -23,6 +23,8 @@ SECOND_REDIS_PORT = 6389
 ZONE = "shop.test"
 SERVICE = f"www.{ZONE}"
 EDGE_PORT, WEB_PORT, APP_PORT = 8000, 8080, 8081
+# Of instances that stand beside functions.
+WEB_INSTANCE_PORT, APP_INSTANCE_PORT = 8090, 8091
 DATABASE_PORT, REDIS_PORT = 3306, 6379
 NODE_PORTS = (DATABASE_PORT, SECOND_DATABASE_PORT)
 REDIS_PORTS = (REDIS_PORT, SECOND_REDIS_PORT)
@@ -49,18 +51,12 @@ class Layout:
     run_id: str
     replication_mode: str = "async"
     two_nodes: bool = False  # gcp has a second node of each database
-    compute: str = "instances"  # what the standby serves by: its own processes, or "functions"
+    # What the standby serves by: "instances" (its own processes), "functions", or "functions-first".
+    compute: str = "instances"
 
     @property
     def config(self):
         return self.directory / "leeward.yaml"
-
-    def config_of(self, site):
-        """The configuration that a site starts by. Where the standby has functions, only the commands
-        of its tiers differ."""
-        if self.compute == "functions" and site == "aws":
-            return self.directory / "leeward-aws.yaml"
-        return self.config
 
     @property
     def control(self):
@@ -109,33 +105,18 @@ def _sessions_of_gcp(layout):
     return "        nodes:\n" + "\n".join(f"          - {each}" for each in nodes)
 
 
-def _with_functions(layout, text, python):
-    """leeward.yaml for the standby: the command of each tier is a function host, which starts the tier's
-    unchanged program when a request comes."""
-    app_host = "127.0.0.1" if layout.namespaces else "{address}"
-
-    def host(program, port, names, idle_paths, more):
-        arguments = [binary(), "fn", "serve", "--listen", "{address}:{port}", "--directory",
-                     DEMO / "shop", "--port", port, "--memory", 512, "--concurrency", 8,
-                     "--log-directory", layout.directory / "logs" / "functions"]
-        for name in names:
-            arguments += ["--pass", name]
-        for path in idle_paths:
-            arguments += ["--idle-path", path]
-        command = arguments + more + ["--", python, DEMO / "shop" / program]
-        return "command: [" + ", ".join(f'"{word}"' for word in command) + "]"
-
-    app = f"{app_host}:{APP_PORT}"
-    web_function = host("web.py", WEB_PORT, ("SHOP_LISTEN", "SHOP_APP", "SHOP_SITE"),
-                        ("/livez", "/healthz"), ["--connect", app])
-    app_function = host(
-        "app.py", APP_PORT, ("SHOP_LISTEN", "SHOP_DATABASE", "SHOP_REDIS", "SHOP_PASSWORD_FILE"),
-        ("/livez",), ["--connect", "{gateway.orders}", "--connect", "{gateway.sessions}",
-                      "--file", layout.directory / "secrets" / "db-shop"])
-    for program, function in (("web.py", web_function), ("app.py", app_function)):
-        text = text.replace(f"command: [{python}, {DEMO}/shop/{program}]", function)
-    # Inside, a program listens on loopback, whatever its tier's address is.
-    return text.replace('SHOP_LISTEN: "{address}:{port}"', 'SHOP_LISTEN: "127.0.0.1:{port}"')
+def _standby(layout, connect, instance_port, files=()):
+    """How a tier stands at the standby, as lines of leeward.yaml: `connect` and `files` are what its
+    functions may use."""
+    if layout.compute == "instances":
+        return "    standby: warm"
+    words = [f"connect: [{', '.join(connect)}]"]
+    if files:
+        words.append(f"files: [{', '.join(str(file) for file in files)}]")
+    if layout.compute == "functions-first":
+        words.append(f"instance_port: {instance_port}")
+    mode = layout.compute.replace("-", "_")
+    return f"    standby: {mode}\n    functions: {{ {', '.join(words)} }}"
 
 
 def in_namespaces(directory, run_id):
@@ -159,6 +140,7 @@ def write(layout, python="/usr/bin/python3"):
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(24) + "\n")
     template = string.Template((DEMO / "leeward.yaml.in").read_text())
+    app_host = "127.0.0.1" if layout.namespaces else "{address}"
     values = dict(
         gcp=layout.addresses["gcp"], aws=layout.addresses["aws"],
         witness=layout.addresses["witness"],
@@ -166,9 +148,9 @@ def write(layout, python="/usr/bin/python3"):
         replication_mode=layout.replication_mode,
         demo=DEMO, run=layout.directory, python=python, dns_port=layout.dns_port,
         gateway="127.0.0.1" if layout.namespaces else "{address}",
-        app="127.0.0.1" if layout.namespaces else "{address}",
+        app=app_host,
+        web_standby=_standby(layout, [f'"{app_host}:{APP_PORT}"'], WEB_INSTANCE_PORT),
+        app_standby=_standby(layout, ['"{gateway.orders}"', '"{gateway.sessions}"'],
+                             APP_INSTANCE_PORT, [layout.directory / "secrets" / "db-shop"]),
         app_is_local="true" if layout.namespaces else "false")
-    text = template.substitute(values)
-    layout.config.write_text(text)
-    if layout.compute == "functions":
-        layout.config_of("aws").write_text(_with_functions(layout, text, python))
+    layout.config.write_text(template.substitute(values))

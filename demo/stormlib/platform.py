@@ -104,7 +104,7 @@ class Platform:
         old = self._started.get(site)
         if old is not None and old.poll() is None:
             raise PlatformError(f"{site} is running already")
-        command = [str(layouts.binary()), "up", "--config", str(self.layout.config_of(site)), "--site",
+        command = [str(layouts.binary()), "up", "--config", str(self.layout.config), "--site",
                    site]
         if self.net:
             command = ["nsenter", f"--net=/run/netns/{self.net.name(site)}", *command]
@@ -226,6 +226,11 @@ class Platform:
                     and all(sites[name]["health"] == "up" for name in layouts.WORKLOAD_SITES)
                     and _could_take_over(status))
         return self.wait_until(ready, seconds, "both sites up, the standby ready to take over")
+
+    def instances_offered(self, site, tier):
+        """The instances that the functions of a tier have been told of, to pass connections on to."""
+        orders = self.layout.directory / f"state/{site}/agent/functions/{tier}.json"
+        return json.loads(orders.read_text())["instances"]
 
     def log_tails(self, lines=25):
         """The last lines of each site's log, for error messages."""

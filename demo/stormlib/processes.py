@@ -80,14 +80,28 @@ def _in_function(pid):
         return False
 
 
-def programs(run_id, site, names):
-    """Pids of Python programs at a site, started by its agent or in functions; `names` are the ends of
-    their paths. Functions of other runs count as well: their sandboxes do not tell whose they are."""
-    pids = set(of_run(run_id, site))
-    pids |= {int(name) for name in os.listdir("/proc") if name.isdigit() and _in_function(name)}
+def _running(pids, names):
+    """Those of `pids` that are Python programs; `names` are the ends of their paths."""
     return [pid for pid in pids
             if (argv := command_line(pid)) and "python" in os.path.basename(argv[0])
             and any(word.endswith(names) for word in argv[1:])]
+
+
+def functions(names):
+    """Pids of Python programs in functions. Those of other runs count as well: their sandboxes do not
+    tell whose they are."""
+    return _running({int(name) for name in os.listdir("/proc") if name.isdigit() and _in_function(name)},
+                    names)
+
+
+def instances(run_id, site, names):
+    """Pids of Python programs at a site that its agent started."""
+    return _running(of_run(run_id, site), names)
+
+
+def programs(run_id, site, names):
+    """Both."""
+    return instances(run_id, site, names) + functions(names)
 
 
 def send(pids, signal_number):

@@ -25,8 +25,8 @@ _ROWS = (
 class Report:
     """Collects values; what was never set is reported as not applicable."""
 
-    def __init__(self, scenario):
-        self.scenario = scenario
+    def __init__(self, scenario, compute="instances"):
+        self.scenario, self.compute = scenario, compute
         self.values = {}
         self.detail = {}
         self._complaints = []
@@ -78,7 +78,7 @@ class Report:
                     for key, _, _ in _ROWS}
         notes = {key: value.note for key, value in self.values.items() if value.note}
         notes |= self._limit_notes
-        document |= {"scenario": self.scenario, "ok": self.ok, "broken": self.broken(),
+        document |= {"scenario": self.scenario, "compute": self.compute, "ok": self.ok, "broken": self.broken(),
                      "notes": notes, "detail": self.detail}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2) + "\n")

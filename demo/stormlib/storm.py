@@ -9,6 +9,7 @@ from stormlib import (clients, control_api, layout as layouts, measure, platform
                       report as reports, resolver as resolvers, timeline as timelines)
 
 _WARM_UP_SECONDS = 3.0
+_INSTANCES_SECONDS = 15.0  # from the failover to instances that are ready
 _BACK_SECONDS = 60.0
 
 
@@ -17,7 +18,7 @@ class Storm:
 
     def __init__(self, scenario, directory, network="auto", timeline=None, compute="instances"):
         self.timeline = timeline or timelines.Timeline()
-        self.report = reports.Report(scenario)
+        self.report = reports.Report(scenario, compute)
         mode = "lossless" if scenario == "lossless" else "async"
         self.platform = platforms.Platform(directory, network, replication_mode=mode,
                                            two_nodes=scenario == "node-kill", compute=compute)
@@ -49,7 +50,7 @@ class Storm:
         self._stack.callback(self.customers.stop)
         self._warm_up()
         self._compare_pages()
-        if p.layout.compute == "functions":
+        if p.layout.compute != "instances":
             self._count_standby_programs()
 
     def _standby_programs(self):
@@ -66,14 +67,27 @@ class Storm:
     def tell_functions(self):
         """After the move: that it is functions which serve. The count before would prove nothing if this
         one saw none either."""
-        if self.platform.layout.compute != "functions":
+        if self.platform.layout.compute == "instances":
             return
-        running = len(self._standby_programs())
+        running = len(processes.functions(("/shop/web.py", "/shop/app.py")))
         self.report.detail["function_programs_after"] = running
         if running == 0:
             self.report.complain("aws serves, but no function of it runs")
         self.say("good" if running else "bad",
                  f"{running} environments of functions serve, started by the first requests", site="aws")
+        if self.platform.layout.compute == "functions-first":
+            self._tell_instances()
+
+    def _tell_instances(self):
+        """That instances have started with the failover, and take over from the functions."""
+        deadline = time.monotonic() + _INSTANCES_SECONDS
+        while not (ready := all(self.platform.instances_offered("aws", tier) for tier in ("web", "app"))):
+            if time.monotonic() > deadline:
+                self.report.complain("aws serves by functions only; its instances are not ready")
+                break
+            time.sleep(0.05)
+        self.say("good" if ready else "bad", "instances of web and app have taken over from the functions"
+                 if ready else "no instance takes over from the functions", site="aws")
 
     def __exit__(self, *exception):
         return self._stack.__exit__(*exception)

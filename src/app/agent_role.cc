@@ -11,6 +11,8 @@
 #include "app/context.h"
 #include "app/roles.h"
 #include "app/state_feed.h"
+#include "app/tier_deployer.h"
+#include "app/tier_functions.h"
 #include "app/tier_scaler.h"
 #include "base/cgroup.h"
 #include "base/file.h"
@@ -71,6 +73,7 @@ class AgentNode {
   void report();
   void report_if_changed();
   Status start_tiers();
+  void tell_functions();
   net::HttpRequest post(std::string path, std::string body) const;
 
   Context& context_;
@@ -87,8 +90,10 @@ class AgentNode {
   std::unique_ptr<StateFeed> feed_;
   std::unique_ptr<health::Prober> prober_;
   CgroupTree groups_;
+  std::unique_ptr<TierFunctions> functions_;
   std::unique_ptr<compute::Supervisor> tiers_;
   std::unique_ptr<TierScaler> scaler_;
+  std::unique_ptr<TierDeployer> deployer_;
   net::TimerId wake_timer_{};
   net::TimerId report_timer_{};
   std::uint64_t next_promise_ = 1;
@@ -169,6 +174,8 @@ Status AgentNode::start() {
   auto server =
       net::HttpServer::start(loop_, {context_.site().address, context_.platform.agent_port},
                              [this](net::HttpRequest request, net::Responder respond) {
+                               if (deployer_ && TierDeployer::answers(request))
+                                 return deployer_->handle(request, respond);
                                if (scaler_ && TierScaler::answers(request))
                                  return scaler_->handle(std::move(request), std::move(respond));
                                api_->handle(request, std::move(respond));
@@ -193,12 +200,19 @@ Status AgentNode::start_tiers() {
                                     {"state", context_.state}};
   for (const auto& [name, endpoint] : databases_->gateways())
     values["gateway." + name] = to_string(endpoint);
+  functions_ =
+      std::make_unique<TierFunctions>(context_.platform, context_.site(), values, context_.state);
   compute::SupervisorOptions options;
+  auto deployer = TierDeployer::open(loop_, context_, std::move(values), *functions_);
+  if (!deployer) return fail(std::move(deployer.error()));
+  auto specs = (*deployer)->tiers();
+  if (!specs) return fail(std::move(specs.error()));
+  options.tiers = std::move(*specs);
   for (const Tier& tier : context_.platform.tiers) {
-    if (tier.process.command.empty()) continue;
-    auto expanded = compute::expand_tier(tier, values, context_.platform.directory);
-    if (!expanded) return fail(expanded.error());
-    options.tiers.push_back(std::move(*expanded));
+    if (!tier.process.started() || !tier.functions_at(context_.site())) continue;
+    auto functions = functions_->spec_of(tier);
+    if (!functions) return fail(functions.error());
+    options.tiers.push_back(std::move(*functions));
   }
   groups_ = CgroupTree::detect(
       fmt::format("leeward-{}-{}", context_.platform.name, context_.site().name));
@@ -209,13 +223,28 @@ Status AgentNode::start_tiers() {
   options.registry = &registry_;
   options.on_change = [this] {
     if (scaler_) scaler_->instances_changed();
+    tell_functions();
+  };
+  options.on_rollout = [this](const std::string& tier, compute::RolloutEvent event) {
+    if (deployer_) deployer_->changed(tier, event);
+    if (scaler_) scaler_->instances_changed();  // others may be offered
+    tell_functions();
   };
   auto supervisor = compute::Supervisor::create(loop_, std::move(options));
   if (!supervisor) return fail(supervisor.error());
   tiers_ = std::move(*supervisor);
   scaler_ = std::make_unique<TierScaler>(loop_, http_, context_, *tiers_, registry_);
+  deployer_ = std::move(*deployer);
+  deployer_->attach(*tiers_);
   tiers_->set_active(false);
   return {};
+}
+
+void AgentNode::tell_functions() {
+  if (!tiers_) return;
+  if (Status told = functions_->set_ready(tiers_->ready_instances()); !told)
+    logger_.error("functions are not told which instances are ready",
+                  {{"why", told.error().message}});
 }
 
 void AgentNode::stop(std::function<void()> done) {
@@ -372,6 +401,11 @@ void AgentNode::report() {
   AgentReport r = core_.report(clock_.now());
   r.tiers_ready = static_cast<std::uint16_t>(tiers_->ready_count());
   r.tiers_wanted = static_cast<std::uint16_t>(tiers_->wanted_count());
+  if (deployer_) {
+    r.deployments = deployer_->successes();
+    r.rollbacks = deployer_->rollbacks();
+    r.deployment = deployer_->last();
+  }
   r.ledger_open = databases_->ledger_open();
   r.redis = databases_->redis();
   r.comparison = databases_->comparison();

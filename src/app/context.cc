@@ -21,6 +21,7 @@ Result<Context> make_context(const cli::RoleOptions& options, const std::string&
     return fail(Code::kInvalid, "{} has {} mistake{}; nothing was started", options.config_path,
                 loaded.problems.size(), loaded.problems.size() == 1 ? "" : "s");
   }
+  context.config_path = std::filesystem::absolute(options.config_path).string();
   context.platform = std::move(*loaded.platform);
   auto site = context.platform.find_site(options.site);
   if (!site) {

@@ -15,6 +15,7 @@
 namespace leeward::app {
 
 struct Context {
+  std::string config_path;  // absolute
   Platform platform;
   SiteId self;
   console::Tokens tokens;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "app/edge_digests.h"
 #include "console/auth.h"
 
 namespace leeward::app {
@@ -13,6 +14,7 @@ using Json = nlohmann::json;
 using Kind = edge::PurgeRequest::Kind;
 
 constexpr std::size_t kPopularMax = 100'000;
+constexpr std::size_t kBansToldMax = 10'000;
 
 net::HttpResponse text(std::string body, std::string type) {
   net::HttpResponse response;
@@ -47,9 +49,11 @@ net::HttpResponse EdgeAdmin::answer(const net::HttpRequest& request) {
   if (request.method == "GET" && request.path == "/healthz")
     return text("{\"ok\":true}", "application/json");
   if (request.method == "GET" && request.path == "/metrics")
-    return text(edge_.prometheus_text() + cache_.prometheus_text() +
-                    rules_.current()->prometheus_text() + waf_.prometheus_text(),
-                "text/plain; version=0.0.4");
+    return text(
+        edge_.prometheus_text() + cache_.prometheus_text() + rules_.current()->prometheus_text() +
+            waf_.prometheus_text() +
+            firewall_metrics(*rules_.current(), waf_.current().get(), !reload_refused_.empty()),
+        "text/plain; version=0.0.4");
   if (auto allowed = console::authorize(request, context_.tokens, console::Role::kOperator);
       !allowed)
     return net::error_response(allowed.error());
@@ -62,8 +66,9 @@ net::HttpResponse EdgeAdmin::answer(const net::HttpRequest& request) {
 
 Result<std::string> EdgeAdmin::read(const net::HttpRequest& request) const {
   if (request.path == "/v1/edge/top") return edge_.top_json();
-  if (request.path == "/v1/edge/explain")
-    return dump(Json{{"text", edge_.explain(request.parameter("url"))}});
+  if (request.path == "/v1/edge/explain") return explain(request);
+  if (request.path == "/v1/edge/bans") return bans();
+  if (request.path == "/v1/edge/firewall") return firewall();
   if (request.path == "/v1/edge/popular") {
     const std::string count(request.parameter("count"));
     char* end = nullptr;
@@ -85,6 +90,7 @@ Result<std::string> EdgeAdmin::read(const net::HttpRequest& request) const {
 Result<std::string> EdgeAdmin::change(const net::HttpRequest& request) {
   if (request.path == "/v1/edge/purge") return purge(request.body);
   if (request.path == "/v1/edge/warm") return warm(request.body);
+  if (request.path == "/v1/edge/unban") return unban(request.body);
   return fail(no_such(request));
 }
 
@@ -113,6 +119,59 @@ Result<std::string> EdgeAdmin::purge(const std::string& body) {
                                   {"count", fmt::format("{}", wanted->size())},
                                   {"soft", soft.get<bool>() ? "yes" : "no"}});
   return dump(Json{{"purged", wanted->size()}, {"objects", objects}});
+}
+
+Result<std::string> EdgeAdmin::explain(const net::HttpRequest& request) const {
+  std::optional<edge::ClientAddress> client;
+  if (const std::string address(request.parameter("client")); !address.empty()) {
+    client = edge::parse_client_address(address);
+    if (!client)
+      return fail(Code::kInvalid, "'{}' is neither an IPv4 nor an IPv6 address", address);
+  }
+  return dump(Json{{"text", edge_.explain(request.parameter("url"), client)}});
+}
+
+std::string EdgeAdmin::firewall() const {
+  const edge::Waf* waf = waf_.current().get();
+  const char* mode = waf == nullptr                          ? "off"
+                     : waf->settings.mode == WafMode::kBlock ? "block"
+                                                             : "detect";
+  return dump(Json{{"mode", mode},
+                   {"rules", waf == nullptr ? 0 : waf->rules},
+                   {"parts", firewall_digests(*rules_.current(), waf, true)},
+                   {"reload_refused", reload_refused_}});
+}
+
+std::string EdgeAdmin::bans() const {
+  Json all = Json::array();
+  for (const auto& ban : rules_.current()->banned(BootClock::now(), kBansToldMax))
+    all.push_back(
+        {{"client", ban.client}, {"rule", ban.rule}, {"seconds_left", seconds(ban.left)}});
+  return dump(Json{{"bans", std::move(all)}});
+}
+
+// {"clients": ["192.0.2.7", ...]} or {"all": true}
+Result<std::string> EdgeAdmin::unban(const std::string& body) {
+  const Json json = Json::parse(body, nullptr, false);
+  edge::AccessRules& rules = *rules_.current();
+  std::size_t lifted = 0;
+  if (json.is_object() && json.value("all", Json()) == Json(true)) {
+    lifted = rules.lift_all(BootClock::now());
+  } else {
+    auto clients = texts(json, "clients");
+    if (!clients) return fail(std::move(clients.error()));
+    std::vector<edge::ClientAddress> addresses;
+    for (const std::string& client : *clients) {
+      const auto address = edge::parse_client_address(client);
+      if (!address)
+        return fail(Code::kInvalid, "'{}' is neither an IPv4 nor an IPv6 address", client);
+      addresses.push_back(*address);
+    }
+    for (const edge::ClientAddress& address : addresses)
+      lifted += rules.lift(address, BootClock::now());
+  }
+  context_.logger.info("bans lifted", {{"count", fmt::format("{}", lifted)}});
+  return dump(Json{{"lifted", lifted}});
 }
 
 // {"urls": ["http://host/path", ...]}

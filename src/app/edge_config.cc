@@ -19,11 +19,16 @@ void add_tier(const Platform& platform, SiteId self, const Tier& tier, edge::Gro
                                  .site = site,
                                  .edge = true});
     if (site != self && tier.local) continue;
-    for (int i = 0; i < tier.slots(); ++i)
-      group.origins.push_back(
-          {.name = fmt::format("{}-{}-{}", s.name, tier.name, i),
-           .address = fmt::format("{}:{}", tier.local ? "127.0.0.1" : s.address, tier.port + i),
-           .site = site});
+    const std::string host = tier.local ? "127.0.0.1" : s.address;
+    if (tier.functions_at(s))
+      group.origins.push_back({.name = fmt::format("{}-{}-functions", s.name, tier.name),
+                               .address = fmt::format("{}:{}", host, tier.port),
+                               .site = site,
+                               .functions = true});
+    for (int i = 0; i < tier.slots_at(s); ++i)
+      group.origins.push_back({.name = fmt::format("{}-{}-{}", s.name, tier.name, i),
+                               .address = fmt::format("{}:{}", host, tier.first_port_at(s) + i),
+                               .site = site});
   }
 }
 
@@ -103,6 +108,22 @@ Status read_signing_keys(const Platform& platform, edge::EdgeConfig& config) {
       config.routes[i].signing_keys.push_back({key.id, std::move(*secret)});
     }
   return {};
+}
+
+Result<std::optional<edge::Challenge::Options>> edge_challenge(const Platform& platform) {
+  const EdgeChallenge& spec = platform.edge->firewall.challenge;
+  if (spec.secret.kind == SecretRef::Kind::kNone) return std::nullopt;
+  edge::Challenge::Options options{.secrets = {}, .pass_for = spec.pass_for, .bits = spec.bits};
+  for (const SecretRef* ref : {&spec.secret, &spec.former_secret}) {
+    if (ref->kind == SecretRef::Kind::kNone) continue;
+    auto secret = config::resolve_secret(*ref, platform.directory);
+    if (!secret) return fail(std::move(secret.error()).wrap("firewall.challenge"));
+    if (secret->size() < edge::Challenge::kSecretMin)
+      return fail(Code::kInvalid, "firewall.challenge: the secret has fewer than {} bytes",
+                  edge::Challenge::kSecretMin);
+    options.secrets.push_back(std::move(*secret));
+  }
+  return options;
 }
 
 EdgeFirewall edge_firewall(const Platform& platform) {

@@ -1,6 +1,9 @@
 // The edge of one site, from the platform's configuration.
 #pragma once
 
+#include <optional>
+
+#include "edge/challenge.h"
 #include "edge/edge.h"
 #include "model/platform.h"
 
@@ -13,6 +16,9 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self);
 // REQUIRES: platform.edge; `config` is edge_config() of it. Reads the secrets that URLs are signed
 // with; an error names the route and the key.
 Status read_signing_keys(const Platform& platform, edge::EdgeConfig& config);
+// REQUIRES: platform.edge. What clients are challenged with, nothing without a secret; an error
+// names the secret that cannot be read.
+Result<std::optional<edge::Challenge::Options>> edge_challenge(const Platform& platform);
 // REQUIRES: platform.edge. The same with absolute paths, and without the web application firewall.
 EdgeFirewall edge_firewall(const Platform& platform);
 EdgeWaf edge_waf(const Platform& platform);

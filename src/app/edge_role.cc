@@ -24,7 +24,8 @@ namespace {
 
 // Checks every origin of every group that has a check, and tells the edge. An instance of a tier
 // that scales is up only while its agent says that it is ready: the slots that do not run are never
-// asked, and one that drains gets nothing new.
+// asked, and one that drains gets nothing new. A tier's functions are up while no instance beside
+// them is.
 class OriginChecks {
  public:
   OriginChecks(net::EventLoop& loop, edge::Edge& edge, const Logger& logger)
@@ -34,7 +35,11 @@ class OriginChecks {
     probers_.clear();
     groups_ = config.groups;
     tiers_.clear();
-    for (const EdgeOrigins& o : platform.edge->origins) tiers_.push_back(o.tier);
+    falls_.clear();
+    for (const EdgeOrigins& o : platform.edge->origins) {
+      tiers_.push_back(o.tier);
+      falls_.push_back(o.check.fall);
+    }
     for (std::size_t g = 0; g < config.groups.size(); ++g) {
       const EdgeCheck& check = platform.edge->origins[g].check;
       if (check.path.empty() && !check.grpc) continue;
@@ -46,8 +51,20 @@ class OriginChecks {
     return {};
   }
 
-  // Which slots of a tier are ready at a site.
+  // Which origins of a tier are ready at a site, in their order. Those that are come first, so that
+  // the edge has one at every moment.
   void set_ready(SiteId site, const Tier& tier, const std::vector<bool>& ready) {
+    for (const bool which : {true, false}) set_some_ready(site, tier, ready, which);
+  }
+
+ private:
+  struct Opinion {
+    bool up = true;     // by the active check
+    bool ready = true;  // by the agent
+    int on_trust = 0;   // failed checks until its word for a new instance counts no more
+  };
+
+  void set_some_ready(SiteId site, const Tier& tier, const std::vector<bool>& ready, bool which) {
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       if (tiers_[g] != tier.name) continue;
       std::size_t number = 0;
@@ -56,18 +73,19 @@ class OriginChecks {
         if (origin.site != site || origin.edge) continue;
         bool now = number < ready.size() && ready[number];
         ++number;
+        if (now != which) continue;
         Opinion& opinion = opinions_[{g, o}];
+        // Our check failed while nothing ran there, and would take its time to be convinced again,
+        // in which the tier may end the instances that this one replaces.
+        if (now && !opinion.ready) {
+          opinion.up = true;
+          opinion.on_trust = falls_[g];
+        }
         opinion.ready = now;
         edge_.check(g, o, now, now && opinion.up);
       }
     }
   }
-
- private:
-  struct Opinion {
-    bool up = true;     // by the active check
-    bool ready = true;  // by the agent
-  };
 
   Status start_one(std::size_t group, std::size_t origin, const EdgeCheck& check,
                    const std::string& name) {
@@ -91,7 +109,9 @@ class OriginChecks {
     options.logger = logger_.with("check");
     opinions_[{group, origin}].up = true;
     options.on_result = [this, group, origin](SiteId, const health::ProbeResult& result) {
-      const Opinion& o = opinions_[{group, origin}];
+      Opinion& o = opinions_[{group, origin}];
+      if (result.ok) o.on_trust = 0;
+      if (!result.ok && o.on_trust > 0 && --o.on_trust == 0) o.up = false;
       edge_.check(group, origin, result.ok && o.ready, o.up && o.ready);
     };
     options.on_change = [this, group, origin](SiteId, Health health) {
@@ -118,6 +138,7 @@ class OriginChecks {
   Logger logger_;
   std::vector<edge::GroupSpec> groups_;
   std::vector<std::string> tiers_;  // by group; empty: its origins are no tier
+  std::vector<int> falls_;          // by group: failed checks in a row that count
   std::map<std::pair<std::size_t, std::size_t>, Opinion> opinions_;  // by group and origin
   std::vector<std::unique_ptr<health::Prober>> probers_;
 };
@@ -132,9 +153,12 @@ Status reload(const cli::RoleOptions& options, const Context& context, edge::Edg
                 options.config_path, options.config_path);
   edge::EdgeConfig config = edge_config(*loaded.platform, context.self);
   if (auto read = read_signing_keys(*loaded.platform, config); !read) return read;
-  auto firewall = rules.made_of(edge_firewall(*loaded.platform));
+  auto challenge = edge_challenge(*loaded.platform);
+  if (!challenge) return fail(std::move(challenge.error()));
+  auto firewall = rules.made_of(edge_firewall(*loaded.platform), std::move(*challenge));
   if (!firewall) return fail(std::move(firewall.error()));
   config.firewall = *firewall;
+  config.challenge = (*firewall)->challenge();
   auto waf = waf_rules.made_of(edge_waf(*loaded.platform));
   if (!waf) return fail(std::move(waf.error()));
   config.waf = *waf;
@@ -179,6 +203,9 @@ int run_edge(const cli::RoleOptions& options) {
   edge_options.threads = static_cast<unsigned>(platform.edge->threads);
   edge_options.access_log = platform.edge->access_log;
   edge_options.access_log_path = context->state + "/access.log";
+  edge_options.audit_log_path = context->state + "/audit.log";
+  edge_options.audit_bytes_max = platform.edge->firewall.waf.audit_bytes_max;
+  edge_options.audit_files = platform.edge->firewall.waf.audit_files;
   edge_options.logger = context->logger;
   Predecessor predecessor;
   if (options.takeover) {
@@ -190,12 +217,17 @@ int run_edge(const cli::RoleOptions& options) {
   auto cache = std::make_shared<edge::HttpCache>(cache_options(*context));
   edge_options.cache = cache;
   net::EventLoop loop;
-  auto firewall = edge::AccessRules::load(edge_firewall(platform));
+  auto challenge = edge_challenge(platform);
+  if (!challenge) return report_failure(challenge.error());
+  auto firewall = edge::AccessRules::load(
+      edge_firewall(platform), context->logger,
+      *challenge ? std::make_shared<const edge::Challenge>(std::move(**challenge)) : nullptr);
   if (!firewall) return report_failure(firewall.error());
   EdgeRules rules(loop, *firewall, context->logger);
   edge::EdgeConfig config = edge_config(platform, context->self);
   if (auto read = read_signing_keys(platform, config); !read) return report_failure(read.error());
   config.firewall = *firewall;
+  config.challenge = (*firewall)->challenge();
   EdgeWafRules waf_rules(loop, context->logger, context->state + "/firewall-patterns");
   auto waf = waf_rules.made_of(edge_waf(platform));
   if (!waf) return report_failure(waf.error());
@@ -230,7 +262,9 @@ int run_edge(const cli::RoleOptions& options) {
   if (auto opened = open_admin(); !opened) return report_failure(opened.error());
   auto signals = loop.on_signals({SIGINT, SIGTERM, SIGHUP}, [&](int signal) {
     if (signal != SIGHUP) return loop.stop();
-    if (auto reloaded = reload(options, *context, **edge, rules, waf_rules, checks); !reloaded)
+    const Status reloaded = reload(options, *context, **edge, rules, waf_rules, checks);
+    answers.note_reload(reloaded);
+    if (!reloaded)
       context->logger.error("could not reload", {{"why", reloaded.error().message}});
     else
       instances.repeat(), context->logger.info("reloaded");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "base/log.h"
 #include "edge/access_rules.h"
@@ -18,8 +19,10 @@ class EdgeRules {
   }
 
   const std::shared_ptr<edge::AccessRules>& current() const { return current_; }
-  // What use() may be called with: the current rules when they are these already.
-  Result<std::shared_ptr<edge::AccessRules>> made_of(const EdgeFirewall& spec) const;
+  // What use() may be called with: the current rules when they are these already. Of the challenge,
+  // null when nobody is to be challenged, too: the current one has its counters.
+  Result<std::shared_ptr<edge::AccessRules>> made_of(
+      const EdgeFirewall& spec, std::optional<edge::Challenge::Options> challenge) const;
   void use(std::shared_ptr<edge::AccessRules> rules) { current_ = std::move(rules); }
 
  private:

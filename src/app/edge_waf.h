@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "edge/crawler_check.h"
 #include "edge/seclang_engine.h"
 #include "edge/waf_pool.h"
 #include "net/loop.h"
@@ -24,10 +25,13 @@ class EdgeWafRules {
   // "FILE:LINE:COLUMN: …", kNotFound; kConflict: another number of threads than the running ones.
   Result<std::shared_ptr<const edge::Waf>> made_of(const EdgeWaf& settings);
   void use(std::shared_ptr<const edge::Waf> waf);
-  std::string prometheus_text() const { return pool_ ? pool_->prometheus_text() : ""; }
+  const std::shared_ptr<const edge::Waf>& current() const { return current_; }  // may be null
+  std::string prometheus_text() const;
 
  private:
   void free_retired();
+  // What is known of crawlers outlives a reload with the same settings.
+  std::shared_ptr<edge::CrawlerCheck> crawlers_for(const EdgeCrawlers& settings) const;
 
   net::EventLoop& loop_;
   Logger logger_;

@@ -1,5 +1,6 @@
 #include "app/instance_feed.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace leeward::app {
@@ -11,6 +12,16 @@ constexpr Duration kWait = 2s;     // of a long poll
 constexpr Duration kTimeout = 4s;  // then the agent is taken to be away
 constexpr Duration kRetry = 200ms;
 
+// One entry an origin of the tier at `site`, in the edge's order: its functions, if it has any
+// there, then its instances. Functions are asked only while no instance is ready.
+std::vector<bool> ready_origins(const Site& site, const Tier& tier, bool functions,
+                                std::vector<bool> instances) {
+  if (!tier.functions_at(site)) return instances;
+  const bool none = std::find(instances.begin(), instances.end(), true) == instances.end();
+  instances.insert(instances.begin(), functions && none);
+  return instances;
+}
+
 }  // namespace
 
 InstanceFeed::InstanceFeed(net::EventLoop& loop, net::HttpClient& http, const Context& context,
@@ -20,20 +31,22 @@ InstanceFeed::InstanceFeed(net::EventLoop& loop, net::HttpClient& http, const Co
       context_(context),
       logger_(context.logger),
       on_ready_(std::move(on_ready)) {
-  bool any = false;
-  for (const Tier& tier : context.platform.tiers) any |= tier.scaling.has_value();
-  if (!any) return;
-  for (SiteId site : context.platform.workload_sites()) {
+  for (SiteId id : context.platform.workload_sites()) {
+    const Site& site = context.platform.site(id);
     auto source = std::make_unique<Source>();
-    source->site = site;
+    source->site = id;
     for (const Tier& tier : context.platform.tiers) {
-      if (!tier.scaling) continue;
-      std::vector<bool> ready(static_cast<std::size_t>(tier.slots()));
-      for (int i = 0; i < tier.slots(); ++i)
-        ready[static_cast<std::size_t>(i)] = i < tier.instances;
+      if (!tier.followed_at(site)) continue;
+      // Until the agent has said something: functions where there are some.
+      const bool functions = tier.functions_at(site);
+      std::vector<bool> instances(static_cast<std::size_t>(tier.slots_at(site)));
+      for (std::size_t i = 0; i < instances.size(); ++i)
+        instances[i] = !functions && i < static_cast<std::size_t>(tier.instances);
+      std::vector<bool> ready = ready_origins(site, tier, functions, std::move(instances));
       source->ready[tier.name] = ready;
-      on_ready_(site, tier, ready);
+      on_ready_(id, tier, ready);
     }
+    if (source->ready.empty()) continue;
     sources_.push_back(std::move(source));
     again(*sources_.back(), 0ms);
   }
@@ -92,10 +105,13 @@ Status InstanceFeed::take(Source& source, const std::string& body) {
     const Json& theirs = json["tiers"][tier.name];
     if (!theirs.is_object() || !theirs.contains("ready") || !theirs["ready"].is_array())
       return fail(Code::kCorrupt, "the instances of tier '{}' are not a list", tier.name);
-    std::vector<bool> ready(static_cast<std::size_t>(tier.slots()));
+    const Site& site = context_.platform.site(source.site);
+    std::vector<bool> instances(static_cast<std::size_t>(tier.slots_at(site)));
     for (const Json& number : theirs["ready"])
-      if (number.is_number_unsigned() && number.get<std::uint64_t>() < ready.size())
-        ready[number.get<std::size_t>()] = true;
+      if (number.is_number_unsigned() && number.get<std::uint64_t>() < instances.size())
+        instances[number.get<std::size_t>()] = true;
+    const bool functions = theirs.contains("functions") && theirs["functions"] == true;
+    std::vector<bool> ready = ready_origins(site, tier, functions, std::move(instances));
     if (ready == known->second) continue;
     known->second = ready;
     on_ready_(source.site, tier, ready);

@@ -18,12 +18,14 @@ namespace leeward::app {
 
 class InstanceFeed {
  public:
-  // Which of a tier's slots are ready; one entry a slot.
+  // Which of a tier's origins at a site are ready, one entry each: its functions first, where it
+  // has any there, then its slots. Functions are not while an instance is.
   using OnReady =
       std::function<void(SiteId site, const Tier& tier, const std::vector<bool>& ready)>;
 
-  // Begins to follow the tiers that scale, at all workload sites. `on_ready` is called when an
-  // answer changes something, and once a tier and site from inside here. All must outlive it.
+  // Begins to follow the tiers that scale, have a `deploy` section or functions, where they do.
+  // `on_ready` is called when an answer changes something, and once a tier and site from inside
+  // here. All must outlive it.
   InstanceFeed(net::EventLoop& loop, net::HttpClient& http, const Context& context,
                OnReady on_ready);
   ~InstanceFeed();

@@ -42,7 +42,8 @@ TierSamples::TierSamples(net::HttpClient& http, const Context& context, const Ti
       config.groups[static_cast<std::size_t>(group - edge.origins.begin())].origins;
   int number = 0;
   for (std::size_t i = 0; i < origins.size(); ++i)
-    if (origins[i].site == context.self && !origins[i].edge) origins_[number++] = std::to_string(i);
+    if (origins[i].site == context.self && !origins[i].edge && !origins[i].functions)
+      origins_[number++] = std::to_string(i);
   for (const edge::RouteSpec& route : config.routes)
     if (config.groups[route.group].name == group_) routes_.push_back(route.name);
 }
@@ -76,7 +77,8 @@ void TierSamples::take(std::vector<compute::InstanceStatus> counted, Duration pa
     }
     std::string host = tier_.local ? "127.0.0.1" : context_.site().address;
     for (const compute::InstanceStatus& instance : round->counted) {
-      auto port = static_cast<std::uint16_t>(tier_.port + instance.number);
+      auto port =
+          static_cast<std::uint16_t>(tier_.first_port_at(context_.site()) + instance.number);
       ask(round, {host, port}, metric.path, patience,
           [this, round, i, selector = *selector, rate = metric.rate,
            number = instance.number](const std::string& text) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/scaling_json.h"
+#include "app/tier_functions.h"
 #include "base/file.h"
 #include "base/token.h"
 #include "console/auth.h"
@@ -43,7 +44,7 @@ TierScaler::TierScaler(net::EventLoop& loop, net::HttpClient& http, const Contex
       log_(context.state + "/log/scaling.log", kLogLinesBytesMax),
       life_(random_token().value_or("")) {
   for (const Tier& tier : context.platform.tiers) {
-    if (!tier.scaling) continue;
+    if (!tier.scaling || tier.slots_at(context.site()) == 0) continue;
     tiers_.push_back(std::make_unique<TierState>(tier, http, context));
     Labels labels{{"tier", tier.name}};
     tiers_.back()->desired =
@@ -158,7 +159,7 @@ void TierScaler::sample(TierState& t) {
   for (compute::InstanceStatus& i : supervisor_.status()) {
     bool warm =
         i.state == compute::InstanceState::kReady && now - i.ready_since >= t.core.spec().warm_up;
-    if (i.tier == t.tier.name && warm) counted.push_back(std::move(i));
+    if (i.tier == t.tier.name && i.offered && warm) counted.push_back(std::move(i));
   }
   t.samples.take(std::move(counted), t.core.spec().interval / 2,
                  [this, &t](const std::vector<std::optional<double>>& samples) {
@@ -172,7 +173,7 @@ void TierScaler::decide(TierState& t, const std::vector<std::optional<double>>& 
   input.now = clock_.now();
   input.samples = samples;
   for (const compute::InstanceStatus& i : supervisor_.status()) {
-    if (i.tier != t.tier.name || !i.wanted) continue;
+    if (i.tier != t.tier.name || !i.wanted || !i.offered) continue;
     bool warm = i.state == compute::InstanceState::kReady &&
                 input.now.boot - i.ready_since >= t.core.spec().warm_up;
     ++(warm ? input.counted : input.warming);
@@ -252,8 +253,16 @@ bool TierScaler::answers(const net::HttpRequest& request) {
 std::string TierScaler::ready_set() const {
   Json tiers = Json::object();
   for (const Tier& tier : context_.platform.tiers) tiers[tier.name] = {{"ready", Json::array()}};
-  for (const auto& [tier, number] : supervisor_.ready_instances())
-    tiers[tier]["ready"].push_back(number);
+  const auto ready = supervisor_.ready_instances();
+  for (const Tier& tier : context_.platform.tiers) {
+    Json& numbers = tiers[tier.name]["ready"];
+    bool functions = false;
+    for (const auto& [name, number] : ready) {
+      if (name == tier.name) numbers.push_back(number);
+      functions |= name == functions_name(tier);
+    }
+    if (tier.functions_at(context_.site())) tiers[tier.name]["functions"] = functions;
+  }
   for (const auto& t : tiers_) {
     tiers[t->tier.name]["desired"] = t->core.desired();
     if (auto peak = t->core.peak(clock_.now().wall)) tiers[t->tier.name]["peak"] = *peak;

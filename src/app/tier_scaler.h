@@ -5,7 +5,7 @@
 // It answers on the agent's port
 //   agents, edges  GET /v1/instances?after=VERSION&wait_ms=N   long poll: which instances are
 //   ready,
-//                  and what each tier needed at most in the last 24 hours
+//                  whether functions are, and what each tier needed at most in the last 24 hours
 //   operators      GET /v1/scale; GET /v1/scale/history?tier=NAME&limit=N
 //                  POST /v1/scale/set {tier, min, max, for_s} or {tier, clear: true}
 //                  POST /v1/scale/protect {tier, number, on}

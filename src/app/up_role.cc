@@ -33,7 +33,7 @@ Result<std::vector<compute::TierSpec>> children(const Context& context,
     if (own == database.sites.end()) continue;
     for (std::size_t n = 0; n < own->second.nodes.size(); ++n) {
       const DatabaseNode& node = own->second.nodes[n];
-      if (node.process.command.empty()) continue;
+      if (!node.process.started()) continue;
       values["port"] = fmt::format("{}", node.address.port);
       auto process = compute::expand(node.process, values);
       if (!process) return fail(std::move(process.error()).wrap("databases." + database.name));

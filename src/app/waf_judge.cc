@@ -7,7 +7,6 @@
 namespace leeward::app {
 namespace {
 
-constexpr int kLogsASecond = 10;
 constexpr std::string_view kRequests = "leeward_waf_requests_total";
 constexpr std::string_view kRequestsHelp = "Requests judged, by outcome.";
 
@@ -65,14 +64,10 @@ Judgement WafJudge::judge(const OfferedRequest& request, std::optional<waf::Work
 }
 
 void WafJudge::tell(const OfferedRequest& request, const waf::Transaction& t, const Judgement& j) {
-  {
-    const std::int64_t second =
-        std::chrono::duration_cast<std::chrono::seconds>(BootClock::now().time_since_epoch())
-            .count();
-    std::lock_guard lock(mutex_);
-    if (std::exchange(log_second_, second) != second) logged_ = 0;
-    if (++logged_ > kLogsASecond) return;
-  }
+  const LogBudget::Grant log = log_budget_.take(BootClock::now());
+  if (log.left_out > 0)
+    logger_.warn("more requests of the kind were not logged", {{"count", log.left_out}});
+  if (!log.granted) return;
   std::string rules;
   for (const waf::MatchedRule& m : t.matches())
     if (m.told) rules.append(rules.empty() ? "" : " ").append(std::to_string(m.id));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/log_budget.h"
 #include "base/metrics.h"
 #include "waf/collections.h"
 #include "waf/rule_set.h"
@@ -57,8 +58,7 @@ class WafJudge {
   waf::Collections collections_;
   mutable std::mutex mutex_;  // of what follows
   Rules rules_;
-  std::int64_t log_second_ = 0;
-  int logged_ = 0;
+  LogBudget log_budget_;
   Counter& passed_;
   Counter& refused_;
   Counter& detected_;

@@ -1,10 +1,8 @@
 #include "base/cgroup.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,9 +13,14 @@
 #include <sstream>
 #include <thread>
 
+#include "base/namespaces.h"
+
 namespace leeward {
 namespace {
 
+// Beside the groups of instances: of ours, since a group with controllers for others has no
+// process.
+constexpr std::string_view kSelf = "/leeward-self";
 constexpr std::size_t kProcBytesMax = 1u << 20;
 constexpr Duration kEmptyingLimit = 1s;
 constexpr int kPeriodMicroseconds = 100'000;  // of a processor limit, the kernel's default
@@ -130,6 +133,13 @@ Status make_group(const std::string& directory) {
   return fail(os_error(errno, "make group " + directory));
 }
 
+// Where a process makes its groups that is in `own`. What we were moved out of the way of, we are
+// not moved out of again: a second process of a service, or one started by the first, goes beside
+// it.
+std::string delegated_group(const std::string& own) {
+  return own.ends_with(kSelf) ? own.substr(0, own.size() - kSelf.size()) : own;
+}
+
 // Turns the controllers on for the children of `directory`. Its own processes have to leave it.
 Status enable_controllers(const std::string& directory) {
   std::vector<std::string> available = words_of(directory + "/cgroup.controllers");
@@ -139,7 +149,7 @@ Status enable_controllers(const std::string& directory) {
     std::string word = "+" + std::string(wanted);
     auto written = write_control(directory + "/cgroup.subtree_control", word);
     if (written) continue;
-    std::string leaf = directory + "/leeward-self";
+    std::string leaf = directory + std::string(kSelf);
     if (auto made = make_group(leaf); !made) return made;
     for (pid_t pid : processes_of(directory))
       if (auto moved = write_control(leaf + "/cgroup.procs", std::to_string(pid)); !moved)
@@ -309,10 +319,11 @@ CgroupTree CgroupTree::detect(const std::string& name, const std::string& proc) 
   }
   bool controllers_unified = false;
   if (auto unified = own.find(""); unified != own.end()) {
-    controllers_unified = contains(words_of(unified->second + "/cgroup.controllers"), "memory");
+    const std::string above = delegated_group(unified->second);
+    controllers_unified = contains(words_of(above + "/cgroup.controllers"), "memory");
     Status usable;
-    if (controllers_unified) usable = enable_controllers(unified->second);
-    std::string directory = unified->second + "/" + name;
+    if (controllers_unified) usable = enable_controllers(above);
+    std::string directory = above + "/" + name;
     if (usable) usable = make_group(directory);
     if (usable && controllers_unified) usable = enable_controllers(directory);
     if (usable)
@@ -370,30 +381,17 @@ Result<Cgroup> CgroupTree::create(const std::string& name) const {
       return fail(Code::kTimeout, "processes of an earlier life do not leave the group '{}'", name);
     std::this_thread::sleep_for(1ms);
   }
+  // Linux (seen: 6.18) kills whatever is cloned into a group on which cgroup.kill was ever used: a
+  // group that has had a life is made anew. One that cannot be removed has groups in it.
+  if (!group.unified_.empty() && ::rmdir(group.unified_.c_str()) == 0)
+    if (auto made = make_group(group.unified_); !made) return fail(made.error());
   return group;
 }
 
 // ---------------------------------------------------------------------------------- processes
 
 Result<pid_t> fork_into(const std::string& directory, UniqueFd& pidfd) {
-  if (directory.empty()) {
-    pid_t child = ::fork();
-    if (child < 0) return fail(os_error(errno, "fork"));
-    if (child > 0) pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
-    return child;
-  }
-  UniqueFd group(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!group.valid()) return fail(os_error(errno, "open " + directory));
-  int handle = -1;
-  clone_args arguments{};
-  arguments.flags = CLONE_PIDFD | CLONE_INTO_CGROUP;
-  arguments.pidfd = reinterpret_cast<std::uintptr_t>(&handle);
-  arguments.exit_signal = SIGCHLD;
-  arguments.cgroup = static_cast<std::uint64_t>(group.get());
-  long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (pid < 0) return fail(os_error(errno, "start a process in " + directory));
-  if (pid > 0) pidfd.reset(handle);
-  return static_cast<pid_t>(pid);
+  return fork_with_namespaces(directory, pidfd, 0);
 }
 
 Status join_groups(const std::vector<std::string>& joins) {

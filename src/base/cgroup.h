@@ -64,7 +64,8 @@ class Cgroup {
   Result<CgroupUsage> usage() const;
   // Stops every process, or lets them go on. kUnavailable without a unified hierarchy or freezer.
   Status freeze(bool frozen);
-  // SIGKILL to every process in it. They may need a moment to be gone: see populated().
+  // SIGKILL to every process in it. They may need a moment to be gone: see populated(). What is
+  // started in it later may be killed as well (Linux 6.18 does); CgroupTree::create() it anew.
   Status kill();
   bool populated() const;
 
@@ -98,7 +99,8 @@ class CgroupTree {
   CgroupKind kind() const { return kind_; }
   const std::string& why() const { return why_; }  // for people
 
-  // A group of that name; one that exists, left by an earlier life, is emptied (SIGKILL) and used.
+  // A group of that name; one that exists, left by an earlier life, is emptied (SIGKILL) and, in
+  // the unified hierarchy, made anew.
   // `name` must not contain '/'. kTimeout when its old processes do not end within a second.
   Result<Cgroup> create(const std::string& name) const;
 

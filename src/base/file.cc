@@ -1,11 +1,14 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 namespace leeward {
@@ -72,6 +75,17 @@ Status make_directories(const std::string& path) {
       return fail(os_error(errno, "mkdir " + made.string()));
   }
   return {};
+}
+
+Status check_openat2() {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof how)));
+  if (fd.valid()) return {};
+  return fail(Code::kUnavailable,
+              "openat2 cannot be used here ({}): it takes Linux 5.6 and, in a systemd unit, "
+              "RestrictSUIDSGID=no",
+              std::strerror(errno));
 }
 
 Result<UniqueFd> lock_file(const std::string& path) {

@@ -41,6 +41,10 @@ Status write_file_durably(const std::string& path, std::string_view bytes, int m
 // Creates the directory and its parents (mode 0700).
 Status make_directories(const std::string& path);
 
+// Whether openat2(2) is to be had, without which archives are not unpacked: kUnavailable, saying
+// what takes it away.
+Status check_openat2();
+
 // Exclusive lock on `path` for the life of the returned descriptor; kConflict when another process
 // holds it. Used so that one site has one agent.
 Result<UniqueFd> lock_file(const std::string& path);

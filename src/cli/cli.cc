@@ -106,6 +106,7 @@ void add_edge_sign(CLI::App& edge, Arguments& a) {
 
 void add_edge_commands(CLI::App& edge, Arguments& a) {
   add_edge_sign(edge, a);
+  add_edge_firewall(edge, a);
   CLI::App* top = add(edge, a, "top",
                       "Shows what each edge does now, route by route and origin by origin: rates, "
                       "latencies, how much the cache answers.",
@@ -118,6 +119,7 @@ void add_edge_commands(CLI::App& edge, Arguments& a) {
           "  leeward edge explain http://www.shop.test/static/shop.css",
           [&a](Io& io) { return edge_explain(a.globals, a.edge, io); });
   explain->add_option("url", a.edge.urls, "http://HOST/PATH")->required()->expected(1);
+  explain->add_option("--client", a.edge.client, "Address that asks: what the firewall says of it");
   CLI::App* purge = add(
       edge, a, "purge",
       "Takes what is cached out of force on every edge before it returns: by URL, or with "
@@ -447,135 +449,6 @@ void add_replication(CLI::App& app, Arguments& a, const Roles& roles) {
       "  leeward replication reference", [](Io& io) { return replication_reference(io); });
 }
 
-void add_functions(CLI::App& app, Arguments& a, const Roles& roles) {
-  CLI::App* sub =
-      add(app, a, "functions",
-          "Runs functions on demand, in sandboxes, behind AWS Lambda's API: nothing runs until the "
-          "first invocation. awscli and the SDKs speak to it with --endpoint-url.",
-          "  leeward functions --listen 127.0.0.1:9001 --state /var/lib/leeward/functions\n"
-          "  aws lambda list-functions --endpoint-url http://127.0.0.1:9001",
-          [&a, &roles](Io& io) {
-            if (!roles.functions)
-              return report(io, Error{Code::kInternal, "this executable lacks the role"});
-            FunctionsOptions options = a.functions;
-            options.log_level = log_level(a);
-            options.log_format = log_format(a);
-            return roles.functions(options);
-          });
-  sub->add_option("--listen", a.functions.listen, "Where the API is served; loopback only")
-      ->capture_default_str();
-  sub->add_option("--state", a.functions.state, "Directory of functions, events and logs")
-      ->capture_default_str();
-  sub->add_option("--connect", a.functions.connect,
-                  "A server, ADDRESS:PORT, that a function may ask for by its tag leeward:connect");
-  sub->add_option("--node-client", a.functions.node_client,
-                  "A folder into which aws-lambda-ric was installed by npm; for nodejs runtimes");
-  sub->add_option("--environments", a.functions.environments_max, "At once on this host")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  sub->add_option("--concurrency", a.functions.concurrency,
-                  "Environments of a function that has no concurrency of its own")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  add_log_options(sub, a);
-}
-
-void add_fn_serve(CLI::App& group, Arguments& a, const Roles& roles) {
-  CLI::App* sub = add(
-      group, a, "serve",
-      "Serves one HTTP application as a function at an address: nothing of it runs until a request "
-      "comes, and nothing is left when it has been idle. As a tier's command it takes the place of "
-      "the tier's processes.",
-      "  leeward fn serve --listen 10.0.0.2:8080 --directory /srv/shop --connect 127.0.0.1:3307 "
-      "--pass SHOP_DATABASE --idle-path /livez -- /usr/bin/python3 /srv/shop/app.py",
-      [&a, &roles](Io& io) {
-        if (!roles.function_serve)
-          return report(io, Error{Code::kInternal, "this executable lacks the role"});
-        FunctionServeOptions options = a.serve;
-        options.log_level = log_level(a);
-        options.log_format = log_format(a);
-        return roles.function_serve(options);
-      });
-  FunctionServeOptions& o = a.serve;
-  sub->add_option("--listen", o.listen, "ADDRESS:PORT that requests come to")->required();
-  sub->add_option("--directory", o.directory, "What it sees of this host beside /usr, read-only")
-      ->capture_default_str();
-  sub->add_option("--port", o.port, "The port that the application listens on, inside")
-      ->check(CLI::Range(1, 65535))
-      ->capture_default_str();
-  sub->add_option("--connect", o.connect,
-                  "A server that it may connect to, ADDRESS:PORT; INSIDE=OUTSIDE where it knows it "
-                  "under another address");
-  sub->add_option("--file", o.files, "A file that it may read, for example a secret: copied in");
-  sub->add_option("--pass", o.pass, "A variable of this environment that it gets");
-  sub->add_option("--idle-path", o.idle_paths,
-                  "Answered by 200 without a start while nothing runs: the path of a health check");
-  sub->add_option("--memory", o.memory, "Megabytes of an environment")->capture_default_str();
-  sub->add_option("--timeout", o.timeout, "Seconds that a request may take")->capture_default_str();
-  sub->add_option("--concurrency", o.concurrency, "Environments at most")->capture_default_str();
-  sub->add_option("--log-directory", o.log_directory, "Where the application's output goes");
-  add_log_options(sub, a);
-  sub->add_option("command", o.command, "The application, behind --")->required();
-}
-
-void add_fn(CLI::App& app, Arguments& a, const Roles& roles) {
-  CLI::App* group = add(app, a, "fn",
-                        "Functions of a host (`leeward functions`): deploy, invoke, list, logs, "
-                        "delete; everything else by awscli. And one application at an address: "
-                        "serve.",
-                        "  leeward fn deploy hello ./hello --runtime python3.11 --handler "
-                        "app.handler\n  leeward fn invoke hello --payload '{\"name\": \"you\"}'",
-                        nullptr);
-  group->require_subcommand(1);
-  auto with_address = [&a](CLI::App* sub, bool name) {
-    sub->add_option("--address", a.fn.address, "Where the function host listens")
-        ->envname("LEEWARD_FUNCTIONS")
-        ->capture_default_str();
-    if (name)
-      sub->add_option("name", a.fn.name, "The function, NAME or NAME:QUALIFIER")->required();
-    return sub;
-  };
-  CLI::App* deploy = with_address(
-      add(*group, a, "deploy",
-          "Creates a function from a directory or a zip archive, or gives one its new code.",
-          "  leeward fn deploy hello ./hello --runtime python3.11 --handler app.handler\n"
-          "  leeward fn deploy shop ./shop --runtime http --handler \"python3 app.py\" --env "
-          "PORT=8080",
-          [&a](Io& io) { return fn_deploy(a.globals, a.fn, io); }),
-      true);
-  deploy->add_option("code", a.fn.code, "A directory or a zip archive")->required();
-  deploy->add_option("--runtime", a.fn.runtime, "python3.N, nodejsN.x, provided or http");
-  deploy->add_option("--handler", a.fn.handler,
-                     "module.function; for http: the command that starts the application");
-  deploy->add_option("--memory", a.fn.memory, "Megabytes");
-  deploy->add_option("--timeout", a.fn.timeout, "Seconds");
-  deploy->add_option("--env", a.fn.environment, "NAME=VALUE for the function's environment");
-  CLI::App* invoke = with_address(
-      add(*group, a, "invoke",
-          "Invokes a function and prints what it returns. Exits with 4 when the function failed.",
-          "  leeward fn invoke hello --payload '{}' --logs\n  leeward fn invoke hello --event",
-          [&a](Io& io) { return fn_invoke(a.globals, a.fn, io); }),
-      true);
-  invoke->add_option("--payload", a.fn.payload, "JSON");
-  invoke->add_option("--payload-file", a.fn.payload_file, "A file with JSON")
-      ->excludes("--payload");
-  invoke->add_flag("--event", a.fn.event, "Do not wait: it is queued, and tried again if it fails");
-  invoke->add_flag("--logs", a.fn.logs, "Print the end of its log to standard error");
-  with_address(add(*group, a, "list",
-                   "Lists functions with what each has used, in GB-seconds, and what runs now.",
-                   "  leeward fn list\n  leeward fn list -o json",
-                   [&a](Io& io) { return fn_list(a.globals, a.fn, io); }),
-               false);
-  with_address(
-      add(*group, a, "logs", "Prints the end of a function's log.", "  leeward fn logs hello",
-          [&a](Io& io) { return fn_logs(a.globals, a.fn, io); }),
-      true);
-  add_fn_serve(*group, a, roles);
-  with_address(add(*group, a, "delete", "Deletes a function.", "  leeward fn delete hello",
-                   [&a](Io& io) { return fn_delete(a.globals, a.fn, io); }),
-               true);
-}
-
 void add_db_verify(CLI::App& db, Arguments& a) {
   CLI::App* sub = add(
       db, a, "verify",
@@ -718,6 +591,7 @@ int run_with(std::vector<std::string> args, const Roles& roles, Io& io) {
   add_fn(app, a, roles);
   add_waf(app, a, roles);
   add_scale(app, a);
+  add_deploy(app, a);
   add_cost(app, a);
   add(app, a, "version", "Prints the version of this executable.", "  leeward version",
       [&a](Io& out) {

@@ -37,20 +37,30 @@ struct ReplicateOptions {
   std::string from;       // a GTID position of the source, or "now": begin there, copy nothing
 };
 
+// What a function host keeps when nothing is asked of it.
+struct FunctionWarmth {
+  std::uint32_t prepared = 1;  // environments of a function that was used lately
+  Duration prepared_for = std::chrono::minutes(30);
+  Duration keep_idle = std::chrono::minutes(5);
+};
+
 // What `leeward functions` gets.
 struct FunctionsOptions {
   std::string listen = "127.0.0.1:9001";
   std::string state = "functions-state";
-  std::vector<std::string> connect;  // servers that functions may be granted, ADDRESS:PORT
-  std::string node_client;           // a folder with aws-lambda-ric in node_modules
+  std::vector<std::string> connect;      // servers that functions may be granted, ADDRESS:PORT
+  std::string node_client;               // a folder with aws-lambda-ric in node_modules
+  std::vector<std::string> access_keys;  // ID=file:PATH or ID=env:NAME
   std::uint32_t environments_max = 64;
   std::uint32_t concurrency = 10;  // of a function without a limit of its own
+  FunctionWarmth warmth;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
 };
 
 // What `leeward fn serve` gets: one HTTP application as a function, at an address.
 struct FunctionServeOptions {
+  std::string name;                  // of its log; empty: the directory's
   std::string listen;                // ADDRESS:PORT that requests come to
   std::vector<std::string> command;  // of the application
   std::string directory = ".";       // visible to it under its own path, read-only
@@ -59,7 +69,10 @@ struct FunctionServeOptions {
   std::vector<std::string> files;    // copied in under their own paths
   std::vector<std::string> pass;     // variables of this process's environment that it gets
   std::vector<std::string> idle_paths;
+  std::string
+      follow;  // a file of orders (app/function_orders.h) in place of the command; empty: none
   std::uint32_t memory = 512, timeout = 30, concurrency = 8;  // megabytes, seconds, environments
+  FunctionWarmth warmth;
   std::string log_directory;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

@@ -1,4 +1,4 @@
-// The commands about compute: scale, cost.
+// The commands about compute: scale, deploy, cost.
 
 #include "cli/internal/arguments.h"
 
@@ -50,6 +50,44 @@ void add_scale(CLI::App& app, Arguments& a) {
     sub->add_option("--site", a.scale.site, "Only this site; default: the one that serves");
 }
 
+void add_deploy(CLI::App& app, Arguments& a) {
+  CLI::App* deploy =
+      add(app, a, "deploy", "New revisions of the tiers: begin one, see how it goes, take it back.",
+          "  leeward deploy start app\n  leeward deploy status", nullptr);
+  deploy->require_subcommand(1);
+  auto act = [&a](int (*command)(const Globals&, const DeployOptions&, Io&)) {
+    return [&a, command](Io& io) {
+      auto timeout = parse_duration(a.deploy_timeout);
+      if (!timeout) return report(io, std::move(timeout.error()).wrap("--timeout"));
+      a.deploy.timeout = *timeout;
+      return command(a.globals, a.deploy, io);
+    };
+  };
+  CLI::App* start =
+      add(*deploy, a, "start",
+          "Makes a tier's instances those of the configuration file's command, environment and "
+          "directory: at the site that serves, and when it has proved itself there, at the others. "
+          "What does not get ready or crashes is rolled back, and the exit status is 4.",
+          "  leeward deploy start app\n  leeward deploy start app --site gcp --no-wait",
+          act(deploy_start));
+  CLI::App* status = add(*deploy, a, "status",
+                         "Shows each tier's revisions, its instances, and how deployments ended.",
+                         "  leeward deploy status -o json",
+                         [&a](Io& io) { return deploy_status(a.globals, a.deploy, io); });
+  CLI::App* rollback = add(*deploy, a, "rollback",
+                           "Takes back the revision that is being deployed; when none is, deploys "
+                           "the one before. At once while blue-green still keeps it.",
+                           "  leeward deploy rollback app", act(deploy_rollback));
+  for (CLI::App* sub : {start, rollback}) {
+    sub->add_option("tier", a.deploy.tier, "The tier")->required();
+    sub->add_flag("--wait,!--no-wait", a.deploy.wait, "Wait for its end (the default)");
+    sub->add_option("--timeout", a.deploy_timeout, "How long to wait for each site")
+        ->capture_default_str();
+  }
+  for (CLI::App* sub : {start, status, rollback})
+    sub->add_option("--site", a.deploy.site, "Only this site");
+}
+
 void add_cost(CLI::App& app, Arguments& a) {
   CLI::App* cost = add(
       app, a, "cost",
@@ -58,9 +96,14 @@ void add_cost(CLI::App& app, Arguments& a) {
       "active-active, next to the time to recover that each gives. Prices and figures come from a "
       "file of yours; what it leaves out, from the shipped one.",
       "  leeward cost\n  leeward cost --print-prices > prices.yaml\n"
-      "  leeward cost --prices prices.yaml --plot standby.svg\n  leeward cost -o json",
+      "  leeward cost --prices prices.yaml --plot standby.svg\n"
+      "  leeward cost --measured build/demo/report.json -o json",
       [&a](Io& io) { return cost_of_standby(a.globals, a.cost, io); });
   cost->add_option("--prices", a.cost.prices, "Your price file");
+  cost->add_option("--measured", a.cost.measured,
+                   "Take the time to recover from this report of ./dev demo; several times: the "
+                   "worst of each way counts")
+      ->allow_extra_args(false);
   cost->add_option("--plot", a.cost.plot, "Write a plot (SVG) to this file");
   cost->add_flag("--print-prices", a.cost.print_prices, "Print the shipped price file, to edit");
 }

@@ -48,6 +48,14 @@ void add_waf(CLI::App& app, Arguments& a, const Roles& roles) {
                         "  leeward waf rules\n  leeward waf test request.txt", nullptr);
   group->require_subcommand(1);
   add_waf_serve(*group, a, roles);
+  CLI::App* status =
+      add(*group, a, "status",
+          "Asks the edge of each site what its firewall runs, and says whether all run the same: "
+          "rules, "
+          "settings, limits, lists, challenge. Exit status as of a conflict when they do not.",
+          "  leeward waf status\n  leeward waf status -o json",
+          [&a](Io& io) { return edge_firewall_status(a.globals, a.edge, io); });
+  status->add_option("--site", a.edge.site, "Only the edge of this site");
   CLI::App* tune = add(
       *group, a, "tune",
       "Proposes exclusions for edge.firewall.policy from the log of an edge (--log-format json): "

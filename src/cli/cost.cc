@@ -1,6 +1,8 @@
 // cost: what the standby of this platform costs in four ways, next to the time to recover of each.
 #include "model/cost.h"
 
+#include <map>
+
 #include "base/file.h"
 #include "cli/internal/commands.h"
 #include "cli/internal/render.h"
@@ -8,6 +10,8 @@
 
 namespace leeward::cli {
 namespace {
+
+constexpr std::size_t kReportBytesMax = 4u << 20;
 
 constexpr std::pair<std::string_view, std::string_view> kTitles[] = {
     {"disk_replication", "disk replication"},
@@ -44,7 +48,7 @@ std::string as_text(const std::vector<CostOption>& options, const std::string& c
   for (const CostOption& o : options)
     rows.push_back({title_of(o.name), fmt::format("{:.2f}", o.total()),
                     fmt::format("{:.2f}", o.idle()), format_seconds(o.rto.seconds),
-                    o.rto.measured ? "measured" : "not measured"});
+                    o.rto.measured ? "measured" : "assumed"});
   std::string out = columns(rows);
   for (const CostOption& o : options) {
     out += fmt::format("\n{}\n", title_of(o.name));
@@ -55,6 +59,34 @@ std::string as_text(const std::vector<CostOption>& options, const std::string& c
     out += fmt::format("  RTO: {}\n", o.rto.source);
   }
   return out;
+}
+
+// Takes the time to recover from a report that the demo wrote, in place of the price file's figure.
+// Of several reports of one way the worst counts.
+Status take_measured(const std::string& path, CostAssumptions& assumptions,
+                     std::map<std::string, double>& worst) {
+  auto text = read_file(path, kReportBytesMax);
+  if (!text) return fail(std::move(text.error()));
+  Json report = Json::parse(*text, nullptr, false);
+  std::string compute = text_of(report, "compute");
+  const Json& rto = member(report, "rto_seconds");
+  bool known = compute == "instances" || compute == "functions";
+  if (!report.is_object() || !known || text_of(report, "scenario").empty())
+    return fail(Code::kInvalid, "{}: not a report of the demo: scenario or compute is missing",
+                path);
+  if (!rto.is_number() || rto.get<double>() < 0)
+    return fail(Code::kInvalid, "{}: scenario '{}' measured no time to recover", path,
+                text_of(report, "scenario"));
+  double measured = rto.get<double>();
+  if (auto known_worst = worst.find(compute);
+      known_worst != worst.end() && known_worst->second >= measured)
+    return {};
+  worst[compute] = measured;
+  RtoFigure& figure = compute == "functions" ? assumptions.functions : assumptions.warm;
+  figure = {
+      measured, true,
+      fmt::format("measured by the demo, scenario {} ({})", text_of(report, "scenario"), path)};
+  return {};
 }
 
 }  // namespace
@@ -72,6 +104,10 @@ int cost_of_standby(const Globals& globals, const CostOptions& options, Io& io) 
       io.err << printable(to_string(problem)) << "\n";
     return report(io, {Code::kInvalid, options.prices + " cannot be used"});
   }
+  std::map<std::string, double> worst;
+  for (const std::string& path : options.measured)
+    if (auto taken = take_measured(path, *prices.assumptions, worst); !taken)
+      return report(io, taken.error());
   const std::string& currency = prices.assumptions->prices.currency;
   std::vector<CostOption> all = standby_costs(*platform, *prices.assumptions);
   if (!options.plot.empty()) {

@@ -1,5 +1,5 @@
-// edge top, explain, purge, warm: asked of the edges themselves, each at its site's admin port. One
-// that cannot be reached is told of and does not stop the others.
+// edge top, explain, purge, warm, bans, unban, waf status: asked of the edges themselves, each at
+// its site's admin port. One that cannot be reached is told of and does not stop the others.
 #include "model/edge.h"
 
 #include <chrono>
@@ -111,7 +111,9 @@ int edge_explain(const Globals& globals, const EdgeOptions& options, Io& io) {
   auto answers = ask_all(
       *all,
       [&](const Api& api) {
-        return api.get("/v1/edge/explain", {{"url", options.urls.front()}});
+        std::map<std::string, std::string> query = {{"url", options.urls.front()}};
+        if (!options.client.empty()) query["client"] = options.client;
+        return api.get("/v1/edge/explain", query);
       },
       worst, io);
   if (globals.json) {
@@ -126,6 +128,60 @@ int edge_explain(const Globals& globals, const EdgeOptions& options, Io& io) {
     for (std::string line; std::getline(lines, line);) io.out << "  " << printable(line) << "\n";
   }
   return worst;
+}
+
+int edge_bans(const Globals& globals, const EdgeOptions& options, Io& io) {
+  auto all = edges(globals, options.site, io);
+  if (!all) return report(io, all.error());
+  int worst = 0;
+  auto answers = ask_all(
+      *all, [](const Api& api) { return api.get("/v1/edge/bans"); }, worst, io);
+  if (globals.json) {
+    io.out << to_text(by_site(answers));
+    return worst;
+  }
+  for (const auto& [site, answer] : answers) {
+    const Json& bans = member(answer, "bans");
+    io.out << fmt::format("edge of {}: {} banned\n", site, bans.is_array() ? bans.size() : 0);
+    for (const Json& ban : bans)
+      io.out << fmt::format("  {:39}  by {}, {:.0f} s more\n", text_of(ban, "client"),
+                            text_of(ban, "rule"), number_of(ban, "seconds_left"));
+  }
+  return worst;
+}
+
+int edge_unban(const Globals& globals, const EdgeOptions& options, Io& io) {
+  if (options.clients.empty() != options.all)
+    return report(io, {Code::kInvalid, "name the addresses whose bans are to end, or --all"});
+  auto all = edges(globals, options.site, io);
+  if (!all) return report(io, all.error());
+  int worst = 0;
+  const Json order = options.all ? Json{{"all", true}} : Json{{"clients", options.clients}};
+  auto answers = ask_all(
+      *all, [&](const Api& api) { return api.post("/v1/edge/unban", order); }, worst, io);
+  if (globals.json) {
+    io.out << to_text(by_site(answers));
+    return worst;
+  }
+  for (const auto& [site, answer] : answers)
+    io.out << fmt::format("{}: {:.0f} lifted\n", site, number_of(answer, "lifted"));
+  return worst;
+}
+
+int edge_firewall_status(const Globals& globals, const EdgeOptions& options, Io& io) {
+  auto all = edges(globals, options.site, io);
+  if (!all) return report(io, all.error());
+  int worst = 0;
+  auto answers = ask_all(
+      *all, [](const Api& api) { return api.get("/v1/edge/firewall"); }, worst, io);
+  const FirewallComparison compared = compare_firewalls(answers);
+  if (globals.json)
+    io.out << to_text({{"sites", by_site(answers)},
+                       {"same", answers.size() < 2 ? Json() : Json(compared.differ.empty())},
+                       {"differ", compared.differ}});
+  else
+    io.out << compared.text;
+  return worst != 0 ? worst : compared.differ.empty() ? 0 : exit_status(Code::kConflict);
 }
 
 int edge_purge(const Globals& globals, const EdgeOptions& options, Io& io) {

@@ -156,4 +156,38 @@ std::string render_speed(const std::string& url, const std::vector<SpeedSample>&
   return out;
 }
 
+FirewallComparison compare_firewalls(const std::vector<std::pair<std::string, Json>>& sites) {
+  FirewallComparison compared;
+  std::string& out = compared.text;
+  std::vector<std::string> parts;
+  for (const auto& [site, answer] : sites) {
+    out += fmt::format("edge of {}: mode {}, {:.0f} rules\n", site, text_of(answer, "mode"),
+                       number_of(answer, "rules"));
+    if (const std::string why = text_of(answer, "reload_refused"); !why.empty())
+      out += fmt::format("  the last reload was refused, what was before is in force: {}\n", why);
+    const Json& of_site = member(answer, "parts");
+    if (!of_site.is_object()) continue;
+    for (const auto& [part, digest] : of_site.items())
+      if (std::find(parts.begin(), parts.end(), part) == parts.end()) parts.push_back(part);
+  }
+  for (const std::string& part : parts) {
+    std::vector<std::string> digests;
+    for (const auto& [site, answer] : sites)
+      digests.push_back(text_of(member(answer, "parts"), part));
+    const bool same = std::all_of(digests.begin(), digests.end(),
+                                  [&](const std::string& d) { return d == digests.front(); });
+    if (!same) compared.differ.push_back(part);
+    out += fmt::format("{:12}", printable(part));
+    if (sites.size() < 2 || same) {
+      out += fmt::format("{}{}\n", sites.size() < 2 ? "" : "same      ", digests.front());
+      continue;
+    }
+    out += "differs  ";
+    for (std::size_t i = 0; i < sites.size(); ++i)
+      out += fmt::format(" {} {}", sites[i].first, digests[i]);
+    out += '\n';
+  }
+  return compared;
+}
+
 }  // namespace leeward::cli

@@ -2,12 +2,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "base/file.h"
 #include "cli/internal/commands.h"
 #include "functions/base64.h"
+#include "functions/sigv4.h"
 #include "functions/zip.h"
 #include "net/http.h"
 
@@ -28,6 +30,15 @@ Result<net::HttpResponse> call(const FnOptions& options, net::HttpRequest reques
                                Duration timeout) {
   auto endpoint = endpoint_of(options);
   if (!endpoint) return fail(std::move(endpoint.error()).wrap("--address"));
+  // As awscli has them. A host that asks for no signature does not look at one.
+  const char* key = std::getenv("AWS_ACCESS_KEY_ID");
+  const char* secret = std::getenv("AWS_SECRET_ACCESS_KEY");
+  if (key != nullptr && secret != nullptr) {
+    const char* region = std::getenv("AWS_DEFAULT_REGION");
+    request.target = request.path;  // it has nothing that would be encoded
+    functions::sign(request, to_string(*endpoint), key, secret, region ? region : "local",
+                    SystemClock().now().wall);
+  }
   auto response = net::http_call(*endpoint, std::move(request), timeout);
   if (!response)
     return fail(std::move(response.error()).wrap("the function host; `leeward functions` is it"));
@@ -40,6 +51,7 @@ Result<net::HttpResponse> call(const FnOptions& options, net::HttpRequest reques
   const std::string name = type == response->headers.end() ? "" : printable(type->second) + ": ";
   const Code code = response->status == 404   ? Code::kNotFound
                     : response->status == 409 ? Code::kConflict
+                    : response->status == 403 ? Code::kRefused
                     : response->status < 500  ? Code::kInvalid
                                               : Code::kInternal;
   return fail(code, "{}{}", name, message.empty() ? "refused" : message);
@@ -173,13 +185,16 @@ int fn_list(const Globals& globals, const FnOptions& options, Io& io) {
     const Json& now = member(f, "environments");
     const double warm = number_of(now, "idle") + number_of(now, "frozen");
     const double busy = number_of(now, "busy") + number_of(now, "starting");
-    rows.push_back(
-        {text_of(f, "name"), text_of(f, "runtime"),
-         fmt::format("{} MB", number_of(f, "memory_megabytes")),
-         fmt::format("{}", number_of(f, "invocations")), fmt::format("{}", number_of(f, "errors")),
-         fmt::format("{}", number_of(f, "cold_starts")),
-         fmt::format("{:.3f}", number_of(f, "gigabyte_seconds")),
-         warm + busy == 0 ? "nothing runs" : fmt::format("{} busy, {} warm", busy, warm)});
+    const double prepared = number_of(now, "prepared");
+    rows.push_back({text_of(f, "name"), text_of(f, "runtime"),
+                    fmt::format("{} MB", number_of(f, "memory_megabytes")),
+                    fmt::format("{}", number_of(f, "invocations")),
+                    fmt::format("{}", number_of(f, "errors")),
+                    fmt::format("{}", number_of(f, "cold_starts")),
+                    fmt::format("{:.3f}", number_of(f, "gigabyte_seconds")),
+                    warm + busy + prepared == 0
+                        ? "nothing runs"
+                        : fmt::format("{} busy, {} warm, {} prepared", busy, warm, prepared)});
   }
   io.out << columns(rows);
   return 0;

@@ -77,7 +77,7 @@ Judged judge(const Rules& rules, RequestText request, const std::string& from) {
   t.logging();
   Judged judged;
   judged.verdict = t.intervention();
-  judged.matches = t.matches();
+  judged.matches.assign(t.matches().begin(), t.matches().end());
   for (const char* name : {"blocking_inbound_anomaly_score", "anomaly_score"})
     if (judged.score.empty()) judged.score = t.tx(name);
   judged.request = std::move(request);
@@ -134,7 +134,8 @@ int waf_rules(const Globals& globals, Io& io) {
   if (!platform->edge || !platform->edge->firewall.waf.policy)
     return report(io, Error{Code::kInvalid,
                             fmt::format("{} has no edge.firewall.policy", globals.config_path)});
-  auto text = waf::seclang_of(*platform->edge->firewall.waf.policy);
+  const EdgeWaf& settings = platform->edge->firewall.waf;
+  auto text = waf::seclang_of(*settings.policy, settings.responses);
   if (!text) return report(io, text.error());
   io.out << *text;
   return 0;

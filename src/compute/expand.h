@@ -5,7 +5,9 @@
 // inserted as they are and never expanded again, and no shell sees them.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,11 +17,23 @@
 
 namespace leeward::compute {
 
+// The root file system of an image (image.h), for a process.
+struct OwnRoot {
+  std::string root;       // directory
+  std::string directory;  // the working directory in it
+  std::uint32_t uid = 0;  // who the process is
+  std::uint32_t gid = 0;
+  std::vector<std::uint32_t> groups;  // besides gid
+};
+
 // A process ready to be started.
 struct ExpandedProcess {
-  std::vector<std::string> argv;           // argv[0] is looked up in PATH when it has no '/'
-  std::map<std::string, std::string> env;  // added to the environment of the supervising process
-  std::string directory;                   // working directory; empty: the supervising process's
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH when it has no '/'
+  // Added to the environment of the supervising process; with a root, all that there is.
+  std::map<std::string, std::string> env;
+  std::string directory;          // working directory; empty: the supervising process's
+  std::optional<OwnRoot> root{};  // none: the machine's
+  int stop_signal = 0;            // 0: the tier's
 };
 
 using PlaceholderValues = std::map<std::string, std::string>;

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,9 +23,13 @@
 
 #include "base/cgroup.h"
 #include "base/file.h"
+#include "base/namespaces.h"
 #include "base/time.h"
+#include "compute/expand.h"
 #include "compute/instance_log.h"
+#include "compute/internal/own_root.h"
 #include "compute/internal/process_tree.h"
+#include "compute/internal/spawn.h"
 
 namespace leeward::compute {
 namespace {
@@ -48,6 +53,7 @@ struct Options {
   std::uint64_t data_bytes_max = 0;  // RLIMIT_DATA of the child; 0: as it is
   std::string cgroup;
   std::vector<std::string> joins;
+  std::optional<OwnRoot> root;
   char** command = nullptr;  // null-terminated
 };
 
@@ -60,7 +66,34 @@ Result<long> number(std::string_view option, std::string_view text, long least, 
   return value;
 }
 
+// "UID:GID[:GROUP]…"
+Status set_user(OwnRoot& root, std::string_view text) {
+  std::vector<std::uint32_t> ids;
+  for (bool more = true; more;) {
+    std::size_t colon = text.find(':');
+    auto id = number("--root-user", text.substr(0, colon), 0, std::int64_t{UINT32_MAX} - 1);
+    if (!id) return fail(std::move(id.error()));
+    ids.push_back(static_cast<std::uint32_t>(*id));
+    more = colon != std::string_view::npos;
+    if (more) text.remove_prefix(colon + 1);
+  }
+  if (ids.size() < 2) return fail(Code::kInvalid, "--root-user takes UID:GID");
+  root.uid = ids[0];
+  root.gid = ids[1];
+  root.groups.assign(ids.begin() + 2, ids.end());
+  return {};
+}
+
+Status set_root(Options& options, std::string_view option, std::string_view text) {
+  OwnRoot& root = options.root ? *options.root : options.root.emplace();
+  if (option == "--root-user") return set_user(root, text);
+  (option == "--root" ? root.root : root.directory) = text;
+  return {};
+}
+
 Status set_option(Options& options, std::string_view option, std::string_view text) {
+  if (option == "--root" || option == "--root-user" || option == "--root-directory")
+    return set_root(options, option, text);
   if (option == "--log" || option == "--cgroup") {
     (option == "--log" ? options.log : options.cgroup) = text;
     return {};
@@ -101,22 +134,54 @@ Result<Options> parse(int argc, char** argv) {
   }
   if (i + 1 >= argc) return fail(Code::kInvalid, "no command after '--'");
   if (options.parent_fd < 0) return fail(Code::kInvalid, "--parent-fd is missing");
+  if (options.root && (options.root->root.empty() || options.root->directory.empty()))
+    return fail(Code::kInvalid, "--root and --root-directory belong together");
   options.command = argv + i + 1;
   return options;
 }
 
+// What a child needs to know of its keeper.
+struct Parent {
+  UniqueFd pidfd;  // readable when the keeper is gone
+  OutsideUser user;
+};
+
+[[noreturn]] void give_up(const std::string& what, const Error& error) {
+  std::fprintf(stderr, "%s: %s\n", what.c_str(), error.message.c_str());
+  ::_exit(kKeeperFailed);
+}
+
+// The variables for the command in an image.
+std::vector<char*> own_environment() {
+  std::vector<char*> own;
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    if (**entry == kOwnVariable) own.push_back(*entry + 1);
+  own.push_back(nullptr);
+  return own;
+}
+
 // In the child, between fork and exec.
-[[noreturn]] void become_command(const Options& options, pid_t keeper, int output) {
+[[noreturn]] void become_command(const Options& options, const Parent& keeper, int output) {
   ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != keeper) ::_exit(kKeeperFailed);  // it died before the request was made
   if (output >= 0) {
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
   }
-  if (auto joined = join_groups(options.joins); !joined) {
-    std::fprintf(stderr, "cannot enter the control group: %s\n", joined.error().message.c_str());
-    ::_exit(kKeeperFailed);
+  if (auto joined = join_groups(options.joins); !joined)
+    give_up("cannot enter the control group", joined.error());
+  if (options.root)
+    if (auto entered = enter_root(*options.root, keeper.user); !entered)
+      give_up("cannot enter the image", entered.error());
+  // After any change of identity, which clears it. The keeper may have died before.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  pollfd gone{keeper.pidfd.get(), POLLIN, 0};
+  if (::poll(&gone, 1, 0) != 0) ::_exit(kKeeperFailed);
+  std::vector<char*> environment;
+  if (options.root) {
+    if (auto second = become_second_process(); !second)
+      give_up("cannot start in the image", second.error());
+    environment = own_environment();
+    environ = environment.data();
   }
   if (options.data_bytes_max != 0) {
     rlimit most{options.data_bytes_max, options.data_bytes_max};
@@ -201,12 +266,15 @@ Status Keeper::start_command() {
   if (!options_.log.empty() && ::pipe2(ends, O_CLOEXEC) != 0) return fail(os_error(errno, "pipe"));
   UniqueFd output(ends[0]);
   UniqueFd input(ends[1]);
-  pid_t keeper = ::getpid();
+  Parent self{UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0))),
+              {::geteuid(), ::getegid()}};
+  if (!self.pidfd.valid()) return fail(os_error(errno, "pidfd_open"));
   UniqueFd pidfd;  // not needed: SIGCHLD tells
-  auto child = fork_into(options_.cgroup, pidfd);
+  auto child = fork_with_namespaces(options_.cgroup, pidfd,
+                                    options_.root ? own_root_namespaces(self.user) : 0);
   if (!child) return fail(std::move(child.error()));
   child_ = *child;
-  if (child_ == 0) become_command(options_, keeper, input.get());
+  if (child_ == 0) become_command(options_, self, input.get());
   ::setpgid(child_, child_);  // also done by the child: whoever comes first
   if (!output.valid()) return {};
   std::packaged_task<void()> pump(

@@ -3,7 +3,9 @@
 //
 //   leeward keep --parent-fd N [--stop-signal NUMBER] [--stop-timeout MILLISECONDS]
 //                [--log FILE [--log-bytes-max BYTES]] [--listen-fd N] [--data-bytes-max BYTES]
-//                [--cgroup DIRECTORY] [--join FILE]… -- COMMAND [ARGUMENT…]
+//                [--cgroup DIRECTORY] [--join FILE]…
+//                [--root DIRECTORY --root-user UID:GID[:GROUP]… --root-directory DIRECTORY]
+//                -- COMMAND [ARGUMENT…]
 //
 // It runs COMMAND as its child, in an own session and process group, and ends with the child's exit
 // status (128 + signal number when a signal ended it; 127: command not found; 126: command cannot
@@ -29,6 +31,12 @@
 //
 // Listener: with --listen-fd the child gets that socket as descriptor 3, with LISTEN_FDS=1 and
 // LISTEN_PID as sd_listen_fds(3) reads them.
+//
+// Root: with --root the child lives in the root file system of an image (internal/own_root.h), as
+// that user, and COMMAND is one of the image. Its environment is only those variables of the
+// keeper's whose names begin with "@", without that; so what is meant for the command (LD_PRELOAD)
+// means nothing to the keeper. The child is then the first process of a process namespace, and
+// COMMAND its child.
 //
 // What can escape: if the keeper itself is killed by SIGKILL, the kernel kills the child (by
 // PR_SET_PDEATHSIG), but neither the child's own children nor a child that has changed its user id

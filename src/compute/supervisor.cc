@@ -1,17 +1,14 @@
 #include "compute/supervisor.h"
 
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
-#include <cstring>
 #include <filesystem>
 #include <set>
 
 #include "base/check.h"
-#include "base/socket_address.h"
-#include "compute/autoscaler_core.h"
 #include "compute/internal/instance_group.h"
+#include "compute/internal/listener.h"
 #include "compute/internal/notify_socket.h"
 #include "compute/internal/process_tree.h"
 #include "compute/internal/spawn.h"
@@ -21,23 +18,14 @@ namespace leeward::compute {
 namespace {
 
 constexpr Duration kLeftoverPoll = 50ms;
-constexpr Duration kKillLimit = 2s;  // for a SIGKILLed tree to be gone
+constexpr Duration kKillLimit = 2s;          // for a SIGKILLed tree to be gone
+constexpr RevisionNumber kFirstRevision{1};  // of TierSpec::instances
 
-std::string signal_text(int signal) {
-  const char* description = ::sigdescr_np(signal);  // null for real-time signals
-  return fmt::format("killed by signal {} ({})", signal,
-                     description == nullptr ? "real-time" : description);
-}
-
-std::string describe_exit(int wait_status, Duration lived) {
-  std::string how;
-  if (WIFSIGNALED(wait_status))
-    how = "keeper " + signal_text(WTERMSIG(wait_status));
-  else if (int status = WEXITSTATUS(wait_status); status > 128 && status - 128 <= SIGRTMAX)
-    how = signal_text(status - 128);
-  else
-    how = fmt::format("exit status {}", status);
-  return fmt::format("{} after {:.1f}s", how, seconds(lived));
+Status validate(const std::string& tier, const RevisionSpecs& specs) {
+  for (const InstanceSpec& instance : specs)
+    if (instance.process.argv.empty())
+      return fail(Code::kInvalid, "tier '{}' has an instance without a command", tier);
+  return {};
 }
 
 Status validate(const SupervisorOptions& options) {
@@ -48,58 +36,12 @@ Status validate(const SupervisorOptions& options) {
       return fail(Code::kInvalid, "'{}' cannot name a tier: it names a log file", tier.name);
     if (!names.insert(tier.name).second)
       return fail(Code::kInvalid, "two tiers are named '{}'", tier.name);
-    for (const InstanceSpec& instance : tier.instances)
-      if (instance.process.argv.empty())
-        return fail(Code::kInvalid, "tier '{}' has an instance without a command", tier.name);
+    if (auto valid = validate(tier.name, tier.instances); !valid) return valid;
   }
   return {};
 }
 
-// A listening socket for an instance. SO_REUSEADDR: its last life's connections may linger.
-Result<UniqueFd> listen_on(const Endpoint& endpoint) {
-  auto address = parse_socket_address(to_string(endpoint));
-  if (!address) return fail(std::move(address.error()));
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  int on = 1;
-  if (!fd.valid() || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address->storage), address->size) != 0 ||
-      ::listen(fd.get(), SOMAXCONN) != 0)
-    return fail(os_error(errno, "listen on " + to_string(endpoint)));
-  return fd;
-}
-
 }  // namespace
-
-Result<TierSpec> expand_tier(const Tier& tier, const PlaceholderValues& values,
-                             const std::string& directory) {
-  if (tier.process.command.empty())
-    return fail(Code::kInvalid, "tier '{}' has no command", tier.name);
-  TierSpec spec;
-  spec.name = tier.name;
-  spec.cold = tier.standby == StandbyMode::kCold;
-  spec.stop_timeout = tier.stop_timeout;
-  spec.notify = tier.notify;
-  spec.limits = tier.limits;
-  spec.drain = tier.drain;
-  if (tier.scaling) spec.running = std::clamp(tier.instances, tier.scaling->min, tier.slots());
-  PlaceholderValues own = values;
-  if (tier.local) own["address"] = "127.0.0.1";
-  for (int i = 0; i < tier.slots(); ++i) {
-    auto port_of = [i](std::uint16_t first) { return static_cast<std::uint16_t>(first + i); };
-    own["port"] = std::to_string(port_of(tier.port));
-    auto process = expand(tier.process, own);
-    if (!process) return fail(std::move(process.error()).wrap("tier " + tier.name));
-    process->directory = (std::filesystem::path(directory) / process->directory).string();
-    InstanceSpec instance{std::move(*process)};
-    if (tier.pass_listener) instance.listen = Endpoint{own["address"], port_of(tier.port)};
-    if (tier.ready) {
-      std::uint16_t first = tier.ready->port != 0 ? tier.ready->port : tier.port;
-      instance.ready = ReadyCheck{Endpoint{own["address"], port_of(first)}, tier.ready->path};
-    }
-    spec.instances.push_back(std::move(instance));
-  }
-  return spec;
-}
 
 class Supervisor::Impl {
  public:
@@ -108,6 +50,10 @@ class Supervisor::Impl {
 
   void set_active(bool active);
   Status scale(const std::string& tier, int count, const std::map<int, std::uint64_t>& connections);
+  Status deploy(const std::string& tier, RevisionNumber revision, RevisionSpecs specs);
+  Status roll_back(const std::string& tier, const std::string& reason);
+  Status restore(const TierRollout& rollout, const std::map<RevisionNumber, RevisionSpecs>& specs);
+  std::vector<TierRollout> rollouts() const;
   Status protect(const std::string& tier, int number, bool on);
   int count(bool (InstanceCore::*property)() const) const;
   std::vector<std::pair<std::string, int>> ready_instances() const;
@@ -117,17 +63,21 @@ class Supervisor::Impl {
   void stop_all(Duration limit, std::function<void(Status)> done);
 
  private:
+  struct TierState;
   struct Instance {
     explicit Instance(const InstanceRule& rule) : core(rule) {}
 
     const TierSpec* tier = nullptr;
+    TierState* state = nullptr;
     const InstanceSpec* spec = nullptr;
     int number = 0;
     std::string label;  // "app-0"
     std::string mark;   // entry in the environment of all its processes
     std::string log;    // empty: not captured
     InstanceCore core;
-    bool enabled = true;  // by scale()
+    SlotPlace place;
+    int crashes = 0;         // since it has this place
+    BootTime unready_since;  // while it is wanted and not ready
     bool is_protected = false;
 
     InstanceGroup group;
@@ -152,11 +102,38 @@ class Supervisor::Impl {
     std::string said;
     std::uint64_t memory_kills = 0;
     InstanceState published = InstanceState::kStopped;
+  };
+  struct TierState {
+    TierState(const TierSpec& tier, int count)
+        : spec(&tier), rollout(tier.deploy, kFirstRevision), wanted(count) {}
+
+    const TierSpec* spec;
+    RolloutCore rollout;
+    std::map<RevisionNumber, RevisionSpecs> revisions;
+    std::vector<Instance*> slots;
+    int wanted;                                // by scale()
+    std::map<int, std::uint64_t> connections;  // by number, as scale() was told
+    net::TimerId timer;
+    bool posted = false;
+
+    Gauge* ready_gauge = nullptr;
+    Gauge* wanted_gauge = nullptr;
+    Gauge* revision_gauge = nullptr;
     Counter* restart_counter = nullptr;
     Counter* memory_kill_counter = nullptr;
   };
 
-  bool wanted(const Instance& i) const { return i.enabled && (active_ || !i.tier->cold); }
+  bool runs(const TierSpec& tier) const { return active_ || !tier.cold; }
+  bool wanted(const Instance& i) const { return i.place.run && runs(*i.tier); }
+  TierState* find(std::string_view tier) const;
+  void add_metrics(TierState& t);
+  void want(Instance& i, bool at_once = false);
+  void roll(TierState& t);
+  void roll_soon(TierState& t);
+  void roll_now(TierState& t);
+  void take(Instance& i, const SlotPlace& place);
+  void report(TierState& t, RolloutEvent event);
+  void forget_revisions(TierState& t);
 
   void apply(Instance& i, Action action);
   void start(Instance& i);
@@ -177,8 +154,8 @@ class Supervisor::Impl {
   net::EventLoop& loop_;
   SupervisorOptions options_;
   net::HttpClient client_;
+  std::vector<std::unique_ptr<TierState>> tiers_;
   std::vector<std::unique_ptr<Instance>> instances_;
-  std::map<std::string, std::pair<Gauge*, Gauge*>> gauges_;  // by tier: ready, wanted
   bool active_ = false;
   bool begun_ = false;  // set_active() was called
   bool stopping_ = false;
@@ -189,39 +166,49 @@ class Supervisor::Impl {
 Supervisor::Impl::Impl(net::EventLoop& loop, SupervisorOptions options)
     : loop_(loop), options_(std::move(options)), client_(loop) {
   for (const TierSpec& tier : options_.tiers) {
-    Labels labels{{"tier", tier.name}};
-    Counter* restarts = nullptr;
-    Counter* memory_kills = nullptr;
-    if (Registry* r = options_.registry; r != nullptr) {
-      gauges_[tier.name] = {
-          &r->gauge("leeward_instances_ready", "Application instances that are ready", labels),
-          &r->gauge("leeward_instances_wanted", "Application instances that should run", labels)};
-      restarts = &r->counter("leeward_instance_restarts_total",
-                             "Starts of an instance after its first one", labels);
-      memory_kills = &r->counter("leeward_instance_memory_kills_total",
-                                 "Processes killed at their instance's memory limit", labels);
-    }
-    for (std::size_t n = 0; n < tier.instances.size(); ++n) {
-      bool has_check = tier.notify || tier.instances[n].ready.has_value();
+    int own = static_cast<int>(tier.instances.size()) - tier.spare;
+    auto state = std::make_unique<TierState>(tier, tier.running < 0 ? own : tier.running);
+    add_metrics(*state);
+    const RevisionSpecs& specs = state->revisions[kFirstRevision] = tier.instances;
+    for (std::size_t n = 0; n < specs.size(); ++n) {
+      bool has_check = tier.notify || specs[n].ready.has_value();
       InstanceRule rule{has_check, tier.stop_timeout, tier.drain, options_.policy};
       auto i = std::make_unique<Instance>(rule);
       i->tier = &tier;
-      i->spec = &tier.instances[n];
+      i->state = state.get();
+      i->spec = &specs[n];
       i->number = static_cast<int>(n);
       i->label = fmt::format("{}-{}", tier.name, n);
       std::string path = options_.log_directory + "/" + i->label;
       i->mark = "LEEWARD_INSTANCE=" + path;
       if (tier.capture) i->log = path + ".log";
-      i->restart_counter = restarts;
-      i->memory_kill_counter = memory_kills;
-      i->enabled = tier.running < 0 || static_cast<int>(n) < tier.running;
+      i->place = {kFirstRevision, i->number < state->wanted};
+      state->slots.push_back(i.get());
       instances_.push_back(std::move(i));
     }
+    tiers_.push_back(std::move(state));
   }
+}
+
+void Supervisor::Impl::add_metrics(TierState& t) {
+  Registry* r = options_.registry;
+  if (r == nullptr) return;
+  Labels labels{{"tier", t.spec->name}};
+  t.ready_gauge =
+      &r->gauge("leeward_instances_ready", "Application instances that are ready", labels);
+  t.wanted_gauge =
+      &r->gauge("leeward_instances_wanted", "Application instances that should run", labels);
+  t.revision_gauge =
+      &r->gauge("leeward_tier_revision", "Number of the revision that last proved itself", labels);
+  t.restart_counter = &r->counter("leeward_instance_restarts_total",
+                                  "Starts of an instance after its first one", labels);
+  t.memory_kill_counter = &r->counter("leeward_instance_memory_kills_total",
+                                      "Processes killed at their instance's memory limit", labels);
 }
 
 Supervisor::Impl::~Impl() {
   cancel(stop_timer_);
+  for (auto& t : tiers_) cancel(t->timer);
   for (auto& i : instances_) {
     cancel(i->tick_timer);
     cancel(i->check_timer);
@@ -237,46 +224,190 @@ void Supervisor::Impl::cancel(net::TimerId& timer) {
 }
 
 void Supervisor::Impl::set_active(bool active) {
-  if (stopping_) return;
+  if (stopping_ || (begun_ && active == active_)) return;
   active_ = active;
   begun_ = true;
-  BootTime now = BootClock::now();
   // A site that may not write any more has nothing to finish: its gateways are closed.
-  for (auto& i : instances_) apply(*i, i->core.want(now, wanted(*i), !active && i->tier->cold));
+  for (auto& i : instances_) want(*i, !active && i->tier->cold);
+  for (auto& t : tiers_) roll(*t);
+}
+
+Supervisor::Impl::TierState* Supervisor::Impl::find(std::string_view tier) const {
+  for (const auto& t : tiers_)
+    if (t->spec->name == tier) return t.get();
+  return nullptr;
 }
 
 Status Supervisor::Impl::scale(const std::string& tier, int count,
                                const std::map<int, std::uint64_t>& connections) {
-  std::vector<Instance*> slots;
-  for (auto& i : instances_)
-    if (i->tier->name == tier) slots.push_back(i.get());
-  if (slots.empty()) return fail(Code::kNotFound, "there is no tier '{}' here", tier);
-  if (count < 0 || count > static_cast<int>(slots.size()))
-    return fail(Code::kInvalid, "tier '{}' has ports for {} instances, not for {}", tier,
-                slots.size(), count);
-  std::vector<Victim> enabled;
-  for (const Instance* i : slots) {
-    if (!i->enabled) continue;
-    auto known = connections.find(i->number);
-    enabled.push_back({i->number, i->core.ready(), false, i->is_protected,
-                       known == connections.end() ? 0 : known->second, i->started_at});
-  }
-  int running = static_cast<int>(enabled.size());
-  for (int number : choose_victims(enabled, running - count))
-    slots[static_cast<std::size_t>(number)]->enabled = false;
-  // One that is still draining is taken back before a new one is started.
-  for (bool draining : {true, false})
-    for (Instance* i : slots) {
-      if (running >= count) break;
-      bool is_draining = i->core.state() == InstanceState::kDraining;
-      if (i->enabled || is_draining != draining) continue;
-      i->enabled = true;
-      ++running;
-    }
-  if (stopping_ || !begun_) return {};
-  BootTime now = BootClock::now();
-  for (Instance* i : slots) apply(*i, i->core.want(now, wanted(*i)));
+  TierState* t = find(tier);
+  if (t == nullptr) return fail(Code::kNotFound, "there is no tier '{}' here", tier);
+  int most = static_cast<int>(t->slots.size()) - t->spec->spare;
+  if (count < 0 || count > most)
+    return fail(Code::kInvalid, "tier '{}' has ports for {} instances, not for {}", tier, most,
+                count);
+  t->wanted = count;
+  t->connections = connections;
+  roll(*t);
   return {};
+}
+
+// ---------------------------------------------------------------------------------- revisions
+
+Status Supervisor::Impl::deploy(const std::string& tier, RevisionNumber revision,
+                                RevisionSpecs specs) {
+  TierState* t = find(tier);
+  if (t == nullptr) return fail(Code::kNotFound, "there is no tier '{}' here", tier);
+  if (auto valid = validate(tier, specs); !valid) return valid;
+  if (specs.size() != t->slots.size() || t->revisions.contains(revision))
+    return fail(Code::kInvalid, "revision {} of tier '{}' does not fit", revision.value, tier);
+  if (auto begun = t->rollout.begin(revision, !begun_ || runs(*t->spec)); !begun) return begun;
+  t->revisions[revision] = std::move(specs);
+  options_.logger.info("deploys", {{"tier", tier}, {"revision", revision.value}});
+  report(*t, RolloutEvent::kNone);
+  roll(*t);
+  return {};
+}
+
+Status Supervisor::Impl::roll_back(const std::string& tier, const std::string& reason) {
+  TierState* t = find(tier);
+  if (t == nullptr) return fail(Code::kNotFound, "there is no tier '{}' here", tier);
+  if (auto undone = t->rollout.undo(reason, !begun_ || runs(*t->spec)); !undone) return undone;
+  options_.logger.info("rolls back", {{"tier", tier}, {"why", reason}});
+  report(*t, RolloutEvent::kNone);
+  roll(*t);
+  return {};
+}
+
+Status Supervisor::Impl::restore(const TierRollout& rollout,
+                                 const std::map<RevisionNumber, RevisionSpecs>& specs) {
+  LEEWARD_CHECK(!begun_);
+  TierState* t = find(rollout.tier);
+  if (t == nullptr) return fail(Code::kNotFound, "there is no tier '{}' here", rollout.tier);
+  auto known = [&](RevisionNumber revision) {
+    auto own = specs.find(revision);
+    return own != specs.end() && own->second.size() == t->slots.size();
+  };
+  bool sound = known(rollout.memory.current) && known(rollout.memory.goal);
+  for (std::size_t n = 0; n < rollout.places.size() && n < t->slots.size(); ++n)
+    sound = sound && known(rollout.places[n].revision);
+  if (!sound) return fail(Code::kInvalid, "a revision of tier '{}' is not known", rollout.tier);
+  t->revisions = specs;
+  t->rollout.restore(rollout.memory);
+  for (std::size_t n = 0; n < t->slots.size(); ++n)
+    take(*t->slots[n],
+         n < rollout.places.size() ? rollout.places[n] : SlotPlace{rollout.memory.current, false});
+  return {};
+}
+
+std::vector<TierRollout> Supervisor::Impl::rollouts() const {
+  std::vector<TierRollout> all;
+  for (const auto& t : tiers_) {
+    TierRollout& own = all.emplace_back();
+    own.tier = t->spec->name;
+    own.memory = t->rollout.memory();
+    own.active = begun_ && runs(*t->spec);
+    for (const Instance* i : t->slots) own.places.push_back(i->place);
+  }
+  return all;
+}
+
+// Lets the rollout's core look at the tier, and does what it says.
+void Supervisor::Impl::roll(TierState& t) {
+  if (stopping_) return;
+  BootTime now = BootClock::now();
+  std::vector<SlotView> views;
+  for (const Instance* i : t.slots) {
+    auto known = t.connections.find(i->number);
+    views.push_back({.place = i->place,
+                     .alive = i->core.alive(),
+                     .draining = i->core.state() == InstanceState::kDraining,
+                     .ready = i->core.ready(),
+                     .crashes = i->crashes,
+                     .unready_since = i->unready_since,
+                     .is_protected = i->is_protected,
+                     .connections = known == t.connections.end() ? 0 : known->second,
+                     .started = i->started_at});
+  }
+  RolloutStep step = t.rollout.step(now, begun_ && runs(*t.spec), t.wanted, views);
+  bool changed = step.event != RolloutEvent::kNone;
+  for (std::size_t n = 0; n < t.slots.size(); ++n) {
+    if (t.slots[n]->place == step.places[n]) continue;
+    changed = true;
+    take(*t.slots[n], step.places[n]);
+  }
+  if (!t.posted) {
+    cancel(t.timer);
+    if (step.again) t.timer = loop_.call_after(*step.again - now, [this, &t] { roll_now(t); });
+  }
+  if (changed) {
+    report(t, step.event);
+    forget_revisions(t);
+    roll_soon(t);
+  }
+  if (!begun_) return;
+  for (Instance* i : t.slots)
+    if (wanted(*i) != i->core.wanted()) want(*i);
+}
+
+// Once, however often it is asked for, and not from inside what asks.
+void Supervisor::Impl::roll_soon(TierState& t) {
+  if (std::exchange(t.posted, true)) return;
+  cancel(t.timer);
+  t.timer = loop_.call_after(0ms, [this, &t] { roll_now(t); });
+}
+
+void Supervisor::Impl::roll_now(TierState& t) {
+  t.timer = {};
+  t.posted = false;
+  roll(t);
+}
+
+void Supervisor::Impl::take(Instance& i, const SlotPlace& place) {
+  if (place.revision != i.place.revision || (place.run && !i.place.run)) {
+    i.crashes = 0;
+    i.unready_since = BootClock::now();
+  }
+  i.place = place;
+  i.spec = &i.state->revisions.at(place.revision)[static_cast<std::size_t>(i.number)];
+}
+
+void Supervisor::Impl::report(TierState& t, RolloutEvent event) {
+  const RolloutMemory& m = t.rollout.memory();
+  const std::string& tier = t.spec->name;
+  std::string_view outcome;
+  switch (event) {
+    case RolloutEvent::kNone:
+      break;
+    case RolloutEvent::kSwitched:
+      options_.logger.info("offers the new revision", {{"tier", tier}, {"revision", m.goal.value}});
+      break;
+    case RolloutEvent::kSucceeded:
+      options_.logger.info("deployed", {{"tier", tier}, {"revision", m.current.value}});
+      outcome = "succeeded";
+      break;
+    case RolloutEvent::kUndoing:
+      options_.logger.error("a revision has failed; rolling back",
+                            {{"tier", tier}, {"revision", m.failed.value}, {"why", m.reason}});
+      break;
+    case RolloutEvent::kUndone:
+      options_.logger.warn("rolled back", {{"tier", tier}, {"revision", m.failed.value}});
+      outcome = "rolled_back";
+      break;
+  }
+  if (t.revision_gauge != nullptr) t.revision_gauge->set(m.current.value);
+  if (Registry* r = options_.registry; r != nullptr && !outcome.empty())
+    r->counter("leeward_deployments_total", "Deployments of a revision that have ended",
+               {{"tier", tier}, {"outcome", std::string(outcome)}})
+        .add();
+  if (options_.on_rollout) options_.on_rollout(tier, event);
+}
+
+void Supervisor::Impl::forget_revisions(TierState& t) {
+  const RolloutMemory& m = t.rollout.memory();
+  std::set<RevisionNumber> used{m.current, m.goal, m.previous};
+  for (const Instance* i : t.slots) used.insert(i->place.revision);
+  std::erase_if(t.revisions, [&](const auto& own) { return !used.contains(own.first); });
 }
 
 Status Supervisor::Impl::protect(const std::string& tier, int number, bool on) {
@@ -286,6 +417,13 @@ Status Supervisor::Impl::protect(const std::string& tier, int number, bool on) {
       return {};
     }
   return fail(Code::kNotFound, "there is no instance {}-{} here", tier, number);
+}
+
+void Supervisor::Impl::want(Instance& i, bool at_once) {
+  BootTime now = BootClock::now();
+  bool wish = wanted(i);
+  if (wish && !i.core.wanted()) i.unready_since = now;
+  apply(i, i.core.want(now, wish, at_once));
 }
 
 // The one place where the core's wish becomes an act, and where a changed state is followed up.
@@ -338,8 +476,8 @@ bool Supervisor::Impl::clear_leftovers(Instance& i) {
 
 void Supervisor::Impl::spawn(Instance& i) {
   auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(i.tier->stop_timeout).count();
-  std::vector<std::string> arguments{"--stop-signal", std::to_string(i.tier->stop_signal),
-                                     "--stop-timeout",
+  int signal = i.spec->process.stop_signal != 0 ? i.spec->process.stop_signal : i.tier->stop_signal;
+  std::vector<std::string> arguments{"--stop-signal", std::to_string(signal), "--stop-timeout",
                                      std::to_string(std::max<std::int64_t>(milliseconds, 1))};
   if (!i.log.empty())
     arguments.insert(arguments.end(),
@@ -347,7 +485,7 @@ void Supervisor::Impl::spawn(Instance& i) {
   i.started_at = BootClock::now();
   if (i.life++ > 0) {
     ++i.restarts;
-    if (i.restart_counter != nullptr) i.restart_counter->add();
+    if (Counter* restarts = i.state->restart_counter; restarts != nullptr) restarts->add();
   }
   Status sockets = open_sockets(i);
   std::vector<std::string> marks{i.mark};
@@ -360,6 +498,7 @@ void Supervisor::Impl::spawn(Instance& i) {
   if (!keeper) {
     i.last_exit = keeper.error().message;
     options_.logger.error("cannot start", {{"instance", i.label}, {"error", i.last_exit}});
+    ++i.crashes;
     return apply(i, i.core.exited(BootClock::now()));
   }
   i.keeper = std::move(*keeper);
@@ -398,7 +537,8 @@ void Supervisor::Impl::close_sockets(Instance& i) {
 }
 
 void Supervisor::Impl::on_notification(Instance& i) {
-  while (auto message = i.notify ? i.notify->receive() : std::nullopt) {
+  std::uint32_t user = i.spec->process.root ? i.spec->process.root->uid : 0;
+  while (auto message = i.notify ? i.notify->receive(user) : std::nullopt) {
     if (message->status) i.said = *message->status;
     BootTime now = BootClock::now();
     if (message->ready) i.core.checked(now, true);
@@ -432,11 +572,12 @@ void Supervisor::Impl::on_exit(Instance& i) {
   i.last_exit = describe_exit(status, now - i.started_at);
   if (std::uint64_t kills = i.group.new_memory_kills(); kills > 0) {
     i.memory_kills += kills;
-    if (i.memory_kill_counter != nullptr) i.memory_kill_counter->add(kills);
+    if (Counter* all = i.state->memory_kill_counter; all != nullptr) all->add(kills);
     i.last_exit +=
         fmt::format(", out of memory at its limit of {} MiB", i.tier->limits.memory_bytes >> 20);
   }
   i.group.kill_rest();
+  i.crashes += !expected;
   Action next = i.core.exited(now);
   if (!i.core.wanted()) {
     close_sockets(i);
@@ -497,19 +638,19 @@ void Supervisor::Impl::check(Instance& i) {
 void Supervisor::Impl::publish(Instance& i) {
   if (i.core.state() != i.published) {
     options_.logger.debug("state", {{"instance", i.label}, {"state", name(i.core.state())}});
+    if (i.published == InstanceState::kReady) i.unready_since = BootClock::now();
     i.published = i.core.state();
+    roll_soon(*i.state);
   }
-  auto gauges = gauges_.find(i.tier->name);
-  if (gauges != gauges_.end()) {
+  if (i.state->ready_gauge != nullptr) {
     int ready = 0;
     int wanted = 0;
-    for (const auto& other : instances_) {
-      if (other->tier != i.tier) continue;
+    for (const Instance* other : i.state->slots) {
       ready += other->core.ready();
       wanted += other->core.wanted();
     }
-    gauges->second.first->set(ready);
-    gauges->second.second->set(wanted);
+    i.state->ready_gauge->set(ready);
+    i.state->wanted_gauge->set(wanted);
   }
   if (options_.on_change) options_.on_change();
 }
@@ -523,7 +664,7 @@ int Supervisor::Impl::count(bool (InstanceCore::*property)() const) const {
 std::vector<std::pair<std::string, int>> Supervisor::Impl::ready_instances() const {
   std::vector<std::pair<std::string, int>> ready;
   for (const auto& i : instances_)
-    if (i->core.ready()) ready.emplace_back(i->tier->name, i->number);
+    if (i->core.ready() && i->place.offered) ready.emplace_back(i->tier->name, i->number);
   return ready;
 }
 
@@ -545,6 +686,8 @@ std::vector<InstanceStatus> Supervisor::Impl::status() const {
     s.log = i->log;
     s.wanted = i->core.wanted();
     s.is_protected = i->is_protected;
+    s.revision = i->place.revision;
+    s.offered = i->place.offered;
     if (i->core.ready()) s.ready_since = i->core.ready_since();
     s.memory_kills = i->memory_kills;
     s.usage = i->group.usage(i->keeper.pid);
@@ -608,6 +751,17 @@ Status Supervisor::scale(const std::string& tier, int count,
                          const std::map<int, std::uint64_t>& connections) {
   return impl_->scale(tier, count, connections);
 }
+Status Supervisor::deploy(const std::string& tier, RevisionNumber revision, RevisionSpecs specs) {
+  return impl_->deploy(tier, revision, std::move(specs));
+}
+Status Supervisor::roll_back(const std::string& tier, const std::string& reason) {
+  return impl_->roll_back(tier, reason);
+}
+Status Supervisor::restore(const TierRollout& rollout,
+                           const std::map<RevisionNumber, RevisionSpecs>& specs) {
+  return impl_->restore(rollout, specs);
+}
+std::vector<TierRollout> Supervisor::rollouts() const { return impl_->rollouts(); }
 Status Supervisor::protect(const std::string& tier, int number, bool on) {
   return impl_->protect(tier, number, on);
 }

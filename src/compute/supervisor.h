@@ -7,9 +7,12 @@
 // passing through this process's event loop.
 //
 // Elastic tiers: a tier has as many slots as it may ever have instances, each with its own port.
-// scale() says how many of them run; which ones end is decided by choose_victims()
-// (autoscaler_core.h). An instance that is to end leaves the ready set first and gets its stop
-// signal after the drain time.
+// scale() says how many of them run; which ones is decided in rollout_core.h. An instance that is
+// to end leaves the ready set first and gets its stop signal after the drain time.
+//
+// Revisions: deploy() replaces what a tier's instances are made of, a few at a time or beside each
+// other, and takes it back by itself when the new ones do not get ready or crash. The rules are in
+// rollout_core.h. A slot takes a new revision only between two processes.
 //
 // Limits: with a CgroupTree each instance gets a group of its own, with the tier's limits. Where
 // the machine offers no groups, the memory limit becomes RLIMIT_DATA of each process, the others
@@ -45,11 +48,14 @@
 #include "base/time.h"
 #include "compute/expand.h"
 #include "compute/instance_log.h"
+#include "compute/rollout_core.h"
 #include "compute/supervisor_core.h"
 #include "model/platform.h"
 #include "net/loop.h"
 
 namespace leeward::compute {
+
+struct Image;  // image.h
 
 // GET on it answers 200 when the instance can do its work.
 struct ReadyCheck {
@@ -68,7 +74,9 @@ struct TierSpec {
   std::vector<InstanceSpec> instances;
   bool cold = false;    // runs only while the site is active
   bool notify = false;  // ready when the process says so
-  int running = -1;     // so many of `instances` run at first; −1: all
+  int running = -1;     // so many of `instances` run at first; −1: all but the spare ones
+  int spare = 0;        // of `instances`, so many are for deployments only
+  DeploySpec deploy;
   CgroupLimits limits;
   Duration drain{};     // from leaving the ready set to the stop signal
   bool capture = true;  // output to log_directory/NAME-NUMBER.log; false: to our own stdout, stderr
@@ -78,10 +86,10 @@ struct TierSpec {
 
 // The instances of a configured tier at one site. `values` holds what all of them share (site,
 // address, state, gateway.NAME); {port}, and {address} of a local tier, are added here. A relative
-// or empty working directory starts at `directory`. Errors as expand(), prefixed by the tier's
-// name; kInvalid also for a tier without a command.
+// or empty working directory starts at `directory`. `image`: the tier's, unpacked; null without
+// one. Errors as expand(), prefixed by the tier's name; kInvalid also for a tier without a command.
 Result<TierSpec> expand_tier(const Tier& tier, const PlaceholderValues& values,
-                             const std::string& directory);
+                             const std::string& directory, const Image* image = nullptr);
 
 struct SupervisorOptions {
   std::vector<TierSpec> tiers;
@@ -96,6 +104,8 @@ struct SupervisorOptions {
   Logger logger;
   Registry* registry = nullptr;     // outlives the supervisor; may be null
   std::function<void()> on_change;  // after any change of state or of a count; may be empty
+  // After any change of a tier's rollout: what is worth keeping has changed. May be empty.
+  std::function<void(const std::string& tier, RolloutEvent event)> on_rollout{};
 };
 
 struct InstanceStatus {
@@ -110,9 +120,21 @@ struct InstanceStatus {
   std::string log;         // its log file; empty: not captured
   bool wanted = false;
   bool is_protected = false;       // from scaling in
+  RevisionNumber revision;         // of its process, or of its next one
+  bool offered = true;             // to the edges, while it is ready
   BootTime ready_since;            // while ready
   std::uint64_t memory_kills = 0;  // processes killed at its memory limit
   CgroupUsage usage;  // of its group; from /proc, for the process and its descendants, without one
+};
+
+using RevisionSpecs = std::vector<InstanceSpec>;  // one a slot
+
+// How a tier is made up.
+struct TierRollout {
+  std::string tier;
+  RolloutMemory memory;
+  std::vector<SlotPlace> places;  // one a slot
+  bool active = false;            // it runs at this site; where it does not, nothing can be tried
 };
 
 class Supervisor {
@@ -136,10 +158,24 @@ class Supervisor {
   // kInvalid: more than it has slots.
   Status scale(const std::string& tier, int count,
                const std::map<int, std::uint64_t>& connections = {});
+
+  // Begins to replace the instances of a tier by those of `revision`, whose number must be new.
+  // kNotFound: no such tier; kInvalid: not as many specs as slots, or one without a command;
+  // kConflict: another revision is being deployed.
+  Status deploy(const std::string& tier, RevisionNumber revision, RevisionSpecs specs);
+  // Takes back the revision that is being deployed, or deploys the one before. kNotFound;
+  // kConflict.
+  Status roll_back(const std::string& tier, const std::string& reason);
+  // What TierRollout said in an earlier life; `specs` of each revision that it names. Slots that it
+  // does not know do not run. kNotFound: no such tier; kInvalid: a revision without its specs.
+  // REQUIRES: before the first set_active().
+  Status restore(const TierRollout& rollout, const std::map<RevisionNumber, RevisionSpecs>& specs);
+  std::vector<TierRollout> rollouts() const;
+
   // kNotFound: no such instance.
   Status protect(const std::string& tier, int number, bool on);
 
-  // Those that are ready, by tier and number. Costs no system call.
+  // Those that are ready and offered, by tier and number. Costs no system call.
   std::vector<std::pair<std::string, int>> ready_instances() const;
   int ready_count() const;
   int wanted_count() const;  // instances that should run now

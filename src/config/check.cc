@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "config/internal/functions_table.h"
 #include "config/internal/scaling_table.h"
 #include "model/edge.h"
 
@@ -248,8 +249,30 @@ std::string node_path(const Reader& r, const Platform& p, const Database& d, Sit
   return r.present(at + ".nodes") ? fmt::format("{}.nodes[{}]", at, node) : at;
 }
 
+void check_image(Reader& r, const Tier& tier, const std::string& path) {
+  const ProcessSpec& process = tier.process;
+  bool read = r.sound(path) && r.sound(path + ".command") && r.sound(path + ".image");
+  if (read && !r.present(path + ".command") && !r.present(path + ".image"))
+    r.problem(r.key_at(path), path,
+              fmt::format("tier '{}' has neither a command nor an image; write one", tier.name));
+  std::string directory = path + ".directory";
+  bool relative = !process.directory.empty() && process.directory[0] != '/';
+  if (!process.image.empty() && relative && r.sound(directory))
+    r.problem(r.value_at(directory), directory,
+              fmt::format("'{}' is a directory of the image, and must begin with '/'",
+                          process.directory));
+}
+
 void check_processes(Reader& r, const Platform& p) {
-  for (const Tier& tier : p.tiers) check_process(r, p, tier.process, "tiers." + tier.name);
+  for (const Tier& tier : p.tiers) {
+    check_process(r, p, tier.process, "tiers." + tier.name);
+    check_image(r, tier, "tiers." + tier.name);
+    const std::string own = "tiers." + tier.name + ".functions.";
+    for (std::size_t i = 0; i < tier.functions.connect.size(); ++i)
+      check_placeholders(r, p, tier.functions.connect[i], fmt::format("{}connect[{}]", own, i));
+    for (std::size_t i = 0; i < tier.functions.files.size(); ++i)
+      check_placeholders(r, p, tier.functions.files[i], fmt::format("{}files[{}]", own, i));
+  }
   for (const Database& d : p.databases)
     for (const auto& [id, site] : d.sites)
       for (std::size_t n = 0; n < site.nodes.size(); ++n)
@@ -317,9 +340,16 @@ std::vector<Listener> listeners(const Reader& r, const Platform& p, SiteId id) {
     }
     add(site.address, p.edge->admin_port, 1, "edge.admin_port", "edge.admin_port");
   }
-  for (const Tier& tier : p.tiers)
-    add(tier.local ? "127.0.0.1" : site.address, tier.port, tier.slots(),
-        fmt::format("tier '{}'", tier.name), fmt::format("tiers.{}.port", tier.name));
+  for (const Tier& tier : p.tiers) {
+    const std::string host = tier.local ? "127.0.0.1" : site.address;
+    const std::string path = "tiers." + tier.name;
+    const bool functions = tier.functions_at(site);
+    add(host, tier.port, functions ? 1 : tier.slots(), fmt::format("tier '{}'", tier.name),
+        path + ".port");
+    if (functions && tier.slots_at(site) > 0)
+      add(host, tier.functions.instance_port, tier.slots_at(site),
+          fmt::format("the instances of tier '{}'", tier.name), path + ".functions.instance_port");
+  }
   return all;
 }
 
@@ -347,8 +377,11 @@ void check_ports(Reader& r, const Platform& p) {
 }  // namespace
 
 void check_platform(Reader& reader, Platform& platform) {
-  for (Tier& tier : platform.tiers)
+  for (Tier& tier : platform.tiers) {
     if (tier.ready && tier.ready->port == 0) tier.ready->port = tier.port;
+    if (tier.functions.instance_port == 0)  // 0 again after the last port: an error below
+      tier.functions.instance_port = static_cast<std::uint16_t>(tier.port + 1);
+  }
   for (Tier& tier : platform.tiers) {
     if (!tier.scaling) continue;
     for (ScalingSchedule& schedule : tier.scaling->schedules)
@@ -362,6 +395,10 @@ void check_platform(Reader& reader, Platform& platform) {
   check_processes(reader, platform);
   for (const Tier& tier : platform.tiers)
     check_scaling(reader, platform, tier, "tiers." + tier.name);
+  for (const Tier& tier : platform.tiers)
+    check_deploy(reader, platform, tier, "tiers." + tier.name);
+  for (const Tier& tier : platform.tiers)
+    check_functions(reader, platform, tier, "tiers." + tier.name);
   check_probes(reader, platform);
   check_failover(reader, platform);
   check_ports(reader, platform);

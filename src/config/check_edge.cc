@@ -128,6 +128,34 @@ void check_policy(Reader& r, const WafPolicy& policy, const std::string& path) {
   }
 }
 
+// Who is challenged must be able to get a pass.
+void check_challenge(Reader& r, const EdgeFirewall& firewall) {
+  if (firewall.challenge.secret.kind != SecretRef::Kind::kNone) return;
+  auto needs = [&](const std::string& place) {
+    if (r.sound(place))
+      r.problem(r.value_at(place), place,
+                "action challenge needs edge.firewall.challenge.secret, which signs the passes");
+  };
+  for (std::size_t i = 0; i < firewall.rate_limits.size(); ++i)
+    if (firewall.rate_limits[i].action == RateAction::kChallenge)
+      needs(fmt::format("edge.firewall.rate_limits[{}].action", i));
+  if (!firewall.waf.policy) return;
+  for (std::size_t i = 0; i < firewall.waf.policy->rules.size(); ++i)
+    if (firewall.waf.policy->rules[i].action == WafAction::kChallenge)
+      needs(fmt::format("edge.firewall.policy.rules[{}].action", i));
+}
+
+// A rule that asks for what nobody finds out would never hold.
+void check_crawlers(Reader& r, const EdgeWaf& waf) {
+  if (waf.crawlers.verify || !waf.policy) return;
+  for (std::size_t i = 0; i < waf.policy->rules.size(); ++i) {
+    const std::string place = fmt::format("edge.firewall.policy.rules[{}].when", i);
+    const auto when = parse_waf_expression(waf.policy->rules[i].when);
+    if (when && when->asks_for(WafField::kCrawler) && r.sound(place))
+      r.problem(r.value_at(place), place, "crawler needs edge.firewall.crawlers.verify: true");
+  }
+}
+
 void check_firewall(Reader& r, const EdgeFirewall& firewall) {
   const std::string path = "edge.firewall";
   if (!r.sound(path)) return;
@@ -144,6 +172,8 @@ void check_firewall(Reader& r, const EdgeFirewall& firewall) {
                 "give rules_file or policy; a policy's own rules and exclusions can say the rest");
     check_policy(r, *firewall.waf.policy, path + ".policy");
   }
+  check_challenge(r, firewall);
+  check_crawlers(r, firewall.waf);
   if (firewall.waf.held_bytes_max < firewall.waf.body_bytes_max && r.sound(path))
     r.problem(r.key_at(path), path,
               "held_bytes_max is below body_bytes_max: a body of that size could never be "

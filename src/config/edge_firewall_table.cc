@@ -39,11 +39,19 @@ Table<EdgeRateLimit> rate_limit_table() {
   t.integer("burst", &L::burst, {0, 1'000'000}, "So many at once after silence; 0: as `requests`.");
   t.choice(
       "action", &L::action,
-      std::vector<std::pair<std::string, RateAction>>{{"throttle", RateAction::kThrottle},
-                                                      {"block", RateAction::kBlock}},
-      "throttle: what is too much gets 429 with Retry-After. block: who asks too much gets 403 "
-      "for all that counts, for block_for.");
+      std::vector<std::pair<std::string, RateAction>>{{"count", RateAction::kCount},
+                                                      {"throttle", RateAction::kThrottle},
+                                                      {"block", RateAction::kBlock},
+                                                      {"ban", RateAction::kBan},
+                                                      {"challenge", RateAction::kChallenge}},
+      "count: what is too much passes, and metrics and log tell it. throttle: it gets 429 with "
+      "Retry-After. block: who asks too much gets 403 for all that counts, for block_for. ban: "
+      "429, and who goes on all the same gets 403 for everything, for ban_for. challenge: who "
+      "has no pass gets the page of firewall.challenge.");
   t.duration("block_for", &L::block_for, {1s, 24h}, "See action.");
+  t.integer("ban_after", &L::ban_after, {0, 1'000'000},
+            "So many refused requests in each `per` are borne before the ban; 0: none.");
+  t.duration("ban_for", &L::ban_for, {1s, 720h}, "See action.");
   return t;
 }
 
@@ -53,6 +61,8 @@ const TextRule kRuleIdRule{"rule id", "write the number of a rule, for example 9
                                     std::all_of(t.begin(), t.end(),
                                                 [](char c) { return c >= '0' && c <= '9'; });
                            }};
+const TextRule kCoreRulesRule{"directory", "write a path, or \"\" for none", "^.*$",
+                              [](std::string_view) { return true; }};
 const TextRule kMethodRule{"method", "write a method in capital letters, for example GET",
                            "^[A-Z]{1,32}$", [](std::string_view t) {
                              return !t.empty() && t.size() <= 32 &&
@@ -62,7 +72,10 @@ const TextRule kMethodRule{"method", "write a method in capital letters, for exa
 const std::vector<std::pair<std::string, WafAction>> kGroupActions = {
     {"block", WafAction::kBlock}, {"count", WafAction::kCount}, {"off", WafAction::kOff}};
 const std::vector<std::pair<std::string, WafAction>> kRuleActions = {
-    {"block", WafAction::kBlock}, {"count", WafAction::kCount}, {"allow", WafAction::kAllow}};
+    {"block", WafAction::kBlock},
+    {"challenge", WafAction::kChallenge},
+    {"count", WafAction::kCount},
+    {"allow", WafAction::kAllow}};
 
 Table<WafPolicy> groups_table() {
   constexpr std::array<const char*, kWafGroups.size()> kAbout = {
@@ -106,7 +119,8 @@ Table<WafCustomRule> custom_rule_table() {
          "[\"10.0.0.0/8\"]. See docs/guide/firewall.md.")
       .required();
   t.choice("action", &R::action, kRuleActions,
-           "block; count: log it; allow: pass without another look.");
+           "block; challenge: who has no pass gets the page of firewall.challenge; count: log it; "
+           "allow: pass without another look.");
   t.integer("status", &R::status, {400, 599}, "Of the answer to what is blocked.");
   return t;
 }
@@ -114,7 +128,7 @@ Table<WafCustomRule> custom_rule_table() {
 Table<WafPolicy> policy_table() {
   Table<WafPolicy> t;
   using P = WafPolicy;
-  t.text("core_rules", &P::core_rules, kAnyText,
+  t.text("core_rules", &P::core_rules, kCoreRulesRule,
          "Directory of OWASP's Core Rule Set, which has `rules/` in it. Empty: only own rules.");
   t.integer("sensitivity", &P::sensitivity, {1, 4},
             "Paranoia level: 1 finds what is certainly an attack, 4 doubts nearly everything.");
@@ -128,6 +142,36 @@ Table<WafPolicy> policy_table() {
            "Where rules are off, or do not look at something.");
   add_list(t, "rules", &P::rules, custom_rule_table(),
            "Rules of one's own, judged in this order before all others.");
+  return t;
+}
+
+Table<EdgeChallenge> challenge_table() {
+  Table<EdgeChallenge> t;
+  using C = EdgeChallenge;
+  t.secret("secret", &C::secret,
+           "Signs the passes: at least 16 bytes, the same at every site, so that a failover asks "
+           "nobody again. Without it nobody can be challenged.");
+  t.secret("former_secret", &C::former_secret,
+           "Passes that were signed with it are still good: for a change of the secret.");
+  t.duration("pass_for", &C::pass_for, {1min, 720h}, "How long a pass is good.");
+  t.integer(
+      "bits", &C::bits, {0, 24},
+      "How much a client has to work for a pass: 2^bits hashes on average. 17: some tenths of a "
+      "second to some seconds.");
+  return t;
+}
+
+Table<EdgeCrawlers> crawlers_table() {
+  Table<EdgeCrawlers> t;
+  using C = EdgeCrawlers;
+  t.boolean("verify", &C::verify,
+            "Who says to be Google's, Bing's, Apple's or Yandex's crawler is looked up by DNS, "
+            "beside the requests; rules ask for `crawler`.");
+  t.endpoint("resolver", &C::resolver, kEndpointRule,
+             "Name server that is asked, with its port; it must resolve for others (recursion). "
+             "Without it those of /etc/resolv.conf.");
+  t.duration("timeout", &C::timeout, {1s, 30s},
+             "For an answer, rounded up to whole seconds; a second try has as much.");
   return t;
 }
 
@@ -168,7 +212,10 @@ void add_waf(Table<EdgeFirewall>& t) {
       std::vector<std::pair<std::string, WafBodyLimit>>{
           {"reject", WafBodyLimit::kReject}, {"process_partial", WafBodyLimit::kProcessPartial}},
       "A body above body_bytes_max gets 413, or its beginning is inspected and the rest passes "
-      "unseen. In mode detect the latter. Overrules SecRequestBodyLimitAction.");
+      "unseen. In mode detect the latter. Overrules SecRequestBodyLimitAction. "
+      "Likewise one with a Content-Encoding that cannot be unpacked: it is refused, or inspected "
+      "as "
+      "far as it can be.");
   t.duration("inspection_timeout", of(&W::timeout), {10ms, 1min},
              "For a verdict once the request is there, waiting included.");
   t.integer("workers", of(&W::workers), {0, 256},
@@ -177,6 +224,36 @@ void add_waf(Table<EdgeFirewall>& t) {
             "Requests that wait for a thread; above: not inspected, see on_failure.");
   t.integer("held_bytes_max", of(&W::held_bytes_max), {64 * 1024, 16384 * kMiB},
             "Bytes of bodies held back until their requests were inspected, over all requests.");
+  t.boolean("responses", of(&W::responses),
+            "Rules see what origins answer, too (phases 3 and 4; of a policy, CRS's groups against "
+            "leaks). A response is held back meanwhile.");
+  t.integer("response_bytes_max", of(&W::response_bytes_max), {1024, 16 * kMiB},
+            "Of a response's body, held back and inspected; what is behind it passes unseen.");
+  t.duration("response_hold", of(&W::response_hold), {10ms, 1min},
+             "A response that takes longer to come is inspected as far as it is here, and the rest "
+             "passes unseen.");
+  t.choice(
+      "audit_log", of(&W::audit_log),
+      std::vector<std::pair<std::string, WafAudit>>{{"rules", WafAudit::kRules},
+                                                    {"none", WafAudit::kNone},
+                                                    {"relevant", WafAudit::kRelevant},
+                                                    {"all", WafAudit::kAll}},
+      "Which inspected requests audit.log in the role's state directory has: relevant: those of "
+      "which rules told something; rules: as SecAuditEngine and SecAuditLogRelevantStatus of "
+      "rules_file say, with a policy none.");
+  t.integer("audit_bytes_max", of(&W::audit_bytes_max), {64 * 1024, 16384 * kMiB},
+            "Then audit.log becomes audit.log.1, and so on. Needs a restart.");
+  t.integer("audit_files", of(&W::audit_files), {1, 100},
+            "Older files that are kept. Needs a restart.");
+  t.integer("audit_body_bytes_max", of(&W::audit_body_bytes_max), {0, 64 * 1024},
+            "So much of a request's body is in its entry of the audit log, with secrets masked; 0: "
+            "nothing. With audit_log: rules, only where SecAuditLogParts has C or I.");
+  t.texts(
+      "mask", of(&W::mask), kAnyText,
+      "Parts of the names of arguments, fields and cookies whose values are written into no log, "
+      "beside pass, secret, token, session and the like.");
+  t.section("crawlers", of(&W::crawlers), crawlers_table(),
+            "Verification of search engines' crawlers.");
 }
 
 }  // namespace
@@ -197,6 +274,10 @@ Table<EdgeFirewall> edge_firewall_table() {
            "How often a client may ask; each limit counts for itself.");
   t.integer("keys_max", &F::keys_max, {1024, 1 << 26},
             "Clients remembered over all limits, 17 bytes each.");
+  t.integer("bans_max", &F::bans_max, {1024, 1 << 24},
+            "Clients banned at a time, 48 bytes each; another size lifts all bans at a reload.");
+  t.section("challenge", &F::challenge, challenge_table(),
+            "A page that a browser answers with some work; who has, gets a cookie as a pass.");
   add_waf(t);
   return t;
 }

@@ -15,7 +15,8 @@ Table<EdgeListener> listener_table() {
             "Every connection begins with a PROXY protocol v2 header that names the client.");
   t.boolean("trusted", &EdgeListener::trusted,
             "Only Leeward's edges or your own proxies connect here: X-Forwarded-For and "
-            "X-Forwarded-Proto are taken over and extended instead of replaced.");
+            "X-Forwarded-Proto are taken over and extended instead of replaced. The client, for "
+            "limits, the firewall, signatures and logs, is the last address of X-Forwarded-For.");
   return t;
 }
 

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "config/internal/edge_table.h"
+#include "config/internal/functions_table.h"
 #include "config/internal/scaling_table.h"
 #include "config/setting.h"
 
@@ -90,12 +91,18 @@ Table<Tier> tier_table() {
   t.raw_texts(
        "command", [](Tier & x) -> auto& { return x.process.command; },
        "Program and arguments of one instance, without a shell. Placeholders: {site}, "
-       "{address}, {port}, {state} and {gateway.NAME} (host:port of a database's gateway).")
-      .required();
+       "{address}, {port}, {state} and {gateway.NAME} (host:port of a database's gateway). "
+       "Required without an image.")
+      .default_text("entry point and command of the image");
+  t.text(
+      "image", [](Tier & x) -> auto& { return x.process.image; }, kAnyText,
+      "PATH or PATH:NAME of an OCI image, relative to this file: a layout as a directory or as a "
+      "tar archive. Instances run in its file system, read-only, with its environment and user. "
+      "Without it they run in the machine's.");
   t.text(
        "directory", [](Tier & x) -> auto& { return x.process.directory; }, kAnyText,
-       "Working directory, relative to this file.")
-      .default_text("directory of this file");
+       "Working directory, relative to this file; with an image, an absolute one in it.")
+      .default_text("directory of this file, or the image's");
   t.environment(
       "env", [](Tier & x) -> auto& { return x.process.env; },
       "Environment variables; the same placeholders as in command.");
@@ -124,16 +131,32 @@ Table<Tier> tier_table() {
   t.add(scaling, [table = scaling_table()](Reader& r, const Place& p, Tier& tier) {
     table.read(r, p, tier.scaling.emplace());
   });
+  Setting deploy = Table<Tier>::setting(
+      Setting::Kind::kSection, "deploy",
+      "How a new revision replaces the running one. With it, edges follow which instances are "
+      "ready, so that no request is lost meanwhile.");
+  deploy.settings = deploy_table().settings();
+  t.add(deploy, [table = deploy_table()](Reader& r, const Place& p, Tier& tier) {
+    table.read(r, p, tier.deploy.emplace());
+  });
   t.section("limits", &Tier::limits, limits_table(),
             "What an instance may use, by control groups. Where the machine has none, memory is "
             "limited for each process and the rest not at all; the log says so.");
   t.duration("drain", &Tier::drain, {0s, 10min},
              "Scaling in: time from the moment that the edges send nothing new to SIGTERM.");
   t.choice("standby", &Tier::standby,
-           std::vector<std::pair<std::string, StandbyMode>>{{"warm", StandbyMode::kWarm},
-                                                            {"cold", StandbyMode::kCold}},
+           std::vector<std::pair<std::string, StandbyMode>>{
+               {"warm", StandbyMode::kWarm},
+               {"cold", StandbyMode::kCold},
+               {"functions", StandbyMode::kFunctions},
+               {"functions_first", StandbyMode::kFunctionsFirst}},
            "On the site that does not serve: warm (runs, ready to take over at once) or cold (no "
-           "process, started during the failover).");
+           "process, started during the failover). Or, for sites whose role is standby, functions "
+           "(nothing runs until a request comes; the tier is served that way after a failover, "
+           "too) or functions_first (the same until instances, which start with the failover, are "
+           "ready); a primary is warm then.");
+  t.section("functions", &Tier::functions, tier_functions_table(),
+            "With standby: functions or functions_first: what the functions may use.");
   t.duration("stop_timeout", &Tier::stop_timeout, {0s, 5min},
              "Time from SIGTERM to SIGKILL when an instance is stopped.");
   return t;
@@ -531,6 +554,13 @@ Table<Platform> make_platform_table() {
   t.section("control", itself, control_table(), "The control plane.").required();
   Table<Platform> agent;
   agent.port("port", &Platform::agent_port, "Port of the agents, on each site's address.");
+  agent.choice(
+      "deploy_from", &Platform::deploy_from,
+      std::vector<std::pair<std::string, RevisionSource>>{{"file", RevisionSource::kFile},
+                                                          {"operator", RevisionSource::kOperator}},
+      "What `leeward deploy` may make a site's agent run. file: what this file says on the "
+      "agent's own machine, so that the operator token alone runs no command there. "
+      "operator: any command that is sent with the operator token.");
   t.section("agent", itself, agent, "The agents, one on each workload site.");
   t.section("lease", &Platform::lease, lease_table(),
             "The time-limited right to write. Shorter means a faster failover and more sensitivity "

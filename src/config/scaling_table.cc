@@ -231,14 +231,16 @@ void check_policy(Reader& r, const Platform& p, const Tier& tier, const ScalingP
 
 constexpr std::size_t kOriginsMax = 64;  // of a group of the edge (edge/origin_core.h)
 
+// `at`: the setting that makes them many.
 void check_origins(Reader& r, const Platform& p, const Tier& tier, const std::string& at) {
   if (!p.edge || !r.sound("sites")) return;
   for (const EdgeOrigins& group : p.edge->origins) {
     if (group.tier != tier.name) continue;
     auto slots = static_cast<std::size_t>(tier.slots());
     std::size_t all = tier.local ? slots + 1 : slots * p.workload_sites().size();
+    for (const Site& site : p.sites) all += tier.functions_at(site);
     if (all > kOriginsMax)
-      r.problem(r.value_at(at + ".max"), at + ".max",
+      r.problem(r.value_at(at), at,
                 fmt::format("over all sites that is {} origins of the edge; a group has at most {}",
                             all, kOriginsMax));
   }
@@ -309,6 +311,50 @@ Table<ScalingSpec> scaling_table() {
   return t;
 }
 
+Table<DeploySpec> deploy_table() {
+  using D = DeploySpec;
+  constexpr Bounds<std::int64_t> kCount{0, ScalingSpec::kInstancesMax};
+  Table<D> t;
+  t.choice("strategy", &D::strategy,
+           std::vector<std::pair<std::string, DeployStrategy>>{
+               {"rolling", DeployStrategy::kRolling}, {"blue-green", DeployStrategy::kBlueGreen}},
+           "rolling (some instances at a time) or blue-green (all new ones beside the old ones, on "
+           "as many ports more; then the edges change over at once).");
+  t.integer("max_surge", &D::surge, kCount,
+            "rolling: so many instances more than wanted run meanwhile; each has a port after the "
+            "others.");
+  t.integer("max_unavailable", &D::unavailable, kCount,
+            "rolling: so many fewer than wanted are ready meanwhile.");
+  t.duration("ready_within", &D::ready_within, {1s, 1h},
+             "A new instance that is not ready for so long makes the deployment fail.");
+  t.integer("crashes", &D::crashes, {1, 1000},
+            "New instances that exit by themselves so many times make it fail.");
+  t.duration("watch", &D::watch, {0s, 1h},
+             "How long all new instances must stay ready before the revision counts.");
+  t.duration("keep_old", &D::keep_old, {0s, 24h},
+             "blue-green: how long the old instances run on after that, for a rollback at once.");
+  return t;
+}
+
+void check_deploy(Reader& r, const Platform& p, const Tier& tier, const std::string& path) {
+  std::string at = path + ".deploy";
+  if (!tier.deploy || !r.sound(at)) return;
+  const DeploySpec& d = *tier.deploy;
+  bool rolling = d.strategy == DeployStrategy::kRolling;
+  for (const char* key : {"max_surge", "max_unavailable"})
+    if (!rolling && r.present(at + "." + key))
+      return r.problem(r.key_at(at + "." + key), at + "." + key,
+                       fmt::format("'{}' belongs to strategy: rolling", key));
+  if (rolling && r.present(at + ".keep_old"))
+    return r.problem(r.key_at(at + ".keep_old"), at + ".keep_old",
+                     "'keep_old' belongs to strategy: blue-green");
+  if (rolling && d.surge == 0 && d.unavailable == 0)
+    return r.problem(r.key_at(at), at,
+                     "nothing could be replaced: max_surge or max_unavailable must be above zero");
+  const char* more = rolling ? ".max_surge" : ".strategy";
+  if (tier.spare_slots() > 0) check_origins(r, p, tier, at + more);
+}
+
 void check_scaling(Reader& r, const Platform& p, const Tier& tier, const std::string& path) {
   if (tier.notify && tier.ready && r.sound(path))
     r.problem(r.value_at(path + ".notify"), path + ".notify",
@@ -332,7 +378,7 @@ void check_scaling(Reader& r, const Platform& p, const Tier& tier, const std::st
     r.problem(r.key_at(at + ".schedules"), at + ".schedules",
               fmt::format("{} schedules are too many; {} at most", s.schedules.size(),
                           ScalingSpec::kSchedulesMax));
-  check_origins(r, p, tier, at);
+  check_origins(r, p, tier, at + ".max");
   for (const ScalingPolicy& policy : s.policies)
     check_policy(r, p, tier, policy, at + ".policies." + policy.name);
   for (const ScalingSchedule& schedule : s.schedules) {

@@ -240,6 +240,12 @@ void ControlCore::note_report_changes(const AgentReport& before, const AgentRepo
       note(NoteKind::kRedisMoved, site, after.writing_epoch, kNoSite,
            static_cast<std::int64_t>(is.primary));
   }
+  if (before.life == after.life) {
+    if (before.deployments < after.deployments)
+      note(NoteKind::kDeployed, site, {}, kNoSite, 0, after.deployment);
+    if (before.rollbacks < after.rollbacks)
+      note(NoteKind::kRolledBack, site, {}, kNoSite, 0, after.deployment);
+  }
   if (before.by_promise != after.by_promise && after.lease_epoch.value != 0)
     note(after.by_promise ? NoteKind::kPromiseOn : NoteKind::kPromiseOff, site, after.lease_epoch);
   if (!before.rejoining && after.rejoining) note(NoteKind::kRejoinStarted, site);

@@ -99,6 +99,8 @@ enum class NoteKind : std::uint8_t {
   kNodeAlone,
   kRedisLost,
   kRedisMoved,
+  kDeployed,
+  kRolledBack,
 };
 struct Note {
   NoteKind kind;

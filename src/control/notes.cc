@@ -48,6 +48,8 @@ constexpr std::array kRows{
     Row{NoteKind::kNodeMoved, "node.primary"},
     Row{NoteKind::kNodeInSync, "node.in_sync"},
     Row{NoteKind::kNodeAlone, "node.alone"},
+    Row{NoteKind::kDeployed, "deploy.done"},
+    Row{NoteKind::kRolledBack, "deploy.rolled_back"},
 };
 
 std::string sentence(const Note& n, std::string_view site, std::string_view other) {
@@ -102,6 +104,10 @@ std::string sentence(const Note& n, std::string_view site, std::string_view othe
     case NoteKind::kNodeAlone:
       return fmt::format("{} writes on one database node: losing it now would be losing the site",
                          site);
+    case NoteKind::kDeployed:
+      return fmt::format("{} runs a new revision: {}", site, n.text);
+    case NoteKind::kRolledBack:
+      return fmt::format("{} has rolled back a revision: {}", site, n.text);
     case NoteKind::kPromoted:
       return fmt::format("database at {} promoted", site);
     case NoteKind::kWriterOpen:

@@ -59,6 +59,7 @@ void json(const AccessEntry& e, std::string& line) {
   text("cache", e.cache);
   if (!e.rule.empty()) text("rule", e.rule);
   if (!e.waf.empty()) text("waf", e.waf);
+  if (!e.ja4.empty()) text("ja4", e.ja4);
   if (const auto agent = find_field(e.request.fields, "user-agent"); !agent.empty())
     text("user_agent", agent);
   if (const auto trace = find_field(e.request.fields, "traceparent"); !trace.empty())

@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/file.h"
+#include "base/sha256.h"
 #include "edge/cache_policy.h"
 #include "edge/match_path.h"
 
@@ -27,25 +27,32 @@ std::uint64_t next_identity() {
   return ++last;
 }
 
-Result<NetworkList> read_list(const std::string& path, bool countries) {
+Result<NetworkList> read_list(const std::string& path, bool countries, std::string& digests) {
+  digests += '\n';
   if (path.empty()) return NetworkList{};
   auto text = read_file(path, kListBytesMax);
   if (!text) return fail(std::move(text.error()));
+  digests.append(sha256_hex(*text));
   return countries ? NetworkList::parse_countries(*text, path) : NetworkList::parse(*text, path);
 }
 
-// The network that one subscriber usually has: /24 of IPv4, /64 of IPv6.
-ClientAddress subscriber(ClientAddress address) {
-  std::size_t kept = address.is_v4() ? 15 : 8;
-  std::memset(address.bytes + kept, 0, sizeof address.bytes - kept);
-  return address;
+Verdict refused_by(std::string_view list) {
+  return {.refused = true, .status = 403, .retry_after = {}, .challenge = false, .rule = list};
+}
+
+bool bans(const EdgeFirewall& spec) {
+  return std::any_of(spec.rate_limits.begin(), spec.rate_limits.end(),
+                     [](const EdgeRateLimit& l) { return l.action == RateAction::kBan; });
 }
 
 }  // namespace
 
-AccessRules::AccessRules(const EdgeFirewall& spec, std::uint64_t seed)
+AccessRules::AccessRules(const EdgeFirewall& spec, const Logger& logger,
+                         std::shared_ptr<const Challenge> challenge, const AccessRules* before)
     : spec_(spec),
-      seed_(seed),
+      logger_(logger.with("firewall")),
+      challenge_(std::move(challenge)),
+      seed_(before != nullptr ? before->seed_ : random_seed()),
       identity_(next_identity()),
       limiter_(spec.rate_limits.empty() ? 0 : spec.keys_max) {
   for (const std::string& code : spec.block_countries)
@@ -57,17 +64,29 @@ AccessRules::AccessRules(const EdgeFirewall& spec, std::uint64_t seed)
     rule->path = limit.path;
     rule->by_prefix = limit.key == "network";
     if (limit.key.starts_with(kHeaderPrefix)) rule->header = limit.key.substr(kHeaderPrefix.size());
-    rule->block = limit.action == RateAction::kBlock;
+    rule->action = limit.action;
+    rule->id = hash_bytes(limit.name, seed_);
     rule->limit.interval = std::max<Duration>(1ns, limit.per / limit.requests);
     const std::int64_t burst = limit.burst > 0 ? limit.burst : limit.requests;
     rule->limit.tolerance = rule->limit.interval * (burst - 1);
-    if (rule->block) rule->limit.block_for = limit.block_for;
+    if (limit.action == RateAction::kBlock) rule->limit.block_for = limit.block_for;
+    if (limit.ban_after > 0)
+      rule->borne.interval = std::max<Duration>(1ns, limit.per / limit.ban_after);
+    rule->borne.tolerance = rule->borne.interval * (limit.ban_after - 1);
+    rule->ban_for = limit.ban_for;
     rates_.push_back(std::move(rule));
   }
+  if (!bans(spec)) return;
+  bans_ = before != nullptr ? before->bans_ : nullptr;
+  if (bans_ == nullptr || bans_->bans_max() != spec.bans_max)
+    bans_ = std::make_shared<BanList>(spec.bans_max);
 }
 
-Result<std::shared_ptr<AccessRules>> AccessRules::load(const EdgeFirewall& spec) {
-  std::shared_ptr<AccessRules> rules(new AccessRules(spec, random_seed()));
+Result<std::shared_ptr<AccessRules>> AccessRules::load(const EdgeFirewall& spec,
+                                                       const Logger& logger,
+                                                       std::shared_ptr<const Challenge> challenge,
+                                                       const AccessRules* before) {
+  std::shared_ptr<AccessRules> rules(new AccessRules(spec, logger, std::move(challenge), before));
   rules->files_ = rules->look_at_files();
   auto lists = rules->read_lists();
   if (!lists) return fail(std::move(lists.error()));
@@ -77,11 +96,11 @@ Result<std::shared_ptr<AccessRules>> AccessRules::load(const EdgeFirewall& spec)
 
 Result<std::shared_ptr<const AccessRules::Lists>> AccessRules::read_lists() const {
   auto lists = std::make_shared<Lists>();
-  auto allow = read_list(spec_.allow_file, false);
+  auto allow = read_list(spec_.allow_file, false, lists->digest);
   if (!allow) return fail(std::move(allow.error()));
-  auto block = read_list(spec_.block_file, false);
+  auto block = read_list(spec_.block_file, false, lists->digest);
   if (!block) return fail(std::move(block.error()));
-  auto countries = read_list(spec_.country_file, true);
+  auto countries = read_list(spec_.country_file, true, lists->digest);
   if (!countries) return fail(std::move(countries.error()));
   lists->allow = std::move(*allow);
   lists->block = std::move(*block);
@@ -119,8 +138,13 @@ void AccessRules::replace(std::shared_ptr<const Lists> lists) {
   generation_.fetch_add(1, std::memory_order_release);
 }
 
+std::string AccessRules::lists_digest() const {
+  std::lock_guard lock(mutex_);
+  return sha256_hex(current_->digest);
+}
+
 // Each thread holds on to the lists that it last used, so that a look costs no shared write.
-const AccessRules::Lists& AccessRules::lists() {
+const AccessRules::Lists& AccessRules::lists() const {
   struct Held {
     std::uint64_t identity = 0;
     std::uint64_t generation = 0;
@@ -140,41 +164,105 @@ Verdict AccessRules::judge(const RequestView& request, Now now) {
   if (l.allow.contains(request.client)) return {};
   if (l.block.contains(request.client)) {
     blocked_addresses_.fetch_add(1, std::memory_order_relaxed);
-    return {.refused = true, .status = 403, .retry_after = {}, .rule = "block_file"};
+    return refused_by("block_file");
   }
   if (!blocked_countries_.empty()) {
     NetworkList::Value country = l.countries.find(request.client);
     if (country != 0 &&
         std::binary_search(blocked_countries_.begin(), blocked_countries_.end(), country)) {
       blocked_by_country_.fetch_add(1, std::memory_order_relaxed);
-      return {.refused = true, .status = 403, .retry_after = {}, .rule = "block_countries"};
+      return refused_by("block_countries");
     }
+  }
+  for (const auto& rule : rates_) {
+    const Duration left = banned_for(*rule, request, now.boot);
+    if (left == 0ns) continue;
+    rule->refused.fetch_add(1, std::memory_order_relaxed);
+    return {.refused = true,
+            .status = 403,
+            .retry_after = left,
+            .challenge = false,
+            .rule = rule->name};
   }
   std::string storage;
   const std::string_view path = rates_.empty() ? "/" : match_path(request.target, storage);
-  for (std::size_t i = 0; i < rates_.size(); ++i) {
-    RateRule& rule = *rates_[i];
-    Duration wait = path.starts_with(rule.path) ? take(rule, i, request, now.boot) : 0ns;
+  Verdict verdict;
+  for (const auto& rule : rates_) {
+    if (!path.starts_with(rule->path)) continue;
+    const Duration wait = limiter_.take(key(*rule, KeyOf::kLimit, request), rule->limit, now.boot);
     if (wait == 0ns) continue;
-    rule.refused.fetch_add(1, std::memory_order_relaxed);
-    return {
-        .refused = true, .status = rule.block ? 403 : 429, .retry_after = wait, .rule = rule.name};
+    const Verdict found = exceeded(*rule, wait, request, now);
+    if (found.refused) return found;
+    if (found.challenge || !verdict.challenge) verdict = found;
   }
-  return {};
+  return verdict;
 }
 
-Duration AccessRules::take(RateRule& rule, std::size_t index, const RequestView& request,
-                           BootTime now) {
-  std::uint64_t seed = seed_ + index;
-  if (!rule.header.empty()) {
-    std::string_view value = find_field(request.fields, rule.header);
-    // Without the field there is nothing to tell clients apart by: those count by address.
-    if (value.data() != nullptr) return limiter_.take(hash_bytes(value, seed), rule.limit, now);
-    seed = ~seed;
+Verdict AccessRules::exceeded(RateRule& rule, Duration wait, const RequestView& request, Now now) {
+  rule.exceeded.fetch_add(1, std::memory_order_relaxed);
+  Verdict verdict{
+      .refused = true, .status = 429, .retry_after = wait, .challenge = false, .rule = rule.name};
+  switch (rule.action) {
+    case RateAction::kCount:
+      verdict.refused = false;
+      return verdict;
+    case RateAction::kChallenge:
+      verdict.refused = false;
+      verdict.challenge = challenge_ == nullptr || !challenge_->passed(request, now.wall);
+      return verdict;
+    case RateAction::kThrottle:
+      break;
+    case RateAction::kBlock:
+      verdict.status = 403;
+      break;
+    case RateAction::kBan:
+      if (rule.borne.interval > 0ns &&
+          limiter_.take(key(rule, KeyOf::kBorne, request), rule.borne, now.boot) == 0ns)
+        break;
+      ban(rule, request, now.boot);
+      verdict.status = 403;
+      verdict.retry_after = rule.ban_for;
+      break;
   }
-  ClientAddress client = rule.by_prefix ? subscriber(request.client) : request.client;
-  std::string_view bytes(reinterpret_cast<const char*>(client.bytes), sizeof client.bytes);
-  return limiter_.take(hash_bytes(bytes, seed), rule.limit, now);
+  rule.refused.fetch_add(1, std::memory_order_relaxed);
+  return verdict;
+}
+
+// ---- bans
+
+Duration AccessRules::banned_for(const RateRule& rule, const RequestView& request,
+                                 BootTime now) const {
+  if (rule.action != RateAction::kBan || !bans_->any(now)) return {};
+  return bans_->left(key(rule, KeyOf::kBan, request), now);
+}
+
+void AccessRules::ban(RateRule& rule, const RequestView& request, BootTime now) {
+  rule.bans.fetch_add(1, std::memory_order_relaxed);
+  const ClientAddress client = rule.by_prefix ? subscriber_network(request.client) : request.client;
+  bans_->add(key(rule, KeyOf::kBan, request),
+             {.rule = rule.id, .client = client, .left = rule.ban_for}, now);
+  if (log_budget_.take(now).granted)
+    logger_.warn("a client is banned", {{"rule", rule.name},
+                                        {"client", to_string(client)},
+                                        {"for", format_duration(rule.ban_for)}});
+}
+
+// Of whom a limit counts together, apart for each limit. Not 0.
+std::uint64_t AccessRules::key(const RateRule& rule, KeyOf of, const RequestView& request) const {
+  std::uint64_t seed = rule.id + static_cast<std::uint64_t>(of);
+  std::uint64_t hash = 0;
+  // Without the field there is nothing to tell clients apart by: those count by address.
+  const std::string_view value =
+      rule.header.empty() ? std::string_view() : find_field(request.fields, rule.header);
+  if (value.data() != nullptr) {
+    hash = hash_bytes(value, seed);
+  } else {
+    if (!rule.header.empty()) seed = ~seed;
+    const ClientAddress client =
+        rule.by_prefix ? subscriber_network(request.client) : request.client;
+    hash = hash_bytes({reinterpret_cast<const char*>(client.bytes), sizeof client.bytes}, seed);
+  }
+  return hash == 0 ? 1 : hash;
 }
 
 std::string AccessRules::prometheus_text() const {
@@ -188,12 +276,35 @@ std::string AccessRules::prometheus_text() const {
   if (!spec_.block_file.empty()) sample("block_file", blocked_addresses_);
   if (!spec_.block_countries.empty()) sample("block_countries", blocked_by_country_);
   for (const auto& rule : rates_) sample(rule->name, rule->refused);
+  text +=
+      "# HELP leeward_edge_rate_exceeded_total Requests above a rate limit, whatever its action.\n"
+      "# TYPE leeward_edge_rate_exceeded_total counter\n";
+  for (const auto& rule : rates_)
+    text += fmt::format("leeward_edge_rate_exceeded_total{{rule=\"{}\"}} {}\n", rule->name,
+                        rule->exceeded.load(std::memory_order_relaxed));
   text += fmt::format(
       "# HELP leeward_edge_firewall_keys_forgotten_total Clients forgotten before their limit was "
       "full again, because firewall.keys_max is too small.\n"
       "# TYPE leeward_edge_firewall_keys_forgotten_total counter\n"
       "leeward_edge_firewall_keys_forgotten_total {}\n",
       limiter_.forgotten());
+  if (challenge_) text += challenge_->prometheus_text();
+  if (bans_ == nullptr) return text;
+  text +=
+      "# HELP leeward_edge_bans_total Bans by a rate limit.\n"
+      "# TYPE leeward_edge_bans_total counter\n";
+  for (const auto& rule : rates_)
+    if (rule->action == RateAction::kBan)
+      text += fmt::format("leeward_edge_bans_total{{rule=\"{}\"}} {}\n", rule->name,
+                          rule->bans.load(std::memory_order_relaxed));
+  text += fmt::format(
+      "# HELP leeward_edge_banned Clients that are banned now.\n"
+      "# TYPE leeward_edge_banned gauge\nleeward_edge_banned {}\n"
+      "# HELP leeward_edge_bans_forgotten_total Bans that ended early, because firewall.bans_max "
+      "is too small.\n"
+      "# TYPE leeward_edge_bans_forgotten_total counter\n"
+      "leeward_edge_bans_forgotten_total {}\n",
+      count_banned(BootClock::now()), bans_->forgotten());
   return text;
 }
 

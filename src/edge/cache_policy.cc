@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "edge/internal/cache_text.h"
+#include "edge/internal/proxy_fields.h"
 
 namespace leeward::edge {
 namespace {
@@ -160,6 +161,8 @@ std::string_view find_cookie(Fields fields, std::string_view name) {
 }
 
 std::string_view bypass_reason(const RequestView& request, const CachePolicy& policy) {
+  for (const Field& field : request.fields)
+    if (overrides_method(field.name)) return "fwd=bypass; detail=method-override";
   for (const std::string& name : policy.bypass_headers) {
     if (find_field(request.fields, name).data() != nullptr) return "fwd=bypass; detail=header";
   }

@@ -43,6 +43,10 @@ void ClientH1::begin_drain() {
   if (phase_ == Phase::kHead && exchange_ == nullptr && in_.empty()) arm(kLastRequest);
 }
 
+std::string_view ClientH1::ja4() const {
+  return secure() ? client_fingerprint(io_.ssl()) : std::string_view();
+}
+
 // ---- reading
 
 void ClientH1::on_events(std::uint32_t events) {
@@ -405,6 +409,7 @@ void ClientH1::send_end(std::string_view trailer_lines) {
 
 void ClientH1::abort() {
   broken_ = true;
+  cut_off_ = reply_begun_ && close_after_;
   loop_.defer(*this);
 }
 
@@ -499,7 +504,7 @@ void ClientH1::die() {
   phase_ = Phase::kDead;
   timer_.disarm();
   if (Exchange* exchange = std::exchange(exchange_, nullptr)) exchange->on_client_gone();
-  io_.close();
+  cut_off_ ? io_.cut_off() : io_.close();
   loop_.client_gone(*this);
 }
 

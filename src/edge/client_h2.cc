@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "edge/internal/h2_fields.h"
 #include "edge/internal/stream_h2.h"
+#include "edge/internal/tls.h"
 
 namespace leeward::edge {
 namespace {
@@ -174,6 +175,10 @@ struct ClientH2::Callbacks {
 ClientH2::ClientH2(Loop& loop) : loop_(loop), timer_(*this) {}
 ClientH2::~ClientH2() = default;
 
+std::string_view ClientH2::ja4() const {
+  return secure() ? client_fingerprint(io_.ssl()) : std::string_view();
+}
+
 void ClientH2::open(Transport&& io, const ListenerSpec& listener, const ClientAddress& address,
                     std::string_view first_bytes) {
   io_ = std::move(io);
@@ -192,9 +197,10 @@ void ClientH2::open(Transport&& io, const ListenerSpec& listener, const ClientAd
   nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, std::size(settings));
   nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
   readable_ = writable_ = true;
-  begin_turn();
   loop_.watch_again(io_.fd(), *this);
-  receive(first_bytes);
+  if (first_bytes.size() <= kPieceBytes) begin_turn();
+  receive(first_bytes.substr(0, kPieceBytes));
+  early_ = first_bytes.substr(std::min(kPieceBytes, first_bytes.size()));
   stir();
 }
 
@@ -229,6 +235,7 @@ void ClientH2::on_turn() {
 }
 
 void ClientH2::read_more() {
+  if (!early_.empty()) receive(std::exchange(early_, {}));
   // Answers wait to be written: what else the client wants can wait in its socket.
   while (readable_ && !eof_ && !broken_ && read_left_ > 0 && out_.size() < kWriteBytes) {
     const auto moved = io_.read({loop_.scratch(), Loop::kScratchBytes});

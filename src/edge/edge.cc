@@ -54,6 +54,7 @@ std::vector<std::vector<std::vector<UniqueFd>>> share_out(
 struct Edge::Impl {
   Shared shared;
   std::unique_ptr<AccessLog> access_log;
+  std::unique_ptr<AccessLog> audit_log;
   std::shared_ptr<const Snapshot> snapshot;
   std::vector<std::unique_ptr<Loop>> loops;
   std::vector<std::string> addresses;
@@ -86,6 +87,11 @@ Result<std::unique_ptr<Edge>> Edge::start(EdgeOptions options, EdgeConfig config
     if (!log) return fail(std::move(log.error()));
     impl->access_log = std::move(*log);
     impl->shared.access_log = impl->access_log.get();
+  }
+  if (!o.audit_log_path.empty()) {
+    impl->audit_log =
+        AccessLog::rotating(o.audit_log_path, o.threads, o.audit_bytes_max, o.audit_files);
+    impl->shared.audit_log = impl->audit_log.get();
   }
   std::vector<SocketAddress> addresses;
   for (const ListenerSpec& listener : impl->snapshot->config.listeners)
@@ -180,6 +186,7 @@ std::string Edge::prometheus_text() const {
   Report report;
   for (auto& loop : impl_->loops) report.add(loop->stats());
   if (impl_->access_log) report.access_log_dropped = impl_->access_log->dropped();
+  if (impl_->audit_log) report.audit_log_dropped = impl_->audit_log->dropped();
   return report.prometheus_text();
 }
 
@@ -190,15 +197,15 @@ std::string Edge::top_json() const {
   return report.json(*impl_->snapshot, impl_->state);
 }
 
-std::string Edge::explain(std::string_view url) const {
+std::string Edge::explain(std::string_view url, const std::optional<ClientAddress>& client) const {
   std::string text;
   Loop& loop = *impl_->loops.front();
   std::shared_ptr<const Snapshot> snapshot;
   loop.run([&] {
-    text = explain_request(loop, url);
+    text = explain_request(loop, url, client);
     snapshot = loop.shared_snapshot();
   });
-  if (snapshot->config.waf) text.append(explain_inspection(*snapshot->config.waf, url));
+  if (snapshot->config.waf) text.append(explain_inspection(*snapshot->config.waf, url, client));
   return text;
 }
 

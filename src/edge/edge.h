@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "edge/challenge.h"
 #include "edge/exchange.h"
 #include "edge/signed_url.h"
 #include "model/edge.h"
@@ -33,7 +34,8 @@ struct OriginSpec {
   std::string address;    // "10.0.0.1:8080", "[::1]:8080" or "unix:/path"
   SiteId site = kNoSite;  // kNoSite: belongs to every site
   std::uint32_t weight = 1;
-  bool edge = false;  // the other site's edge: never asked for what came from an edge
+  bool edge = false;       // the other site's edge: never asked for what came from an edge
+  bool functions = false;  // a tier's functions at that site, beside its instances
   bool operator==(const OriginSpec&) const = default;
 };
 
@@ -84,15 +86,19 @@ struct EdgeConfig {
   EdgeTimeouts timeouts;
   EdgeLimits limits;
   EdgeParking parking;
-  bool server_timing = false;          // responses tell how long edge and origin took
-  std::shared_ptr<Firewall> firewall;  // may be null
-  std::shared_ptr<const Waf> waf;      // edge/waf.h; may be null: requests are not inspected
+  bool server_timing = false;                       // responses tell how long edge and origin took
+  std::shared_ptr<Firewall> firewall;               // may be null
+  std::shared_ptr<const Challenge> challenge = {};  // may be null: nobody is challenged
+  std::shared_ptr<const Waf> waf;  // edge/waf.h; may be null: requests are not inspected
 };
 
 struct EdgeOptions {
   unsigned threads = 0;  // 0: one a core
   AccessLogFormat access_log = AccessLogFormat::kNone;
   std::string access_log_path;
+  std::string audit_log_path = {};  // empty: none; begun with its first line
+  std::uint64_t audit_bytes_max = 64u << 20;
+  int audit_files = 4;
   Logger logger;
   std::shared_ptr<Cache> cache;  // may be null
   // Sockets of a predecessor that listen already. They take the place of new ones where a listener
@@ -166,8 +172,10 @@ class Edge {
   std::vector<std::string> listening() const;
   std::string prometheus_text() const;
   // What the edge would do with a GET of `url` ("http://host/path") now, for people. Asks the web
-  // application firewall's engine on the caller's thread.
-  std::string explain(std::string_view url) const;
+  // application firewall's engine on the caller's thread. Without `client` nothing is said of whom
+  // the firewall knows.
+  std::string explain(std::string_view url,
+                      const std::optional<ClientAddress>& client = std::nullopt) const;
   // One line per origin and route with the counts of the last seconds, as JSON (`leeward edge
   // top`).
   std::string top_json() const;

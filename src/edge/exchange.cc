@@ -53,4 +53,25 @@ std::string to_string(const ClientAddress& a) {
   return text;
 }
 
+ClientAddress subscriber_network(ClientAddress address) {
+  const std::size_t kept = address.is_v4() ? 15 : 8;
+  std::memset(address.bytes + kept, 0, sizeof address.bytes - kept);
+  return address;
+}
+
+std::optional<ClientAddress> parse_client_address(std::string_view text) {
+  char copy[INET6_ADDRSTRLEN];
+  if (text.size() >= sizeof copy) return {};
+  std::memcpy(copy, text.data(), text.size());
+  copy[text.size()] = '\0';
+  if (std::strlen(copy) != text.size()) return {};
+  ClientAddress a;
+  if (inet_pton(AF_INET, copy, a.bytes + sizeof kMapped) == 1) {
+    std::memcpy(a.bytes, kMapped, sizeof kMapped);
+    return a;
+  }
+  if (inet_pton(AF_INET6, copy, a.bytes) == 1) return a;
+  return {};
+}
+
 }  // namespace leeward::edge

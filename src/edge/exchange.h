@@ -63,6 +63,10 @@ struct ClientAddress {
   bool is_v4() const;
 };
 std::string to_string(const ClientAddress& a);  // "192.0.2.1", "2001:db8::1"; without the port
+// Of such a text; with port 0.
+std::optional<ClientAddress> parse_client_address(std::string_view text);
+// The network that one subscriber usually has: /24 of IPv4, /64 of IPv6.
+ClientAddress subscriber_network(ClientAddress address);
 
 struct RequestView {
   Method method = Method::kGet;
@@ -88,7 +92,10 @@ struct Verdict {
   bool refused = false;
   int status = 403;        // sent to the client when refused
   Duration retry_after{};  // > 0: a Retry-After field, rounded up to seconds
-  std::string_view rule;   // name of the rule, for log and metrics; lives as long as the firewall
+  bool challenge = false;  // not refused, but asked for a pass
+  // Of the rule, for log and metrics; lives as long as the firewall. Without `refused` and
+  // `challenge`: a rule that only counts.
+  std::string_view rule;
 };
 
 // Sees each request once its head is complete, before anything else is done with it.
@@ -97,6 +104,9 @@ class Firewall {
   virtual ~Firewall() = default;
   // Must not block and must not allocate per request. `now` never goes back on one thread.
   virtual Verdict judge(const RequestView& request, Now now) = 0;
+  // `leeward edge explain`: what judge() would say and why, a line each, for people; counts
+  // nothing. Without `client_known` the request's address means nothing.
+  virtual std::string explain(const RequestView& request, bool client_known, Now now) const = 0;
 };
 
 // ---- cache

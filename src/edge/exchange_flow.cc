@@ -30,8 +30,10 @@ void Exchange::start(Downstream& down, std::string_view head_bytes, const Client
                      bool secure, bool trusted) {
   down_ = &down;
   protocol_ = down.protocol();
+  ja4_.assign(down.ja4());
   given_head_ = head_bytes;
-  client_ = client;
+  peer_ = client;
+  client_ = trusted ? forwarded_client(head_.fields(), client) : client;
   secure_ = secure;
   trusted_ = trusted;
   scheme_ = client_scheme();
@@ -70,17 +72,19 @@ std::string_view Exchange::path() { return match_path(head_.target, path_storage
 void Exchange::route() {
   const Snapshot& snapshot = loop_.snapshot();
   route_ = snapshot.find(host_.view(), path());
-  if (route_ == nullptr) return reply(404, "no route for this host and path");
-  stats_ = &loop_.stats().route(route_->name);
+  const bool answers = snapshot.config.challenge && Challenge::is_answer(head_.target);
+  if (route_ == nullptr && !answers) return reply(404, "no route for this host and path");
+  if (route_ != nullptr) stats_ = &loop_.stats().route(route_->name);
   if (Firewall* firewall = snapshot.config.firewall.get()) {
     const Verdict verdict = firewall->judge(view(), loop_.both());
+    firewall_rule_ = verdict.rule;
     if (verdict.refused) {
-      firewall_rule_ = verdict.rule;
-      snapshot_ = loop_.shared_snapshot();  // whose firewall holds the name
       loop_.stats().refused.add();
       return reply(verdict.status, "refused", verdict.retry_after);
     }
+    if (verdict.challenge && !answers) return pose_challenge();
   }
+  if (answers) return take_answer();
   if (!check_signature()) return;
   if (must_inspect(true)) return collect();
   look_up();
@@ -147,7 +151,9 @@ void Exchange::begin_background(const Exchange& model, std::unique_ptr<Fill> fil
   head_ = model.head_;
   host_ = model.host_;
   client_ = model.client_;
+  peer_ = model.peer_;
   protocol_ = model.protocol_;
+  ja4_ = model.ja4_;
   secure_ = model.secure_;
   trusted_ = model.trusted_;
   scheme_ = model.scheme_;
@@ -224,6 +230,7 @@ void Exchange::on_release() {
 
 void Exchange::on_wake() {
   if (state_ == State::kInspect) return on_inspected();
+  if (state_ == State::kHold) return on_response_inspected();
   if (state_ == State::kCacheWait) return look_up();
   if (storing_ && attempts_[winner_].stream != nullptr) {
     fill_paused_ = false;
@@ -236,6 +243,8 @@ void Exchange::on_timer(Timer&) {
   switch (state_) {
     case State::kInspect:
       return on_inspection_timeout();
+    case State::kHold:
+      return on_hold_timeout();
     case State::kCacheWait:
       cache_gave_up_ = true;
       pass_reason_ = "fwd=miss; detail=wait-timeout";
@@ -266,7 +275,8 @@ bool Exchange::wants_body() const {
     const OriginStream* stream = attempts_[winner_].stream;
     return stream != nullptr && stream->queued() < room;
   }
-  if (state_ != State::kForward && state_ != State::kRespond) return body_.size() < room;
+  if (state_ != State::kForward && state_ != State::kHold && state_ != State::kRespond)
+    return body_.size() < room;
   for (const Attempt& a : attempts_)
     if (a.stream != nullptr) return body_received_ - a.sent + a.stream->queued() < room;
   return body_.size() < room;
@@ -336,16 +346,23 @@ void Exchange::on_drained() {
 // The edge's own words.
 void Exchange::reply(int status, std::string_view text, Duration retry_after) {
   for (std::size_t slot = 0; slot < attempts_.size(); ++slot) cancel(slot, false);
+  std::string more;
+  if (retry_after > Duration{})
+    more = fmt::format("Retry-After: {}\r\n",
+                       std::chrono::ceil<std::chrono::seconds>(retry_after).count());
+  if (!waf_location_.empty()) more.append("Location: ").append(waf_location_).append("\r\n");
+  say(status, more, fmt::format("{} {}: {}\n", status, reason_of(status), text));
+}
+
+// `fields`: of its head, beside those that every answer of the edge has.
+void Exchange::say(int status, std::string_view fields, std::string_view body,
+                   std::string_view type) {
   status_ = status;
   if (down_ == nullptr) return finish();
   std::string& lines = loop_.lines();
-  lines.assign("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
+  lines.assign("Cache-Control: no-store\r\nContent-Type: ").append(type).append("\r\n");
+  lines.append(fields);
   loop_.append_date(lines);
-  if (retry_after > Duration{})
-    lines.append(fmt::format("Retry-After: {}\r\n",
-                             std::chrono::ceil<std::chrono::seconds>(retry_after).count()));
-  if (!waf_location_.empty()) lines.append("Location: ").append(waf_location_).append("\r\n");
-  const std::string body = fmt::format("{} {}: {}\n", status, reason_of(status), text);
   const std::string_view blocks[] = {lines};
   down_->send_head(
       {.status = status, .reason = {}, .lines = blocks, .length = body.size(), .body = true});
@@ -449,6 +466,7 @@ void Exchange::finish() {
   if (!origin_done_ && storing_) return;
   if (state_ == State::kOver) return;
   for (std::size_t slot = 0; slot < attempts_.size(); ++slot) cancel(slot, false);
+  end_hold();
   state_ = State::kOver;
   timer_.disarm();
   loop_.give_exchange(*this);
@@ -483,12 +501,16 @@ void Exchange::reset() {
   fill_.reset();
   storing_ = cache_gave_up_ = fill_paused_ = false;
   end_answer();
-  pass_reason_ = firewall_rule_ = {};
+  pass_reason_ = {};
+  firewall_rule_.clear();
   end_inspection();
+  end_hold();
   inspected_ = continued_ = false;
   waf_outcome_ = {};
   waf_rule_.clear();
   waf_location_.clear();
+  audit_waf_.reset();
+  audit_.reset();
 }
 
 void Exchange::count_and_log() {
@@ -498,6 +520,7 @@ void Exchange::count_and_log() {
     stats_->bytes_out.add(bytes_out_);
     stats_->observe(took);
   }
+  if (audit_) log_audit();
   if (loop_.shared().access_log == nullptr) return;
   std::string_view cache_status = !answer_.owner ? std::string_view("-") : std::string_view("hit");
   if (storing_ || (origin_used_ && route_ != nullptr && route_->cache && pass_reason_.empty()))
@@ -517,8 +540,9 @@ void Exchange::count_and_log() {
       .attempts = attempts_made_,
       .hedged = hedged_,
       .cache = cache_status,
-      .rule = waf_rule_.empty() ? firewall_rule_ : std::string_view(waf_rule_),
-      .waf = waf_outcome_};
+      .rule = waf_rule_.empty() ? firewall_rule_ : waf_rule_,
+      .waf = waf_outcome_,
+      .ja4 = ja4_};
   format_access(loop_.shared().options.access_log, entry, loop_.access_line());
   loop_.log_access();
 }

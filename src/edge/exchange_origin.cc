@@ -1,6 +1,7 @@
 // Exchange: attempts at origins. One request may be sent to several: again after a failure, when
 // that is safe, and a second time beside a slow first one (hedge).
 #include <algorithm>
+#include <utility>
 
 #include "edge/internal/exchange_flow.h"
 #include "edge/internal/proxy_fields.h"
@@ -82,8 +83,11 @@ void Exchange::send_request(std::size_t slot) {
   append_forwarded(lines);
   if (fill_) lines.append(fill_->request_lines());
   if (list_has(find_field(head_.fields(), "te"), "trailers")) lines.append("TE: trailers\r\n");
-  if (group_->spec().origins[attempts_[slot].origin].edge)
-    lines.append(kEdgeHopField).append(": 1\r\n");
+  if (group_->spec().origins[attempts_[slot].origin].edge) {
+    lines.append(kEdgeHopField).append(": ");
+    append_address(lines, client_);
+    lines.append("\r\n");
+  }
   OriginRequest request{.method = head_.method_text,
                         .target = head_.target,
                         .authority = head_.host,
@@ -117,9 +121,10 @@ void Exchange::append_fields(std::string& out) const {
 // Who asked, and how: told anew, or carried on from one we trust.
 void Exchange::append_forwarded(std::string& out) const {
   out.append("X-Forwarded-For: ");
-  const std::string_view before = trusted_ ? find_field(head_.fields(), "x-forwarded-for") : "";
-  if (!before.empty()) out.append(before).append(", ");
-  append_address(out, client_);
+  for (const Field& field : head_.fields())
+    if (trusted_ && same_name(field.name, "x-forwarded-for") && !field.value.empty())
+      out.append(field.value).append(", ");
+  append_address(out, peer_);
   const std::string_view proto = trusted_ ? find_field(head_.fields(), "x-forwarded-proto") : "";
   out.append("\r\nX-Forwarded-Proto: ");
   out.append(!proto.empty() ? proto : secure_ ? "https" : "http");
@@ -193,6 +198,7 @@ void Exchange::on_origin_fault(std::size_t slot, OriginFault fault, bool nothing
     if (down_ != nullptr) return down_->abort();
     return finish();
   }
+  end_hold();                                         // nothing of it has gone to the client
   if (attempts_[1 - slot].stream != nullptr) return;  // the other one may still answer
   origin_done_ = true;
   // A kept connection that was closed as we used it says nothing about the origin: it may be asked
@@ -237,7 +243,7 @@ bool Exchange::on_origin_head(std::size_t slot, const ResponseHead& head) {
       return false;
     }
   }
-  return respond(slot, head);
+  return must_hold(head) ? hold_response(slot, head) : respond(slot, head);
 }
 
 bool Exchange::relay_interim(const ResponseHead& head) {
@@ -302,8 +308,7 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
       if (down_ != nullptr) serve(std::move(answer));
       return true;
     case Fill::Start::kAgain:
-      core().ended(attempts_[slot].origin);
-      attempts_[slot].stream = nullptr;
+      let_go(slot);
       state_ = State::kForward;
       tried_ = 0;
       if (!replayable_ || !attempt(slot, false)) give_up(503, "no origin can take the request");
@@ -312,8 +317,7 @@ bool Exchange::respond(std::size_t slot, const ResponseHead& head) {
       break;
   }
   fill_.reset();
-  core().ended(attempts_[slot].origin);
-  attempts_[slot].stream = nullptr;
+  let_go(slot);
   origin_done_ = true;
   if (down_ != nullptr)
     serve(std::move(answer));
@@ -365,11 +369,13 @@ void Exchange::relay_head(const ResponseHead& head, std::string_view cache_lines
 bool Exchange::origin_may_send(std::size_t slot) const {
   if (state_ == State::kForward) return true;
   if (slot != winner_) return false;
+  if (state_ == State::kHold) return held_->inspection == nullptr;
   if (storing_ || down_ == nullptr) return !fill_paused_;
   return down_->wants_more();
 }
 
 bool Exchange::on_origin_body(std::size_t slot, std::string_view bytes) {
+  if (state_ == State::kHold) return hold_body(bytes);
   if (storing_) {
     switch (fill_->append(bytes, {&loop_, token()})) {
       case Fill::More::kGoOn:
@@ -380,8 +386,7 @@ bool Exchange::on_origin_body(std::size_t slot, std::string_view bytes) {
       case Fill::More::kStop:
         break;
     }
-    core().ended(attempts_[slot].origin);
-    attempts_[slot].stream = nullptr;
+    let_go(slot);
     origin_done_ = true;
     fill_.reset();
     storing_ = false;
@@ -396,8 +401,19 @@ bool Exchange::on_origin_body(std::size_t slot, std::string_view bytes) {
 void Exchange::on_origin_end(std::size_t slot, std::string_view trailers) {
   Attempt& a = attempts_[slot];
   if (a.stream == nullptr) return;
-  a.stream = nullptr;
-  core().ended(a.origin);
+  let_go(slot);
+  if (state_ == State::kHold) return hold_end(trailers);
+  response_ended(trailers);
+}
+
+void Exchange::let_go(std::size_t slot) {
+  OriginStream* const stream = std::exchange(attempts_[slot].stream, nullptr);
+  if (stream == nullptr) return;
+  core().ended(attempts_[slot].origin);
+  if (outside_stream_) stream->abandon();
+}
+
+void Exchange::response_ended(std::string_view trailers) {
   origin_done_ = true;
   if (storing_) {
     storing_ = false;

@@ -4,6 +4,7 @@
 // cancels the inspection: a late verdict finds nobody.
 #include <algorithm>
 
+#include "edge/crawler_check.h"
 #include "edge/internal/exchange_flow.h"
 
 namespace leeward::edge {
@@ -50,11 +51,13 @@ void Exchange::collected() {
   if (too_large && settings.mode == WafMode::kBlock &&
       settings.body_limit_action == WafBodyLimit::kReject) {
     waf_outcome_ = name(WafOutcome::kBodyTooLarge);
-    waf_->pool->note(WafOutcome::kBodyTooLarge, inspected_request(), nullptr);
+    waf_->pool->note(WafOutcome::kBodyTooLarge, inspected_request(), nullptr, waf_->mask.get());
     return refuse(413, "the body is too large to be inspected");
   }
   inspection_ = std::make_shared<Inspection>(waf_->engine, inspected_request());
-  if (const auto verdict = waf_->pool->inspect_at_once(*inspection_)) return judge(*verdict);
+  // Without a body it takes less time than to wake a thread.
+  if (inspection_->request().body.empty() || loop_.round_is_young())
+    if (const auto verdict = waf_->pool->inspect_at_once(*inspection_)) return judge(*verdict);
   state_ = State::kInspect;
   if (!waf_->pool->submit(inspection_, {&loop_, token()}, settings))
     return not_inspected(WafOutcome::kOverload);
@@ -63,18 +66,32 @@ void Exchange::collected() {
 
 // Takes the body along: while it is inspected nobody else needs it.
 InspectedRequest Exchange::inspected_request() {
+  InspectedRequest request = described_request();
+  if (const auto& challenge = loop_.snapshot().config.challenge)
+    request.challenge_passed = challenge->passed(view(), loop_.both().wall);
+  if (waf_->crawlers)
+    if (const auto state = waf_->crawlers->state_of(
+            client_, find_field(head_.fields(), "user-agent"), loop_.now()))
+      request.crawler = name(*state);
+  request.body_coded = find_field(head_.fields(), "content-encoding").data() != nullptr;
+  request.body_inspected =
+      std::min<std::size_t>(body_.size(), static_cast<std::size_t>(waf_->settings.body_bytes_max));
+  request.body = std::move(body_);
+  body_.clear();
+  return request;
+}
+
+// Without its body.
+InspectedRequest Exchange::described_request() const {
   InspectedRequest request;
   request.client = client_;
   request.method = head_.method_text;
   request.target = head_.target;
   request.protocol = protocol_;
+  request.ja4 = ja4_;
   request.host = host_.view();
   request.fields.reserve(head_.field_count);
   for (const Field& field : head_.fields()) request.fields.emplace_back(field.name, field.value);
-  request.body_inspected =
-      std::min<std::size_t>(body_.size(), static_cast<std::size_t>(waf_->settings.body_bytes_max));
-  request.body = std::move(body_);
-  body_.clear();
   return request;
 }
 
@@ -90,15 +107,54 @@ void Exchange::judge(const WafVerdict& verdict) {
   if (verdict.kind == WafVerdict::Kind::kError) return not_inspected(WafOutcome::kError);
   const bool block = verdict.kind == WafVerdict::Kind::kBlock;
   const bool enforced = block && waf_->settings.mode == WafMode::kBlock;
-  const WafOutcome outcome = enforced ? WafOutcome::kBlock
-                             : block  ? WafOutcome::kDetect
-                                      : WafOutcome::kPass;
+  const WafOutcome outcome = enforced && verdict.challenge ? WafOutcome::kChallenge
+                             : enforced                    ? WafOutcome::kBlock
+                             : block                       ? WafOutcome::kDetect
+                                                           : WafOutcome::kPass;
   waf_outcome_ = name(outcome);
   if (block) waf_rule_ = verdict.decisive.rule;
-  waf_->pool->note(outcome, inspection_->request(), &verdict);
+  waf_->pool->note(outcome, inspection_->request(), &verdict, waf_->mask.get());
+  keep_for_audit(waf_, verdict, &inspection_->request());
   if (!enforced) return pass_inspection();
+  if (verdict.challenge) return pose_challenge();
   waf_location_ = verdict.location;
   refuse(verdict.status, "refused");
+}
+
+// What the audit log may need at the end, when the status is known; by then the inspection is over.
+// `inspected`: null when a response was inspected, and the request's body is no longer here.
+void Exchange::keep_for_audit(const std::shared_ptr<const Waf>& waf, const WafVerdict& verdict,
+                              const InspectedRequest* inspected) {
+  if (waf->audit == nullptr || down_ == nullptr) return;
+  if (waf->audit->which == AuditPolicy::Which::kRelevant && waf->audit->statuses.none() &&
+      verdict.kind == WafVerdict::Kind::kPass && verdict.matches.empty())
+    return;      // whatever becomes of it
+  if (audit_) {  // by the rules about responses, after those about requests
+    auto& matches = audit_->verdict.matches;
+    matches.insert(matches.end(), verdict.matches.begin(), verdict.matches.end());
+    if (verdict.kind != WafVerdict::Kind::kPass) audit_->verdict.kind = verdict.kind;
+    return;
+  }
+  audit_waf_ = waf;
+  audit_ = std::make_unique<AuditEntry>();
+  audit_->request = described_request();
+  if (const std::size_t most = waf->audit->body_bytes_max; most > 0 && inspected != nullptr) {
+    audit_->request.body = inspected->body.substr(0, most);
+    audit_->request.body_coded = inspected->body_coded;
+    audit_->body_bytes = inspected->body.size();
+  }
+  audit_->verdict = verdict;
+  audit_->enforced = waf->settings.mode == WafMode::kBlock;
+  audit_->id = fmt::format("{:x}-{:x}", loop_.both().wall.time_since_epoch().count(), token());
+  audit_->began = loop_.both().wall;
+}
+
+void Exchange::log_audit() {
+  audit_->status = status_;
+  if (!is_relevant(*audit_waf_->audit, *audit_)) return;
+  std::string line;
+  format_audit(*audit_, *audit_waf_->mask, line);
+  loop_.log_audit(line);
 }
 
 void Exchange::on_inspection_timeout() {
@@ -111,7 +167,8 @@ void Exchange::not_inspected(WafOutcome outcome) {
   const EdgeWaf& settings = waf_->settings;
   waf_outcome_ = name(outcome);
   const bool said_why = outcome == WafOutcome::kError;
-  waf_->pool->note(outcome, inspection_->request(), said_why ? inspection_->verdict() : nullptr);
+  waf_->pool->note(outcome, inspection_->request(), said_why ? inspection_->verdict() : nullptr,
+                   waf_->mask.get());
   if (settings.mode == WafMode::kDetect || settings.on_failure == WafFailure::kFailOpen)
     return pass_inspection();
   refuse(503, "the request could not be inspected; try again");

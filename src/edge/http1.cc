@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/hex.h"
+
 namespace leeward::edge {
 namespace {
 
@@ -456,16 +458,6 @@ bool allowed_in_trailer(std::string_view name) {
   return true;
 }
 
-namespace {
-
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (lower(c) >= 'a' && lower(c) <= 'f') return lower(c) - 'a' + 10;
-  return -1;
-}
-
-}  // namespace
-
 void ChunkedDecoder::reset() {
   state_ = State::kSizeStart;
   left_ = 0;
@@ -487,7 +479,7 @@ ChunkedDecoder::Step ChunkedDecoder::size_line(std::string_view input) {
     switch (state_) {
       case State::kSizeStart:
       case State::kSize:
-        if (const int digit = hex(c); digit >= 0) {
+        if (const int digit = hex_digit(c); digit >= 0) {
           if (++digits_ > 15) return bad("a chunk's size is too large");
           left_ = left_ * 16 + static_cast<std::uint64_t>(digit);
           state_ = State::kSize;

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <map>
 
+#include "base/scheduling.h"
 #include "edge/internal/cache_date.h"
 #include "edge/internal/client_h1.h"
 #include "edge/internal/client_h2.h"
@@ -30,9 +31,14 @@ namespace leeward::edge {
 namespace {
 
 constexpr int kEventsMax = 256;
-constexpr int kAcceptsPerRound = 8;  // a burst of new clients holds nobody up
+// A burst of new clients, or many with much to do, hold nobody up for longer than this.
+constexpr Duration kAcceptsPerRound = 50us, kTurnsPerRound = 50us;
 constexpr int kRoundMilliseconds = 4;   // the wheel's tick
 constexpr int kIdleMilliseconds = 200;  // with nobody to be on time for
+constexpr Duration kYoungRound = 100us;
+// Less than any thread has that has not asked: one that inspects a large body, or a neighbour's, is
+// interrupted for what is over in microseconds.
+constexpr Duration kTimeSlice = 100us;
 constexpr std::size_t kBuffersKept = 256;
 constexpr std::size_t kBufferBytes = 4096;
 constexpr std::size_t kBufferKeptMax = 128u << 10;
@@ -186,6 +192,7 @@ void Loop::run_woken() {
 }
 
 void Loop::main() {
+  static_cast<void>(set_time_slice(kTimeSlice));  // where it may not, it is one thread among others
   std::array<epoll_event, kEventsMax> events;
   while (!stop_) {
     const bool busy = !clients_.empty() || !links_.empty() || !parked_.empty();
@@ -227,13 +234,20 @@ void Loop::run_deferred() {
 }
 
 void Loop::run_turns() {
-  for (Target* target : std::exchange(turns_, {})) {
+  const BootTime last = BootClock::now() + kTurnsPerRound;
+  // What is promised meanwhile is for the next round.
+  for (std::size_t left = turns_.size(); left > 0 && !turns_.empty(); --left) {
+    Target* target = turns_.front();
+    turns_.pop_front();
     target->on_turn();
     run_deferred();
+    if (BootClock::now() >= last) return;
   }
 }
 
 void Loop::bury() { graves_.clear(); }
+
+bool Loop::round_is_young() const { return BootClock::now() - now_ < kYoungRound; }
 
 Now Loop::both() const {
   return {.boot = now_,
@@ -263,7 +277,8 @@ void Loop::defer(Target& target) {
 
 bool Loop::accept_from(Listener& listener) {
   if (!listener.fd.valid()) return false;
-  for (int i = 0; i < kAcceptsPerRound; ++i) {
+  const BootTime last = BootClock::now() + kAcceptsPerRound;
+  do {
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     UniqueFd fd(accept4(listener.fd.get(), reinterpret_cast<sockaddr*>(&storage), &size,
@@ -286,7 +301,7 @@ bool Loop::accept_from(Listener& listener) {
     stats_.clients.set(clients_.size());
     c.open(std::move(fd), listener.spec, client_address(storage),
            listener.spec.tls ? snapshot_->tls : nullptr);
-  }
+  } while (BootClock::now() < last);
   return true;
 }
 

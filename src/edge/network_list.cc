@@ -1,11 +1,8 @@
 #include "edge/network_list.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <cstring>
 #include <optional>
 
 namespace leeward::edge {
@@ -39,23 +36,12 @@ std::string_view unquote(std::string_view text) {
 }
 
 std::optional<Address> parse_address(std::string_view text) {
-  char copy[INET6_ADDRSTRLEN];
-  if (text.size() >= sizeof copy) return {};
-  std::memcpy(copy, text.data(), text.size());
-  copy[text.size()] = '\0';
-  if (std::strlen(copy) != text.size()) return {};
-  unsigned char bytes[16];
+  const std::optional<ClientAddress> client = parse_client_address(text);
+  if (!client) return {};
   Address a;
-  std::size_t size = 0;
-  if (inet_pton(AF_INET, copy, bytes) == 1) {
-    a.v4 = true;
-    size = 4;
-  } else if (inet_pton(AF_INET6, copy, bytes) == 1) {
-    size = 16;
-  } else {
-    return {};
-  }
-  for (std::size_t i = 0; i < size; ++i) a.value = a.value << 8 | bytes[i];
+  a.v4 = client->is_v4() && text.find(':') == std::string_view::npos;
+  for (std::size_t i = a.v4 ? 12 : 0; i < sizeof client->bytes; ++i)
+    a.value = a.value << 8 | client->bytes[i];
   return a;
 }
 

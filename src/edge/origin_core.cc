@@ -27,6 +27,10 @@ std::uint64_t mix(std::uint64_t x) {  // splitmix64
   return x ^ (x >> 31);
 }
 
+double fraction(std::uint64_t x) {  // within (0, 1)
+  return (static_cast<double>(mix(x) >> 11) + 0.5) * 0x1.0p-53;
+}
+
 template <typename Each>
 void each_of(OriginCore::Mask mask, Each each) {
   for (; mask != 0; mask &= mask - 1) each(static_cast<std::size_t>(std::countr_zero(mask)));
@@ -153,15 +157,30 @@ std::optional<OriginCore::Choice> OriginCore::pick(BootTime now, Mask except, st
   return Choice{.origin = *least_bad, .available = false};
 }
 
+// Without those that warm up and do not draw this request: each gets its share by lot. Their load
+// says nothing here: where requests are short, the others hardly ever have one under way.
+OriginCore::Mask OriginCore::warm(BootTime now, Mask among, std::uint64_t random) const {
+  Mask drawn = among;
+  each_of(among, [&](std::size_t i) {
+    const Origin& o = origins_[i];
+    if (o.warming_since && fraction(~random + i) * o.weight >= share(now, o))
+      drawn &= ~(Mask{1} << i);
+  });
+  return drawn != 0 ? drawn : among;
+}
+
 std::size_t OriginCore::choose(BootTime now, Mask among, std::uint64_t random, std::uint64_t key) {
+  const bool by_load =
+      policy_.balancing == Balancing::kLeastRequests || policy_.balancing == Balancing::kTwoChoices;
+  if (by_load) among = warm(now, among, random);
   if (std::has_single_bit(among)) return nth(among, 0);
   switch (policy_.balancing) {
     case Balancing::kRoundRobin:
       return round_robin(now, among);
     case Balancing::kLeastRequests:
-      return least(now, among, random);
+      return least(among, random);
     case Balancing::kTwoChoices:
-      return two_choices(now, among, random);
+      return two_choices(among, random);
     case Balancing::kHash:
       return rendezvous(now, among, key);
   }
@@ -182,12 +201,12 @@ std::size_t OriginCore::round_robin(BootTime now, Mask among) {
   return chosen;
 }
 
-std::size_t OriginCore::least(BootTime now, Mask among, std::uint64_t random) const {
+std::size_t OriginCore::least(Mask among, std::uint64_t random) const {
   std::size_t chosen = 0;
   double chosen_load = std::numeric_limits<double>::infinity();
   std::uint64_t chosen_tie = 0;
   each_of(among, [&](std::size_t i) {
-    const double load = (origins_[i].under_way + 1) / share(now, origins_[i]);
+    const double load = static_cast<double>(origins_[i].under_way + 1) / origins_[i].weight;
     const std::uint64_t tie = mix(random + i);
     if (load < chosen_load || (load == chosen_load && tie < chosen_tie))
       chosen = i, chosen_load = load, chosen_tie = tie;
@@ -195,12 +214,12 @@ std::size_t OriginCore::least(BootTime now, Mask among, std::uint64_t random) co
   return chosen;
 }
 
-std::size_t OriginCore::two_choices(BootTime now, Mask among, std::uint64_t random) const {
+std::size_t OriginCore::two_choices(Mask among, std::uint64_t random) const {
   const auto count = static_cast<std::uint64_t>(std::popcount(among));
   const std::uint64_t first = mix(random) % count;
   const std::uint64_t second = (first + 1 + mix(random + 1) % (count - 1)) % count;
   const Mask pair = Mask{1} << nth(among, first) | Mask{1} << nth(among, second);
-  return least(now, pair, random);
+  return least(pair, random);
 }
 
 // Each origin draws a number from the key; the highest weighted score wins (Thaler and Ravishankar,
@@ -209,7 +228,7 @@ std::size_t OriginCore::rendezvous(BootTime now, Mask among, std::uint64_t key) 
   std::size_t chosen = 0;
   double best = -1;
   each_of(among, [&](std::size_t i) {
-    const double draw = (static_cast<double>(mix(key ^ mix(i)) >> 11) + 0.5) * 0x1.0p-53;
+    const double draw = fraction(key ^ mix(i));
     const double score = share(now, origins_[i]) / -std::log(draw);
     if (score > best) chosen = i, best = score;
   });

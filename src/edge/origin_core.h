@@ -122,8 +122,9 @@ class OriginCore {
   double share(BootTime now, const Origin& o) const;
   std::size_t choose(BootTime now, Mask among, std::uint64_t random, std::uint64_t key);
   std::size_t round_robin(BootTime now, Mask among);
-  std::size_t two_choices(BootTime now, Mask among, std::uint64_t random) const;
-  std::size_t least(BootTime now, Mask among, std::uint64_t random) const;
+  Mask warm(BootTime now, Mask among, std::uint64_t random) const;
+  std::size_t two_choices(Mask among, std::uint64_t random) const;
+  std::size_t least(Mask among, std::uint64_t random) const;
   std::size_t rendezvous(BootTime now, Mask among, std::uint64_t key) const;
 
   OriginPolicy policy_;

@@ -262,10 +262,10 @@ void OriginH2::send_pending() {
 void OriginH2::close_if_over() {
   const bool over = nghttp2_session_want_read(session_.get()) == 0 &&
                     nghttp2_session_want_write(session_.get()) == 0 && out_.empty();
-  if (over && !ready_) {
-    bad_reply_ = true;
-    socket_.report("it does not speak HTTP/2");
-  }
+  if (over && !ready_) bad_reply_ = true;
+  if ((over || broken_) && !ready_ && !going_away_)
+    socket_.report(bad_reply_ ? "it does not speak HTTP/2"
+                              : "it closed the connection before its HTTP/2 SETTINGS came");
   if (broken_ || over) return die(bad_reply_ ? OriginFault::kBadReply : OriginFault::kBroken);
   if (streams_.empty() && (retired_ || !socket_.current())) return die(OriginFault::kBroken);
   if (streams_.empty() && !timer_.armed()) arm();

@@ -1,5 +1,7 @@
 #include "edge/internal/proxy_fields.h"
 
+#include <algorithm>
+
 #include "edge/http1.h"
 
 namespace leeward::edge {
@@ -95,6 +97,12 @@ bool is_word_of_proxy(std::string_view name) {
          folds_to(name, "x-original-host") || folds_to(name, "x-rewrite-url");
 }
 
+bool overrides_method(std::string_view name) {
+  if (name.empty() || (name.front() != 'x' && name.front() != 'X')) return false;
+  return folds_to(name, "x-http-method-override") || folds_to(name, "x-http-method") ||
+         folds_to(name, "x-method-override");
+}
+
 bool is_conditional(std::string_view name) {
   return is_any_of(name, {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since",
                           "if-range", "range"});
@@ -112,6 +120,20 @@ void append_end_to_end(std::string& out, Fields fields) {
 
 void append_address(std::string& out, const ClientAddress& address) {
   out.append(to_string(address));
+}
+
+ClientAddress forwarded_client(Fields fields, const ClientAddress& peer) {
+  std::string_view told = find_field(fields, kEdgeHopField);
+  if (told.data() == nullptr)
+    for (const Field& field : fields)
+      if (same_name(field.name, "x-forwarded-for")) told = field.value;
+  told = trim(told.substr(told.rfind(',') + 1));
+  // Some proxies tell the port too: "192.0.2.1:51234", "[2001:db8::1]:51234", "[2001:db8::1]".
+  if (!told.empty() && told.front() == '[')
+    told = told.substr(1, told.find(']') - 1);
+  else if (std::count(told.begin(), told.end(), ':') == 1)
+    told = told.substr(0, told.find(':'));
+  return parse_client_address(told).value_or(peer);
 }
 
 std::string_view cookie_value(std::string_view cookies, std::string_view name) {

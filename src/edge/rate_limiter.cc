@@ -65,4 +65,17 @@ Duration RateLimiter::take(std::uint64_t key, const Limit& limit, BootTime now) 
   return Duration{std::max<std::int64_t>(0, early)};
 }
 
+RateLimiter::Room RateLimiter::room(std::uint64_t key, const Limit& limit, BootTime now) const {
+  const std::int64_t at = now.time_since_epoch().count();
+  Set& set = sets_[key & mask_];
+  set.lock();
+  const std::size_t way = set.find(key);
+  const std::int64_t arrival = way == kWays ? 0 : set.arrivals[way] & ~kBlocked;
+  set.unlock();
+  const std::int64_t early = arrival - limit.tolerance.count() - at;
+  if (early > 0) return {.requests = 0, .wait = Duration{early}};
+  const std::int64_t ahead = std::max(arrival, at) - at;
+  return {.requests = (limit.tolerance.count() - ahead) / limit.interval.count() + 1, .wait = {}};
+}
+
 }  // namespace leeward::edge

@@ -35,6 +35,13 @@ class RateLimiter {
   // otherwise returns after how long the next one would.
   Duration take(std::uint64_t key, const Limit& limit, BootTime now);
 
+  // What take() would say, for people.
+  struct Room {
+    std::int64_t requests = 0;  // that conform at once
+    Duration wait{};            // for the next one; 0: none
+  };
+  Room room(std::uint64_t key, const Limit& limit, BootTime now) const;
+
   std::uint64_t forgotten() const { return forgotten_.load(std::memory_order_relaxed); }
 
  private:

@@ -95,6 +95,9 @@ std::string Report::prometheus_text() const {
   t.family("leeward_edge_access_log_dropped_total", "counter",
            "Lines that found no room or no disk.");
   t.sample("", access_log_dropped);
+  t.family("leeward_edge_audit_log_dropped_total", "counter",
+           "Lines that found no room or no disk.");
+  t.sample("", audit_log_dropped);
   t.family("leeward_edge_responses_total", "counter", "Responses by route and class.");
   for (const auto& [route, r] : routes_)
     for (std::size_t i = 0; i < r.status.size(); ++i)
@@ -197,7 +200,8 @@ std::string_view explain_signature(Loop& loop, const RouteSpec& route, bool http
 
 }  // namespace
 
-std::string explain_request(Loop& loop, std::string_view url) {
+std::string explain_request(Loop& loop, std::string_view url,
+                            const std::optional<ClientAddress>& client) {
   const bool https = url.starts_with("https://");
   if (!https && !url.starts_with("http://")) return "write http://HOST/PATH or https://HOST/PATH\n";
   url.remove_prefix(https ? 8 : 7);
@@ -212,13 +216,15 @@ std::string explain_request(Loop& loop, std::string_view url) {
   if (route == nullptr) return out + "route     none matches: 404\n";
   fmt::format_to(std::back_inserter(out), "route     {} (host {}, path {})\n", route->name,
                  route->host.empty() ? "any" : route->host, route->path);
-  const std::string_view unsigned_target =
-      explain_signature(loop, *route, https, host, target, out);
   RequestView request;
   request.method_text = "GET";
   request.scheme = https ? "https" : "http";
   request.host = host.view();
-  request.target = unsigned_target;
+  request.target = target;
+  request.client = client.value_or(ClientAddress{});
+  if (const Firewall* firewall = loop.snapshot().config.firewall.get())
+    out.append(firewall->explain(request, client.has_value(), loop.both()));
+  request.target = explain_signature(loop, *route, https, host, target, out);
   Cache* cache = loop.shared().options.cache.get();
   fmt::format_to(std::back_inserter(out), "cache     {}\n",
                  cache == nullptr || !route->cache
@@ -236,14 +242,15 @@ std::string explain_request(Loop& loop, std::string_view url) {
   return out;
 }
 
-std::string explain_inspection(const Waf& waf, std::string_view url) {
+std::string explain_inspection(const Waf& waf, std::string_view url,
+                               const std::optional<ClientAddress>& client) {
   url.remove_prefix(std::min(url.find("//"), url.size()));
   url.remove_prefix(std::min<std::size_t>(2, url.size()));
   const std::size_t slash = std::min(url.find('/'), url.size());
   const std::string host(url.substr(0, slash));
-  // As a browser would ask; its address is this machine's.
+  // As a browser would ask; without a client its address is this machine's.
   InspectedRequest request;
-  request.client.bytes[15] = 1;
+  request.client = client.value_or(*parse_client_address("::1"));
   request.method = "GET";
   request.target = slash < url.size() ? url.substr(slash) : "/";
   request.protocol = "1.1";
@@ -258,10 +265,11 @@ std::string explain_inspection(const Waf& waf, std::string_view url) {
       out.append("passes");
       break;
     case WafVerdict::Kind::kBlock:
-      fmt::format_to(
-          std::back_inserter(out), "{} {} by rule {} ({})",
-          waf.settings.mode == WafMode::kBlock ? "refused with" : "would be refused with",
-          verdict.status, verdict.decisive.rule, verdict.decisive.message);
+      fmt::format_to(std::back_inserter(out), "{}{} by rule {} ({})",
+                     waf.settings.mode == WafMode::kBlock ? "" : "would be ",
+                     verdict.challenge ? std::string("challenged without a pass")
+                                       : fmt::format("refused with {}", verdict.status),
+                     verdict.decisive.rule, verdict.decisive.message);
       break;
     case WafVerdict::Kind::kError:
       out.append("the engine failed: ").append(verdict.decisive.message);

@@ -4,27 +4,16 @@
 #include <utility>
 
 #include "waf/load_rules.h"
+#include "waf/policy.h"
 
 namespace leeward::edge {
 namespace {
 
 constexpr std::size_t kMessageMax = 256;
 constexpr std::size_t kVariableMax = 128;
+constexpr std::size_t kValueMax = 256;
 constexpr std::size_t kIdleMax = 64;
-
-RuleMatch match_of(const waf::MatchedRule& rule) {
-  return {.rule = fmt::format("{}", rule.id),
-          .message = rule.message.substr(0, kMessageMax),
-          .variable = rule.variable.substr(0, kVariableMax)};
-}
-
-void add_matches(const waf::Transaction& transaction, WafVerdict& verdict) {
-  for (const waf::MatchedRule& rule : transaction.matches()) {
-    if (rule.told && verdict.matches.size() < WafVerdict::kMatchesMax)
-      verdict.matches.push_back(match_of(rule));
-    if (rule.disruptive) verdict.decisive = match_of(rule);
-  }
-}
+constexpr int kFirstResponsePhase = 3;
 
 void refuse(const waf::Intervention& intervention, WafVerdict& verdict) {
   verdict.kind = WafVerdict::Kind::kBlock;
@@ -35,7 +24,9 @@ void refuse(const waf::Intervention& intervention, WafVerdict& verdict) {
     verdict.status = 403;
   verdict.decisive = {
       .rule = intervention.rule == 0 ? std::string("limit") : fmt::format("{}", intervention.rule),
-      .message = intervention.rule == 0 ? "more than can be inspected" : ""};
+      .message = intervention.rule != 0     ? ""
+                 : intervention.why.empty() ? "more than can be inspected"
+                                            : intervention.why.substr(0, kMessageMax)};
 }
 
 }  // namespace
@@ -55,7 +46,30 @@ Result<std::shared_ptr<const SecLangEngine>> SecLangEngine::load(const EdgeWaf& 
                                        : std::make_shared<waf::Collections>(std::chrono::seconds(
                                              (*rules)->settings().collection_timeout_seconds));
   return std::shared_ptr<const SecLangEngine>(
-      new SecLangEngine(std::move(*rules), std::move(collections)));
+      new SecLangEngine(std::move(*rules), std::move(collections), SecretMask(settings.mask)));
+}
+
+RuleMatch SecLangEngine::match_of(const waf::MatchedRule& rule) const {
+  return {.rule = fmt::format("{}", rule.id),
+          .message = rule.message.substr(0, kMessageMax),
+          .variable = rule.variable.substr(0, kVariableMax),
+          .value = mask_.matched(rule.variable, rule.value).substr(0, kValueMax),
+          .place = rule.place,
+          .severity = rule.severity,
+          .audit = rule.audit};
+}
+
+void SecLangEngine::add_matches(const waf::Transaction& transaction, int first_phase,
+                                WafVerdict& verdict) const {
+  for (const waf::MatchedRule& rule : transaction.matches()) {
+    if (rule.phase < first_phase) continue;
+    if (rule.told && verdict.matches.size() < WafVerdict::kMatchesMax)
+      verdict.matches.push_back(match_of(rule));
+    if (!rule.disruptive) continue;
+    verdict.decisive = match_of(rule);
+    verdict.challenge =
+        std::find(rule.tags.begin(), rule.tags.end(), waf::kChallengeTag) != rule.tags.end();
+  }
 }
 
 std::unique_ptr<waf::Workspace> SecLangEngine::take_workspace() const {
@@ -76,19 +90,36 @@ void SecLangEngine::give_back(std::unique_ptr<waf::Workspace> workspace) const {
 }
 
 WafVerdict SecLangEngine::inspect(const InspectedRequest& request) const {
-  return *run(request, std::chrono::steady_clock::time_point::max());
+  return *run(request, nullptr, std::chrono::steady_clock::time_point::max());
 }
 
 std::optional<WafVerdict> SecLangEngine::inspect_at_once(const InspectedRequest& request) const {
-  if (request.body_inspected > kAtOnceBodyBytes) return std::nullopt;
-  std::size_t head = request.target.size();
-  for (const auto& [name, value] : request.fields) head += name.size() + value.size();
-  if (head > kAtOnceHeadBytes) return std::nullopt;
-  return run(request, std::chrono::steady_clock::now() + kAtOnceTime);
+  if (request.body_inspected > (request.body_coded ? 0 : kAtOnceBodyBytes)) return std::nullopt;
+  if (request.head_bytes() > kAtOnceHeadBytes) return std::nullopt;
+  return run(request, nullptr, std::chrono::steady_clock::now() + kAtOnceTime);
+}
+
+WafVerdict SecLangEngine::inspect_response(const InspectedRequest& request,
+                                           const InspectedResponse& response) const {
+  return *run(request, &response, std::chrono::steady_clock::time_point::max());
+}
+
+std::optional<WafVerdict> SecLangEngine::inspect_response_at_once(
+    const InspectedRequest& request, const InspectedResponse& response) const {
+  if (response.body.size() > kAtOnceBodyBytes) return std::nullopt;
+  return run(request, &response, std::chrono::steady_clock::now() + kAtOnceTime);
+}
+
+bool SecLangEngine::reads_body_of(std::string_view media_type) const {
+  if (!rules_->settings().response_body_access) return false;
+  const auto& types = rules_->settings().response_mime_types;
+  return std::any_of(types.begin(), types.end(),
+                     [&](const std::string& type) { return same_name(type, media_type); });
 }
 
 // Nothing when the deadline has passed before the rules ended.
 std::optional<WafVerdict> SecLangEngine::run(const InspectedRequest& request,
+                                             const InspectedResponse* response,
                                              std::chrono::steady_clock::time_point deadline) const {
   std::unique_ptr<waf::Workspace> workspace = take_workspace();
   std::optional<WafVerdict> verdict(std::in_place);
@@ -104,15 +135,30 @@ std::optional<WafVerdict> SecLangEngine::run(const InspectedRequest& request,
     head.target = request.target;
     head.protocol = request.protocol;
     head.fields = fields;
+    std::vector<waf::HeaderField> answered;
+    head.ja4 = request.ja4;
+    head.crawler = request.crawler;
+    std::vector<waf::HeaderField> facts;
+    if (request.challenge_passed) facts.push_back({waf::kPassedFact, "1"});
+    head.facts = facts;
     waf::Transaction transaction(*workspace, *collections_,
                                  {.now = std::chrono::steady_clock::now(),
                                   .wall = std::chrono::system_clock::now(),
                                   .deadline = deadline});
     const std::string_view body = std::string_view(request.body).substr(0, request.body_inspected);
-    if (transaction.request_headers(head) || transaction.request_body(body))
-      refuse(transaction.intervention(), *verdict);
-    if (!transaction.unfinished()) transaction.logging();
-    add_matches(transaction, *verdict);
+    if (response != nullptr) {
+      answered.reserve(response->fields.size());
+      for (const auto& [name, value] : response->fields) answered.push_back({name, value});
+      transaction.request_headers_again(head);
+      if (transaction.response_headers(response->status, response->protocol, answered) ||
+          transaction.response_body(response->body))
+        refuse(transaction.intervention(), *verdict);
+    } else {
+      if (transaction.request_headers(head) || transaction.request_body(body))
+        refuse(transaction.intervention(), *verdict);
+      if (!transaction.unfinished()) transaction.logging();
+    }
+    add_matches(transaction, response != nullptr ? kFirstResponsePhase : 1, *verdict);
     if (transaction.unfinished()) verdict.reset();
   }
   give_back(std::move(workspace));

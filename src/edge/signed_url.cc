@@ -1,34 +1,19 @@
 #include "edge/signed_url.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
 
 #include "edge/http1.h"
+#include "edge/internal/mac.h"
 #include "edge/network_list.h"
 
 namespace leeward::edge {
 namespace {
 
-constexpr std::size_t kMacText = 43;  // base64 of 32 bytes without its '='
 constexpr std::string_view kPrefix = "URLPrefix", kExpires = "Expires", kKeyName = "KeyName",
                            kNetwork = "ClientNetwork", kSignature = "Signature";
-
-std::string base64url(std::string_view bytes) {
-  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                   reinterpret_cast<const unsigned char*>(bytes.data()),
-                                   static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(size));
-  std::replace(out.begin(), out.end(), '+', '-');
-  std::replace(out.begin(), out.end(), '/', '_');
-  return out;
-}
 
 int digit_of(char c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -56,14 +41,6 @@ std::optional<std::string> from_base64url(std::string_view text) {
     out += static_cast<char>(bits >> count & 0xff);
   }
   return out;
-}
-
-std::string mac_of(std::string_view text, const std::string& secret) {
-  std::array<unsigned char, 32> mac{};
-  unsigned size = mac.size();
-  HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
-       reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac.data(), &size);
-  return base64url({reinterpret_cast<const char*>(mac.data()), mac.size()});
 }
 
 // What a query or a cookie says of its signature; the parameters are its end.
@@ -173,10 +150,7 @@ SignatureCheck judge(const Parameters& p, const SignedRequest& request, std::siz
   auto key =
       std::find_if(keys.begin(), keys.end(), [&](const SigningKey& k) { return k.id == p.key; });
   if (key == keys.end()) return refused("signature:unknown-key");
-  const std::string mac = mac_of(signed_text, key->secret);
-  const std::string_view given = without_padding(p.mac);
-  if (given.size() != kMacText || CRYPTO_memcmp(mac.data(), given.data(), kMacText) != 0)
-    return refused("signature:wrong");
+  if (!is_mac(p.mac, signed_text, key->secret)) return refused("signature:wrong");
   if (now_seconds >= expires) return refused("signature:expired");
   if (!p.network.empty() && !in_network(request.client, p.network))
     return refused("signature:wrong-client");

@@ -92,6 +92,8 @@ void StreamH2::begin() {
   exchange.start(*this, head_, client_.address(), client_.secure(), client_.trusted());
 }
 
+std::string_view StreamH2::ja4() const { return client_.ja4(); }
+
 void StreamH2::refuse(int status, std::string_view why) {
   const std::string body = fmt::format("{}\n", why);
   const std::string_view lines[] = {"content-type: text/plain\r\n"};

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/file.h"
+#include "edge/ja4.h"
 
 namespace leeward::edge {
 namespace {
@@ -27,6 +28,26 @@ int select_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
                                            offered, offered_size);
   *out = chosen;
   return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+// A std::string of the session's.
+int fingerprint_index() {
+  static const int index = SSL_get_ex_new_index(
+      0, nullptr, nullptr, nullptr, [](void*, void* text, CRYPTO_EX_DATA*, int, long, void*) {
+        delete static_cast<std::string*>(text);
+      });
+  return index;
+}
+
+// Sees each message of the handshake whole. The first hello counts: after a HelloRetryRequest
+// comes another.
+void note_hello(int sent, int, int content, const void* bytes, std::size_t size, SSL* ssl, void*) {
+  if (sent != 0 || content != SSL3_RT_HANDSHAKE) return;
+  const std::string_view message(static_cast<const char*>(bytes), size);
+  if (message.empty() || message.front() != SSL3_MT_CLIENT_HELLO) return;
+  if (SSL_get_ex_data(ssl, fingerprint_index()) != nullptr) return;
+  auto text = std::make_unique<std::string>(ja4_of(message));
+  if (SSL_set_ex_data(ssl, fingerprint_index(), text.get()) == 1) text.release();
 }
 
 void configure_server(SSL_CTX* context) {
@@ -73,6 +94,11 @@ std::string openssl_reason() {
     ERR_error_string_n(code, text, sizeof text);
   ERR_clear_error();
   return text;
+}
+
+std::string_view client_fingerprint(const SSL* ssl) {
+  const auto* text = static_cast<const std::string*>(SSL_get_ex_data(ssl, fingerprint_index()));
+  return text == nullptr ? std::string_view() : *text;
 }
 
 std::string_view negotiated_protocol(const SSL* ssl) {
@@ -178,6 +204,7 @@ int TlsServer::staple(SSL* ssl, void* self) {
 
 SSL* TlsServer::accept() const {
   SSL* ssl = SSL_new(entries_.front()->context);
+  SSL_set_msg_callback(ssl, &note_hello);
   SSL_set_accept_state(ssl);
   return ssl;
 }

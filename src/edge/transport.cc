@@ -66,6 +66,14 @@ void Transport::close() {
   fd_.reset();
 }
 
+void Transport::cut_off() {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  if (ssl_ != nullptr) SSL_free(std::exchange(ssl_, nullptr));
+  keep_.reset();
+  fd_.reset();
+}
+
 void Transport::shut_down_writing() {
   if (ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1) SSL_shutdown(ssl_);
   ERR_clear_error();

@@ -6,17 +6,19 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/scheduling.h"
 #include "base/time.h"
+#include "edge/secret_mask.h"
 
 namespace leeward::edge {
 namespace {
 
-constexpr int kLargeNice = 5;
-constexpr int kLinesPerSecond = 10;
+constexpr int kNice = 15;
+constexpr Duration kTimeSlice = 200us;  // more than a loop's, which comes before it
 constexpr std::size_t kLogTextMax = 512;
 
-constexpr std::string_view kNames[kWafOutcomes] = {"pass",    "block",    "detect",        "error",
-                                                   "timeout", "overload", "body_too_large"};
+constexpr std::string_view kNames[kWafOutcomes] = {
+    "pass", "block", "challenge", "detect", "error", "timeout", "overload", "body_too_large"};
 
 // What the client wrote, so that it cannot write a line of its own.
 std::string printable(std::string_view text) {
@@ -33,6 +35,26 @@ std::string rules_of(const WafVerdict& verdict) {
     if (!match.variable.empty()) out.append(" ").append(match.variable);
   }
   return printable(out);
+}
+
+// What the first of them matched, as far as it may be written.
+std::string value_of(const WafVerdict& verdict) {
+  for (const RuleMatch& match : verdict.matches)
+    if (!match.variable.empty()) return printable(match.variable + " = " + match.value);
+  return "";
+}
+
+std::string_view happened(WafOutcome outcome) {
+  switch (outcome) {
+    case WafOutcome::kError:
+      return "could not be inspected";
+    case WafOutcome::kDetect:
+      return "would be refused in mode block";
+    case WafOutcome::kChallenge:
+      return "was challenged";
+    default:
+      return "was refused";
+  }
 }
 
 unsigned count_of(int workers) {
@@ -88,7 +110,9 @@ void WafPool::release(std::size_t bytes) {
 
 std::optional<WafVerdict> WafPool::inspect_at_once(const Inspection& inspection) {
   const BootTime began = BootClock::now();
-  auto verdict = inspection.engine_->inspect_at_once(inspection.request_);
+  auto verdict = inspection.response_ ? inspection.engine_->inspect_response_at_once(
+                                            inspection.request_, *inspection.response_)
+                                      : inspection.engine_->inspect_at_once(inspection.request_);
   if (verdict) seconds_.observe(seconds(BootClock::now() - began));
   return verdict;
 }
@@ -96,7 +120,8 @@ std::optional<WafVerdict> WafPool::inspect_at_once(const Inspection& inspection)
 bool WafPool::submit(std::shared_ptr<Inspection> inspection, Waiter waiter,
                      const EdgeWaf& settings) {
   inspection->waiter_ = waiter;
-  const bool large = inspection->request_.body_inspected > kSmallBodyBytes;
+  const bool coded = inspection->request_.body_coded;
+  const bool large = inspection->body_size() > (coded ? 0 : kSmallBodyBytes);
   {
     std::lock_guard lock(mutex_);
     if (small_queue_.size() + large_queue_.size() >= settings.queue_max) return false;
@@ -109,10 +134,9 @@ bool WafPool::submit(std::shared_ptr<Inspection> inspection, Waiter waiter,
 }
 
 void WafPool::work(bool takes_large) {
-  if (takes_large) {
-    const auto self = static_cast<id_t>(gettid());  // of a thread, on Linux
-    setpriority(PRIO_PROCESS, self, std::min(getpriority(PRIO_PROCESS, self) + kLargeNice, 19));
-  }
+  const auto self = static_cast<id_t>(gettid());  // of a thread, on Linux
+  setpriority(PRIO_PROCESS, self, std::min(getpriority(PRIO_PROCESS, self) + kNice, 19));
+  static_cast<void>(set_time_slice(kTimeSlice));  // where it may not, it has the usual one
   while (std::shared_ptr<Inspection> inspection = next(takes_large)) {
     inspect(*inspection);
     inspection.reset();
@@ -142,7 +166,9 @@ void WafPool::inspect(Inspection& inspection) {
     inspection.state_ = Inspection::State::kRunning;
   }
   const BootTime began = BootClock::now();
-  WafVerdict verdict = inspection.engine_->inspect(inspection.request_);
+  WafVerdict verdict = inspection.response_ ? inspection.engine_->inspect_response(
+                                                  inspection.request_, *inspection.response_)
+                                            : inspection.engine_->inspect(inspection.request_);
   seconds_.observe(seconds(BootClock::now() - began));
   std::lock_guard lock(inspection.mutex_);
   inspection.verdict_ = std::move(verdict);
@@ -153,48 +179,53 @@ void WafPool::inspect(Inspection& inspection) {
 
 // ---- what people and Prometheus see
 
-bool WafPool::may_log() {
-  const std::int64_t second =
-      std::chrono::duration_cast<std::chrono::seconds>(BootClock::now().time_since_epoch()).count();
-  if (second != log_second_) {
-    if (unlogged_ > 0)
-      logger_.warn("more requests of the kind were not logged; the access log has them",
-                   {{"count", unlogged_}});
-    log_second_ = second;
-    logged_ = 0;
-    unlogged_ = 0;
-  }
-  if (logged_ < kLinesPerSecond) return ++logged_, true;
-  ++unlogged_;
-  return false;
+void WafPool::count(ByRule& counts, const std::string& rule) {
+  const auto found = counts.find(rule);
+  if (found != counts.end())
+    ++found->second;
+  else
+    ++counts[counts.size() < kRulesCounted ? rule : "other"];
 }
 
-void WafPool::note(WafOutcome outcome, const InspectedRequest& request, const WafVerdict* verdict) {
-  outcomes_[static_cast<std::size_t>(outcome)].fetch_add(1, std::memory_order_relaxed);
+void WafPool::note(WafOutcome outcome, const InspectedRequest& request, const WafVerdict* verdict,
+                   const SecretMask* mask) {
+  note(outcomes_, "request", outcome, request, verdict, mask);
+}
+
+void WafPool::note_response(WafOutcome outcome, const InspectedRequest& request,
+                            const WafVerdict* verdict, const SecretMask* mask) {
+  note(response_outcomes_, "response", outcome, request, verdict, mask);
+}
+
+void WafPool::note(Outcomes& outcomes, std::string_view what, WafOutcome outcome,
+                   const InspectedRequest& request, const WafVerdict* verdict,
+                   const SecretMask* mask) {
+  outcomes[static_cast<std::size_t>(outcome)].fetch_add(1, std::memory_order_relaxed);
   if (outcome == WafOutcome::kPass && (verdict == nullptr || verdict->matches.empty())) return;
   std::lock_guard lock(notes_mutex_);
-  if (verdict != nullptr && verdict->kind == WafVerdict::Kind::kBlock) {
-    auto found = by_rule_.find(verdict->decisive.rule);
-    if (found != by_rule_.end())
-      ++found->second;
-    else
-      ++by_rule_[by_rule_.size() < kRulesCounted ? verdict->decisive.rule : "other"];
+  if (verdict != nullptr) {
+    if (verdict->kind == WafVerdict::Kind::kBlock) count(blocks_, verdict->decisive.rule);
+    for (const RuleMatch& match : verdict->matches) count(matches_, match.rule);
   }
-  if (outcome == WafOutcome::kPass || !may_log()) return;
+  if (outcome == WafOutcome::kPass) return;
+  const LogBudget::Grant log = log_budget_.take(BootClock::now());
+  if (log.left_out > 0)
+    logger_.warn("more requests of the kind were not logged; the access log has them",
+                 {{"count", log.left_out}});
+  if (!log.granted) return;
   const std::string client = to_string(request.client);
-  const std::string url = printable(request.host + request.target);
+  const std::string url =
+      printable(request.host + (mask != nullptr ? mask->target(request.target) : request.target));
   if (verdict == nullptr) {
-    logger_.warn("a request was not inspected",
+    logger_.warn(fmt::format("a {} was not inspected", what),
                  {{"why", name(outcome)}, {"client", client}, {"url", url}});
     return;
   }
-  const bool error = outcome == WafOutcome::kError;
-  logger_.warn(error                            ? "a request could not be inspected"
-               : outcome == WafOutcome::kDetect ? "a request would be refused in mode block"
-                                                : "a request was refused",
+  logger_.warn(fmt::format("a {} {}", what, happened(outcome)),
                {{"rule", printable(verdict->decisive.rule)},
                 {"message", printable(verdict->decisive.message)},
                 {"matched", rules_of(*verdict)},
+                {"value", value_of(*verdict)},
                 {"client", client},
                 {"url", url}});
 }
@@ -208,12 +239,23 @@ std::string WafPool::prometheus_text() const {
     fmt::format_to(to, "leeward_waf_requests_total{{outcome=\"{}\"}} {}\n", kNames[i],
                    outcomes_[i].load(std::memory_order_relaxed));
   out.append(
+      "# HELP leeward_waf_responses_total Responses for the web application firewall, by outcome.\n"
+      "# TYPE leeward_waf_responses_total counter\n");
+  for (std::size_t i = 0; i < kWafOutcomes; ++i)
+    fmt::format_to(to, "leeward_waf_responses_total{{outcome=\"{}\"}} {}\n", kNames[i],
+                   response_outcomes_[i].load(std::memory_order_relaxed));
+  out.append(
       "# HELP leeward_waf_rule_blocks_total Requests that a rule refused or, in mode detect, would "
       "have.\n# TYPE leeward_waf_rule_blocks_total counter\n");
   {
     std::lock_guard lock(notes_mutex_);
-    for (const auto& [rule, count] : by_rule_)
+    for (const auto& [rule, count] : blocks_)
       fmt::format_to(to, "leeward_waf_rule_blocks_total{{rule=\"{}\"}} {}\n", rule, count);
+    out.append(
+        "# HELP leeward_waf_rule_matches_total Requests that a rule had something to tell of.\n"
+        "# TYPE leeward_waf_rule_matches_total counter\n");
+    for (const auto& [rule, count] : matches_)
+      fmt::format_to(to, "leeward_waf_rule_matches_total{{rule=\"{}\"}} {}\n", rule, count);
   }
   std::size_t waiting = 0, busy = 0;
   {

@@ -1,9 +1,15 @@
 // The threads that inspect requests, beside the loops of the edge.
 //
-// Two queues: requests with up to kSmallBodyBytes of body, and larger ones. Half of the threads (at
-// least one) take small requests only; the others take large ones first. So large bodies never hold
-// up small requests, and small ones never starve large ones. The threads that take large ones run
-// at a lower priority (nice + 5) than the loops.
+// Two queues: requests with up to kSmallBodyBytes of body, and those with larger or with packed
+// ones. Half of the threads (at least one) take small requests only; the others take large ones
+// first. So large bodies never hold up small requests, and small ones never starve large ones.
+//
+// They run at nice + 15: a loop that shares its core with one must have it back the moment that
+// something comes. EEVDF gives it to whom less than its share was given so far; beside a thread of
+// a similar weight a loop that has just worked has had its share, and who looks next is the timer,
+// up to 4 ms later. Beside other work the threads get little then, in small slices, so that they
+// need not wait long for it, unless the process itself has a higher priority, as in
+// packaging/systemd/leeward-edge.service.
 //
 // Bounds: requests that wait (queue_max), and bytes of bodies that are held back until a verdict
 // (held_bytes_max); a request that finds no room is turned away at once. An inspection that has
@@ -26,6 +32,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/log_budget.h"
 #include "base/metrics.h"
 #include "edge/waf.h"
 
@@ -37,6 +44,10 @@ class Inspection {
  public:
   Inspection(std::shared_ptr<const InspectionEngine> engine, InspectedRequest request)
       : request_(std::move(request)), engine_(std::move(engine)) {}
+  // Of a response to that request.
+  Inspection(std::shared_ptr<const InspectionEngine> engine, InspectedRequest request,
+             InspectedResponse response)
+      : request_(std::move(request)), response_(std::move(response)), engine_(std::move(engine)) {}
 
   const InspectedRequest& request() const { return request_; }
   // The verdict once the waiter was woken for it; null before.
@@ -50,7 +61,12 @@ class Inspection {
  private:
   friend class WafPool;
   enum class State { kWaiting, kRunning, kDone };
+  std::size_t body_size() const {
+    return response_ ? response_->body.size() : request_.body_inspected;
+  }
+
   InspectedRequest request_;
+  std::optional<InspectedResponse> response_;
   std::shared_ptr<const InspectionEngine> engine_;
   mutable std::mutex mutex_;  // of what follows
   State state_ = State::kWaiting;
@@ -63,13 +79,14 @@ class Inspection {
 enum class WafOutcome : std::uint8_t {
   kPass,
   kBlock,         // refused
-  kDetect,        // would have been refused in mode block
+  kChallenge,     // got the challenge instead of an answer
+  kDetect,        // would have been refused, or challenged, in mode block
   kError,         // the engine could not tell
   kTimeout,       // no verdict in time
   kOverload,      // no room in the queue
   kBodyTooLarge,  // more than body_bytes_max, and body_limit_action is reject
 };
-constexpr std::size_t kWafOutcomes = 7;
+constexpr std::size_t kWafOutcomes = 8;
 std::string_view name(WafOutcome outcome);  // "pass", "block", …: label and text of the access log
 
 class WafPool {
@@ -95,8 +112,13 @@ class WafPool {
   bool submit(std::shared_ptr<Inspection> inspection, Waiter waiter, const EdgeWaf& settings);
 
   // Counts, and logs what is not kPass: ten lines a second, then only how many were left out.
-  // `client`, `url` and the verdict's texts are escaped. A null verdict: there is none.
-  void note(WafOutcome outcome, const InspectedRequest& request, const WafVerdict* verdict);
+  // `client`, `url` and the verdict's texts are escaped; secrets in `url` are masked, without a
+  // mask none. A null verdict: there is none.
+  void note(WafOutcome outcome, const InspectedRequest& request, const WafVerdict* verdict,
+            const SecretMask* mask);
+  // The same of a response.
+  void note_response(WafOutcome outcome, const InspectedRequest& request, const WafVerdict* verdict,
+                     const SecretMask* mask);
   std::string prometheus_text() const;
 
  private:
@@ -106,7 +128,6 @@ class WafPool {
   void work(bool takes_large);
   std::shared_ptr<Inspection> next(bool takes_large);
   void inspect(Inspection& inspection);
-  bool may_log();
 
   const Logger logger_;
   mutable std::mutex mutex_;  // of what follows
@@ -116,13 +137,16 @@ class WafPool {
   bool stop_ = false;
 
   std::atomic<std::uint64_t> held_bytes_{0};
-  std::array<std::atomic<std::uint64_t>, kWafOutcomes> outcomes_{};
-  Histogram seconds_;               // an inspection's own time
-  mutable std::mutex notes_mutex_;  // of what follows
-  std::map<std::string, std::uint64_t, std::less<>> by_rule_;
-  std::int64_t log_second_ = 0;
-  int logged_ = 0;
-  std::uint64_t unlogged_ = 0;
+  using Outcomes = std::array<std::atomic<std::uint64_t>, kWafOutcomes>;
+  void note(Outcomes& outcomes, std::string_view what, WafOutcome outcome,
+            const InspectedRequest& request, const WafVerdict* verdict, const SecretMask* mask);
+  Outcomes outcomes_{}, response_outcomes_{};
+  Histogram seconds_;  // an inspection's own time
+  LogBudget log_budget_;
+  mutable std::mutex notes_mutex_;                                   // of what follows
+  using ByRule = std::map<std::string, std::uint64_t, std::less<>>;  // kRulesCounted at most
+  static void count(ByRule& counts, const std::string& rule);
+  ByRule blocks_, matches_;
 
   std::vector<std::thread> threads_;
 };

@@ -69,6 +69,7 @@ class Warmer::Visit final : public Target, public Downstream {
     loop_.defer(*this);
   }
   void become_tunnel(std::span<const std::string_view>) override { abort(); }
+  std::string_view ja4() const override { return {}; }
   std::string_view protocol() const override { return "1.1"; }
 
  private:

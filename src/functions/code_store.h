@@ -1,7 +1,5 @@
-// Function code on disk: one directory per archive, named by the archive's SHA-256.
-//
-// An archive is unpacked beside and then renamed into place, so a directory that is there is whole.
-// put() blocks and may run on any thread, several at a time; the rest is for one thread.
+// Function code on disk: one directory per archive, named by the archive's SHA-256
+// (base/digest_store.h, whose rules on threads hold here).
 #pragma once
 
 #include <cstdint>
@@ -9,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/digest_store.h"
 #include "base/error.h"
 
 namespace leeward::functions {
@@ -25,13 +24,13 @@ class CodeStore {
   // kInvalid when the archive is not one that zip.h takes; nothing is left behind then.
   Result<Stored> put(std::string_view archive) const;
 
-  std::string directory_of(const std::string& sha256) const { return directory_ + "/" + sha256; }
+  std::string directory_of(const std::string& sha256) const { return store_.directory_of(sha256); }
   // Removes every directory whose hash is not in `used`.
   void keep_only(const std::vector<std::string>& used) const;
 
  private:
-  explicit CodeStore(std::string directory) : directory_(std::move(directory)) {}
-  std::string directory_;
+  explicit CodeStore(DigestStore store) : store_(std::move(store)) {}
+  DigestStore store_;
 };
 
 }  // namespace leeward::functions

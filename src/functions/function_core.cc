@@ -1,6 +1,7 @@
 #include "functions/function_core.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -71,6 +72,7 @@ Effects FunctionCore::invoke(BootTime now, PoolId id, InvocationId invocation) {
     return out;
   }
   pool.queue.push_back({invocation, now});
+  pool.last_invocation = now;
   dispatch(now, out);
   return out;
 }
@@ -97,7 +99,8 @@ Effects FunctionCore::polled(BootTime now, EnvironmentId id) {
   e.since = now;
   e.deadline.reset();
   e.invocation.reset();
-  pool.idle.push_back(id);
+  // Prepared ones are used last.
+  pool.idle.insert(e.prepared ? pool.idle.begin() : pool.idle.end(), id);
   const Family& family = families_[pool.rule.family];
   if (pool.retired) {
     stop(now, id, StopReason::kRetired, out);
@@ -117,6 +120,9 @@ bool FunctionCore::answered(BootTime now, EnvironmentId id, InvocationId invocat
   e.answered = now;
   e.looked_again = false;
   e.invocation.reset();
+  // The pool works, so that it is worth having one more.
+  Pool& pool = pools_.at(e.pool);
+  if (!pool.prepare_at && pool.rule.prepared > 0) pool.prepare_at = now + pool.rule.prepare_after;
   return true;
 }
 
@@ -125,6 +131,7 @@ Effects FunctionCore::init_failed(BootTime now, EnvironmentId id, Failure why) {
   auto found = environments_.find(id);
   if (found == environments_.end() || found->second.state != EnvironmentState::kStarting)
     return out;
+  pools_.at(found->second.pool).prepare_at.reset();
   fail_oldest(pools_.at(found->second.pool), why, id, out);
   stop(now, id, StopReason::kInitFailed, out);
   dispatch(now, out);
@@ -137,7 +144,10 @@ Effects FunctionCore::exited(BootTime now, EnvironmentId id) {
   if (found == environments_.end()) return out;
   const Environment e = found->second;
   Pool& pool = pools_.at(e.pool);
-  if (e.state == EnvironmentState::kStarting) fail_oldest(pool, Failure::kInitFailed, id, out);
+  if (e.state == EnvironmentState::kStarting) {
+    pool.prepare_at.reset();
+    fail_oldest(pool, Failure::kInitFailed, id, out);
+  }
   if (e.state == EnvironmentState::kBusy) out.push_back(Fail{*e.invocation, Failure::kExited, id});
   Effects own_stop;  // it has ended already: only the counts follow
   if (e.state != EnvironmentState::kStopping) stop(now, id, StopReason::kIdle, own_stop);
@@ -164,6 +174,7 @@ Effects FunctionCore::tick(BootTime now) {
     Environment& e = environments_.at(id);
     switch (e.state) {
       case EnvironmentState::kStarting:
+        pools_.at(e.pool).prepare_at.reset();
         fail_oldest(pools_.at(e.pool), Failure::kInitTimedOut, id, out);
         stop(now, id, StopReason::kInitFailed, out);
         break;
@@ -190,6 +201,7 @@ Effects FunctionCore::tick(BootTime now) {
         *e.answered + pools_.at(e.pool).rule.poll_grace <= now)
       e.looked_again = true;
   dispatch(now, out);
+  prepare(now, out);
   return out;
 }
 
@@ -201,6 +213,9 @@ std::optional<BootTime> FunctionCore::deadline_of(const Environment& e) const {
     case EnvironmentState::kIdle:
       return e.since + rule.freeze_after;
     case EnvironmentState::kFrozen:
+      if (e.prepared)
+        return std::max(pools_.at(e.pool).last_invocation + rule.prepared_for,
+                        e.since + rule.freeze_after);
       return e.since + std::max(rule.reap_after, rule.freeze_after);
     case EnvironmentState::kBusy:
     case EnvironmentState::kAnswered:
@@ -214,8 +229,10 @@ std::optional<BootTime> FunctionCore::deadline_of(const Environment& e) const {
 std::optional<BootTime> FunctionCore::deadline() const {
   std::optional<BootTime> first;
   auto consider = [&](BootTime at) { first = first ? std::min(*first, at) : at; };
-  for (const auto& [id, pool] : pools_)
+  for (const auto& [id, pool] : pools_) {
     if (!pool.queue.empty()) consider(pool.queue.front().since + pool.rule.queue_timeout);
+    if (pool.prepare_at) consider(*pool.prepare_at);
+  }
   for (const auto& [id, e] : environments_) {
     if (auto at = deadline_of(e)) consider(*at);
     // When one that was counted on has not polled, what waits needs another look; that happens
@@ -262,16 +279,47 @@ bool FunctionCore::start(BootTime now, PoolId id, Pool& pool, Effects& out) {
     make_room(now, pool, false, out);
     return false;
   }
+  begin(now, id, pool, false, out);
+  return true;
+}
+
+void FunctionCore::begin(BootTime now, PoolId id, Pool& pool, bool prepares, Effects& out) {
   const EnvironmentId environment{++last_environment_};
   Environment& made = environments_[environment];
   made.pool = id;
   made.since = now;
+  made.prepared = prepares;
   ++pool.starting;
   ++pool.live;
   ++starting_;
-  ++family.live;
-  out.push_back(Start{environment, id});
-  return true;
+  ++families_[pool.rule.family].live;
+  // The next one to prepare waits until this one has had the processor.
+  if (pool.prepare_at) pool.prepare_at = now + pool.rule.prepare_after;
+  out.push_back(Start{environment, id, prepares});
+}
+
+// Begins to prepare one environment where that is due, and nothing else wants to start. A pool that
+// has enough, or finds no room, asks again when it has served again.
+void FunctionCore::prepare(BootTime now, Effects& out) {
+  for (auto& [id, pool] : pools_) {
+    if (!pool.prepare_at || *pool.prepare_at > now) continue;
+    const bool busy = starting_ > 0 || std::any_of(pools_.begin(), pools_.end(), [](const auto& p) {
+                        return !p.second.queue.empty();
+                      });
+    if (busy) {
+      pool.prepare_at = now + pool.rule.prepare_after;
+      continue;
+    }
+    pool.prepare_at.reset();
+    const Family& family = families_[pool.rule.family];
+    const bool room = environments_.size() < rule_.environments_max &&
+                      family.live < family_max(family) && !pool.retired;
+    const bool wanted = now < pool.last_invocation + pool.rule.prepared_for &&
+                        counts(id).prepared < pool.rule.prepared;
+    if (!room || !wanted) continue;
+    begin(now, id, pool, true, out);
+    pool.prepare_at = now + pool.rule.prepare_after;
+  }
 }
 
 // Stops the environment that has been idle longest, of the same family where that one is full.
@@ -282,10 +330,14 @@ bool FunctionCore::make_room(BootTime now, const Pool& wanting, bool family_is_f
       });
   if (stops_already) return true;
   std::optional<EnvironmentId> oldest;
+  const auto goes_first = [this](const Environment& e, EnvironmentId other) {
+    const Environment& o = environments_.at(other);
+    return e.prepared != o.prepared ? e.prepared : e.since < o.since;
+  };
   for (const auto& [id, e] : environments_) {
     const bool idle = e.state == EnvironmentState::kIdle || e.state == EnvironmentState::kFrozen;
     const bool counts = !family_is_full || pools_.at(e.pool).rule.family == wanting.rule.family;
-    if (idle && counts && (!oldest || e.since < environments_.at(*oldest).since)) oldest = id;
+    if (idle && counts && (!oldest || goes_first(e, *oldest))) oldest = id;
   }
   if (!oldest) return false;
   stop(now, *oldest, StopReason::kEvicted, out);
@@ -301,7 +353,7 @@ void FunctionCore::deliver(BootTime now, Pool& pool, EnvironmentId id, Effects& 
   e.invocation = pool.queue.front().invocation;
   e.deadline = now + pool.rule.timeout;
   pool.queue.pop_front();
-  out.push_back(Deliver{id, *e.invocation, *e.deadline});
+  out.push_back(Deliver{id, *e.invocation, *e.deadline, std::exchange(e.prepared, false)});
 }
 
 void FunctionCore::stop(BootTime now, EnvironmentId id, StopReason reason, Effects& out) {
@@ -332,6 +384,11 @@ PoolCounts FunctionCore::counts(PoolId id) const {
   if (auto pool = pools_.find(id); pool != pools_.end()) counts.queued = pool->second.queue.size();
   for (const auto& [environment, e] : environments_) {
     if (e.pool != id) continue;
+    const bool idle = e.state == EnvironmentState::kIdle || e.state == EnvironmentState::kFrozen;
+    if (e.prepared && idle) {
+      ++counts.prepared;
+      continue;
+    }
     switch (e.state) {
       case EnvironmentState::kStarting:
         ++counts.starting;

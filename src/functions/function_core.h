@@ -22,6 +22,12 @@
 // by length and by time; at the last two the invocation is throttled. When a bound on environments
 // is met by idle ones of other pools, the one idle longest gives way.
 //
+// *Prepared* environments are the second way to start, between a frozen one and a cold one: an
+// environment that has been through its init and never served. Once a pool has served, up to
+// rule.prepared of them are made, one at a time, when the host has nothing else to start, and each
+// is taken only when no used one is idle. They stay prepared_for after the pool's last invocation,
+// are the first to give way, and one that fails is not tried again before the pool has served.
+//
 // A failed start or init costs the invocation that has waited longest, which gets the error; so
 // something broken is reported once per invocation and never restarted in circles.
 //
@@ -57,6 +63,9 @@ struct PoolRule {
   Duration poll_grace = 10ms;    // from an answer to the next poll, as it normally is
   std::size_t queue_max = 2048;  // invocations that wait
   Duration queue_timeout = 30s;  // how long one waits
+  std::size_t prepared = 0;      // environments kept ready beside those in use
+  Duration prepared_for = 30min;
+  Duration prepare_after = 1s;  // since the last start: a burst of requests has the processor first
 };
 
 struct HostRule {
@@ -90,12 +99,14 @@ enum class StopReason : std::uint8_t { kIdle, kEvicted, kTimedOut, kInitFailed, 
 struct Start {
   EnvironmentId environment;
   PoolId pool;
+  bool prepares = false;  // for later; no invocation waits for it
   bool operator==(const Start&) const = default;
 };
 struct Deliver {
   EnvironmentId environment;
   InvocationId invocation;
   BootTime deadline;
+  bool was_prepared = false;  // its first one, and it had been waiting for it
   bool operator==(const Deliver&) const = default;
 };
 struct Freeze {
@@ -123,6 +134,7 @@ using Effects = std::vector<Effect>;
 
 struct PoolCounts {
   std::size_t starting = 0, idle = 0, frozen = 0, busy = 0, stopping = 0, queued = 0;
+  std::size_t prepared = 0;  // idle or frozen, and never used; not counted among those
   std::size_t live() const { return starting + idle + frozen + busy; }
   bool operator==(const PoolCounts&) const = default;
 };
@@ -171,6 +183,7 @@ class FunctionCore {
     std::optional<BootTime> deadline;
     std::optional<BootTime> answered;  // kAnswered
     bool looked_again = false;         // its poll_grace has passed, and the queue was served
+    bool prepared = false;             // it was not started for an invocation, and has had none
   };
   struct Waiting {
     InvocationId invocation;
@@ -183,6 +196,8 @@ class FunctionCore {
     std::size_t starting = 0;
     std::size_t live = 0;  // environments in any state
     bool retired = false;
+    BootTime last_invocation;
+    std::optional<BootTime> prepare_at;  // when another environment may be prepared
   };
   struct Family {
     std::optional<std::size_t> limit;
@@ -192,6 +207,8 @@ class FunctionCore {
   void dispatch(BootTime now, Effects& out);
   void serve(BootTime now, PoolId id, Pool& pool, Effects& out);
   bool start(BootTime now, PoolId id, Pool& pool, Effects& out);
+  void begin(BootTime now, PoolId id, Pool& pool, bool prepares, Effects& out);
+  void prepare(BootTime now, Effects& out);
   bool make_room(BootTime now, const Pool& wanting, bool family_is_full, Effects& out);
   void deliver(BootTime now, Pool& pool, EnvironmentId id, Effects& out);
   void stop(BootTime now, EnvironmentId id, StopReason reason, Effects& out);

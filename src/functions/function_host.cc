@@ -1,6 +1,7 @@
 #include "functions/function_host.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/check.h"
@@ -11,7 +12,8 @@ namespace {
 
 constexpr char kRuntimeAddress[] = "127.0.0.1";
 constexpr std::uint16_t kRuntimePort = 9001;
-constexpr std::size_t kLineBytesMax = 64u << 10;  // of output without an end of line
+constexpr int kTelemetrySenders = 2;
+constexpr std::size_t kTelemetryWaiting = 256;
 
 net::HttpLimits runtime_limits() {
   net::HttpLimits limits;
@@ -22,6 +24,8 @@ net::HttpLimits runtime_limits() {
   limits.request_timeout = std::chrono::minutes(15);
   return limits;
 }
+
+double milliseconds(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 
 // What AWS Lambda sets ("Defined runtime environment variables").
 std::map<std::string, std::string> environment_of(const FunctionVersion& v, EnvironmentId id) {
@@ -55,7 +59,8 @@ FunctionHost::FunctionHost(net::EventLoop& loop, FunctionHostOptions options)
     : loop_(loop),
       options_(std::move(options)),
       cgroups_(CgroupTree::detect(options_.cgroup_name)),
-      core_(options_.rule) {
+      core_(options_.rule),
+      senders_(kTelemetrySenders, kTelemetryWaiting) {
   options_.logger.info("functions", {{"group", options_.cgroup_name},
                                      {"cgroups", leeward::name(cgroups_.kind())},
                                      {"why", cgroups_.why()}});
@@ -76,6 +81,8 @@ PoolId FunctionHost::add(FunctionVersion version) {
   rule.timeout = version.timeout;
   rule.freeze_after = options_.freeze_after;
   rule.reap_after = options_.reap_after;
+  rule.prepared = options_.prepared;
+  rule.prepared_for = options_.prepared_for;
   rule.queue_max = options_.queue_max;
   rule.queue_timeout = options_.queue_timeout;
   core_.set_pool(id, rule);
@@ -156,7 +163,7 @@ void FunctionHost::perform_one(const Start& effect) {
   environment.pool = effect.pool;
   environment.started = BootClock::now();
   environment.outside_id = free_outside_id();
-  ++usage_[version.name].cold_starts;
+  if (!effect.prepares) ++usage_[version.name].cold_starts;
   if (Status started = start_sandbox(effect.environment, environment, version); !started) {
     environment.end.failure = started.error();
     perform(core_.init_failed(BootClock::now(), effect.environment, Failure::kStartFailed));
@@ -175,6 +182,11 @@ Status FunctionHost::start_sandbox(EnvironmentId id, Environment& environment,
   spec.binds = version.binds;
   spec.files = version.files;
   if (!version.code_directory.empty()) spec.binds.push_back({version.code_directory, "/var/task"});
+  for (const std::string& name : version.extensions)
+    spec.companions.push_back("/opt/extensions/" + name);
+  if (!version.extensions.empty())
+    spec.binds.push_back({version.code_directory + "/extensions", "/opt/extensions"});
+  environment.extensions.emplace(version.extensions);
   spec.limits = version.limits;
   spec.outside_id = environment.outside_id;
   spec.listeners.push_back({kRuntimeAddress, kRuntimePort});
@@ -186,6 +198,16 @@ Status FunctionHost::start_sandbox(EnvironmentId id, Environment& environment,
     on_ready(id, std::move(listeners));
   };
   events.output = [this, id](std::string_view bytes) { on_output(id, bytes); };
+  events.companion_output = [this, id](std::string_view bytes) { on_companion_output(id, bytes); };
+  events.companion_ended = [this, id](std::size_t companion, int status) {
+    on_companion_ended(id, companion, status);
+  };
+  if (!version.extensions.empty())
+    events.program_ended = [this, id](int status) {
+      if (auto found = environments_.find(id); found != environments_.end())
+        found->second.end.status = status;
+      on_program_ended(id);
+    };
   events.ended = [this, id](SandboxEnd end) { on_ended(id, std::move(end)); };
   auto sandbox =
       Sandbox::start(loop_, options_.sandbox_executable, cgroups_, spec, std::move(events));
@@ -211,32 +233,45 @@ void FunctionHost::perform_one(const Deliver& effect) {
   Call& call = found->second;
   const BootTime now = BootClock::now();
   call.delivered = now;
-  call.init = environment.init.value_or(Duration{0});
+  if (effect.was_prepared) ++usage_[pools_.at(environment.pool).version.name].prepared_starts;
+  // Nobody has waited for the init of one that was prepared.
+  call.init = effect.was_prepared ? Duration{0} : environment.init.value_or(Duration{0});
   environment.init.reset();
   environment.tail.clear();
   const std::string line = start_line(call.invocation, pools_.at(environment.pool).version.version);
   environment.tail += line;
   log(pools_.at(environment.pool).version, line);
   const WallTime deadline = SystemClock().now().wall + (effect.deadline - now);
+  emit(effect.environment, "platform.start",
+       {{"requestId", call.invocation.request_id},
+        {"version", pools_.at(environment.pool).version.version}});
+  tell_extensions(environment, call.invocation, deadline);
   net::Responder next = std::exchange(environment.next, nullptr);
   next(next_response(call.invocation, deadline));
 }
 
 void FunctionHost::perform_one(const Freeze& effect) {
   Environment& environment = environments_.at(effect.environment);
+  environment.frozen = true;
   if (Status frozen = environment.sandbox->freeze(); !frozen)
     options_.logger.warn("cannot freeze a function", {{"why", frozen.error().message}});
 }
 
 void FunctionHost::perform_one(const Thaw& effect) {
   Environment& environment = environments_.at(effect.environment);
+  environment.frozen = false;
   if (Status thawed = environment.sandbox->thaw(); !thawed)
     options_.logger.warn("cannot thaw a function", {{"why", thawed.error().message}});
+  if (!environment.telemetry.empty()) arm_telemetry(effect.environment);
 }
 
 void FunctionHost::perform_one(const Stop& effect) {
   Environment& environment = environments_.at(effect.environment);
-  if (environment.sandbox) return environment.sandbox->kill();
+  if (environment.sandbox)
+    return shut_down(effect.environment,
+                     effect.reason == StopReason::kTimedOut     ? ShutdownReason::kTimeout
+                     : effect.reason == StopReason::kInitFailed ? ShutdownReason::kFailure
+                                                                : ShutdownReason::kSpindown);
   // It was never made. Its end is an event like any other.
   const EnvironmentId id = effect.environment;
   environments_.erase(id);
@@ -282,7 +317,9 @@ void FunctionHost::perform_one(const Fail& effect) {
     result.payload = environment->second.end.failure->message;
     return give(effect.invocation, std::move(result));
   }
-  const std::string posted = known ? environment->second.init_error : "";
+  std::string posted = known ? environment->second.init_error : "";
+  if (known && !environment->second.extension_error.empty())
+    posted = environment->second.extension_error;
   const std::string text =
       !posted.empty() ? posted
                       : exited_error(request, known ? environment->second.end : SandboxEnd{});
@@ -328,8 +365,10 @@ void FunctionHost::on_output(EnvironmentId id, std::string_view bytes) {
   const auto end = environment.line.rfind('\n');
   if (end == std::string::npos && environment.line.size() < kLineBytesMax) return;
   const std::size_t whole = end == std::string::npos ? environment.line.size() : end + 1;
-  log(pools_.at(environment.pool).version, std::string_view(environment.line).substr(0, whole));
+  const std::string lines = environment.line.substr(0, whole);
   environment.line.erase(0, whole);
+  log(pools_.at(environment.pool).version, lines);
+  emit_lines(id, "function", lines);
 }
 
 void FunctionHost::on_ended(EnvironmentId id, SandboxEnd end) {
@@ -348,6 +387,9 @@ void FunctionHost::on_ended(EnvironmentId id, SandboxEnd end) {
 }
 
 void FunctionHost::on_request(EnvironmentId id, net::HttpRequest request, net::Responder respond) {
+  if (const ExtensionCall of_extension = parse_extension_call(request);
+      of_extension.kind != ExtensionCall::Kind::kNone)
+    return on_extension(id, of_extension, std::move(request), std::move(respond));
   const RuntimeCall call = parse_runtime_call(request);
   using Kind = RuntimeCall::Kind;
   if (call.kind == Kind::kUnknown)
@@ -358,10 +400,8 @@ void FunctionHost::on_request(EnvironmentId id, net::HttpRequest request, net::R
   if (core_.state(id) == EnvironmentState::kBusy)
     return respond(runtime_error(403, "InvalidStateTransition",
                                  "the invocation under way has not been answered"));
-  if (core_.state(id) == EnvironmentState::kStarting)
-    environment.init = BootClock::now() - environment.started;
   environment.next = std::move(respond);
-  perform(core_.polled(BootClock::now(), id));
+  maybe_polled(id);
 }
 
 FunctionHost::Call* FunctionHost::running_call(EnvironmentId id, const std::string& request_id) {
@@ -475,6 +515,21 @@ void FunctionHost::finish(InvocationId id, EnvironmentId environment_id, Invocat
     if (report.log_tail.size() > kLogTailBytes)
       report.log_tail.erase(0, report.log_tail.size() - kLogTailBytes);
   }
+  emit(environment_id, "platform.runtimeDone",
+       {{"requestId", call.invocation.request_id},
+        {"status", end == InvocationEnd::kAnswered ? "success" : "error"},
+        {"metrics",
+         {{"durationMs", milliseconds(report.duration)},
+          {"producedBytes", result.payload.size() + call.streamed_bytes}}}});
+  nlohmann::json metrics{{"durationMs", milliseconds(report.duration)},
+                         {"billedDurationMs", billed},
+                         {"memorySizeMB", version.limits.memory_bytes >> 20},
+                         {"maxMemoryUsedMB", (report.memory_peak_bytes + (1u << 20) - 1) >> 20}};
+  if (report.init > Duration{0}) metrics["initDurationMs"] = milliseconds(report.init);
+  emit(environment_id, "platform.report",
+       {{"requestId", call.invocation.request_id},
+        {"status", end == InvocationEnd::kAnswered ? "success" : "error"},
+        {"metrics", metrics}});
   give(id, std::move(result));
 }
 

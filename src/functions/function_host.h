@@ -11,15 +11,18 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
 #include "base/log.h"
 #include "compute/instance_log.h"
+#include "functions/extensions.h"
 #include "functions/function_core.h"
 #include "functions/invocation.h"
 #include "functions/runtime_api.h"
 #include "functions/sandbox.h"
+#include "functions/telemetry.h"
 #include "net/http.h"
 
 namespace leeward::functions {
@@ -35,6 +38,8 @@ struct FunctionHostOptions {
   HostRule rule;
   Duration freeze_after = 50ms;
   Duration reap_after = 300s;
+  std::size_t prepared = 0;  // as PoolRule; of each function in use
+  Duration prepared_for = 30min;
   std::size_t queue_max = 2048;
   Duration queue_timeout = 30s;
   std::uint32_t first_outside_id = 400'000;  // environments get this user id and the ones above
@@ -66,6 +71,8 @@ class FunctionHost {
   const CgroupTree& cgroups() const { return cgroups_; }
 
  private:
+  static constexpr std::size_t kLineBytesMax = 64u << 10;  // of output without an end of line
+
   struct Pool {
     FunctionVersion version;
     bool retired = false;
@@ -93,6 +100,15 @@ class FunctionHost {
     std::string line;  // of its output, incomplete
     std::string tail;  // the last kLogTailBytes since the invocation began
     std::uint32_t outside_id = 0;
+    // function_extensions.cc
+    std::optional<Extensions> extensions;
+    std::map<std::string, net::Responder> extension_next;  // of polls that wait, by identifier
+    std::vector<std::unique_ptr<TelemetryBuffer>> telemetry;
+    std::optional<net::TimerId> telemetry_timer;
+    std::string extension_line;              // of their output, incomplete
+    std::string extension_error;             // why the environment has failed, as an error object
+    std::optional<ShutdownReason> shutdown;  // it ends, and why
+    bool frozen = false;
   };
 
   void perform(Effects effects);
@@ -120,6 +136,26 @@ class FunctionHost {
               std::string content_type = "application/json");
   void give(InvocationId id, InvocationResult result);
 
+  // function_extensions.cc: everything about extensions and their telemetry.
+  void on_extension(EnvironmentId id, const ExtensionCall& call, net::HttpRequest request,
+                    net::Responder respond);
+  void register_extension(EnvironmentId id, const net::HttpRequest& request,
+                          const net::Responder& respond);
+  void subscribe(EnvironmentId id, const std::string& identifier, const std::string& body,
+                 const net::Responder& respond);
+  void fail_by_extension(EnvironmentId id, std::string error);
+  void on_companion_output(EnvironmentId id, std::string_view bytes);
+  void on_companion_ended(EnvironmentId id, std::size_t companion, int status);
+  void on_program_ended(EnvironmentId id);
+  void maybe_polled(EnvironmentId id);
+  void tell_extensions(Environment& environment, const Invocation& invocation, WallTime deadline);
+  void shut_down(EnvironmentId id, ShutdownReason reason);
+  void emit(EnvironmentId id, std::string_view type, const nlohmann::json& record);
+  void emit_lines(EnvironmentId id, std::string_view type, std::string_view lines);
+  void emit_init(EnvironmentId id, Duration took);
+  void arm_telemetry(EnvironmentId id);
+  void flush_telemetry(EnvironmentId id, bool all);
+
   void forget_retired();
   void log(const FunctionVersion& version, std::string_view bytes);
   std::uint32_t free_outside_id() const;
@@ -139,7 +175,9 @@ class FunctionHost {
   std::optional<net::TimerId> timer_;
   std::optional<BootTime> timer_due_;
   std::uint64_t last_pool_ = 0, last_invocation_ = 0;
+  std::uint64_t last_extension_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  net::WorkerPool senders_;  // of telemetry; last: its jobs use nothing of the above, but sockets
 };
 
 }  // namespace leeward::functions

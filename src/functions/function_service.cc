@@ -64,8 +64,8 @@ Status FunctionService::load() {
         return found != u.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
       };
       host_->set_usage(name, {number("invocations"), number("errors"), number("throttles"),
-                              number("cold_starts"), number("billed_milliseconds"),
-                              number("megabyte_milliseconds")});
+                              number("cold_starts"), number("prepared_starts"),
+                              number("billed_milliseconds"), number("megabyte_milliseconds")});
     }
   }
   unpacker_ = std::make_unique<net::WorkerPool>(1, kUnpackWaiting);
@@ -84,6 +84,7 @@ void FunctionService::save_usage() {
                  {"errors", u.errors},
                  {"throttles", u.throttles},
                  {"cold_starts", u.cold_starts},
+                 {"prepared_starts", u.prepared_starts},
                  {"billed_milliseconds", u.billed_milliseconds},
                  {"megabyte_milliseconds", u.megabyte_milliseconds}};
   }

@@ -21,6 +21,7 @@
 #include "functions/function_host.h"
 #include "functions/registry.h"
 #include "functions/runtimes.h"
+#include "functions/sigv4.h"
 #include "net/http.h"
 
 namespace leeward::functions {
@@ -33,6 +34,9 @@ struct FunctionServiceOptions {
   FunctionHostOptions host;
   // What functions may be granted (tag leeward:connect); anything else is refused.
   std::vector<Grant> connectable;
+  // Who may call the API, by signature version 4; empty: everybody who reaches it. Function URLs
+  // ask nobody in either case.
+  AccessKeys access_keys;
   std::size_t events_max = 10'000;
   std::size_t events_running_max = 16;
   std::size_t dead_letters_max = 10'000;  // in one queue; further ones are dropped and logged

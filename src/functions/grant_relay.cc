@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <list>
+#include <mutex>
 
 #include "base/socket_address.h"
 
@@ -52,12 +53,32 @@ struct Connection {
   std::list<std::unique_ptr<Connection>>::iterator self;
 };
 
+Result<std::vector<SocketAddress>> addresses_of(const std::vector<Endpoint>& servers) {
+  std::vector<SocketAddress> all;
+  for (const Endpoint& server : servers) {
+    auto address = parse_socket_address(to_string(server));
+    if (!address) return fail(address.error());
+    all.push_back(*address);
+  }
+  if (all.empty()) return fail(Code::kInvalid, "no server to pass connections on to");
+  return all;
+}
+
 }  // namespace
 
 class GrantRelay::Loop {
  public:
-  Loop(std::vector<UniqueFd> listeners, std::vector<SocketAddress> servers)
-      : listeners_(std::move(listeners)), servers_(std::move(servers)) {}
+  using Servers = std::vector<SocketAddress>;  // of one listener; they take turns
+
+  Loop(std::vector<UniqueFd> listeners, std::vector<Servers> servers, std::size_t connections_max)
+      : connections_max_(connections_max),
+        listeners_(std::move(listeners)),
+        servers_(std::move(servers)) {}
+
+  void set_servers(Servers servers) {
+    std::lock_guard lock(mutex_);
+    servers_.front() = std::move(servers);
+  }
 
   Status prepare(int stop) {
     epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
@@ -113,16 +134,17 @@ class GrantRelay::Loop {
   }
 
   void accept(std::size_t which) {
-    if (connections_.size() >= kConnectionsMax) return listen_again(false);
+    if (connections_.size() >= connections_max_) return listen_again(false);
     UniqueFd inside(
         ::accept4(listeners_[which].get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!inside.valid()) return;
+    const SocketAddress server = next_server(which);
     UniqueFd outside(
-        ::socket(servers_[which].storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        ::socket(server.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!outside.valid()) return;  // refused: `inside` closes
-    const auto* at = reinterpret_cast<const sockaddr*>(&servers_[which].storage);
-    if (::connect(outside.get(), at, servers_[which].size) != 0 && errno != EINPROGRESS) return;
-    auto connection = std::make_unique<Connection>();
+    const auto* at = reinterpret_cast<const sockaddr*>(&server.storage);
+    if (::connect(outside.get(), at, server.size) != 0 && errno != EINPROGRESS) return;
+    auto connection = std::make_unique_for_overwrite<Connection>();  // its buffers stay untouched
     connection->inside = std::move(inside);
     connection->outside = std::move(outside);
     Connection& c = *connection;
@@ -131,6 +153,12 @@ class GrantRelay::Loop {
     const bool watched = watch(c.inside.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &c) &&
                          watch(c.outside.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &c);
     if (!watched) end(c);
+  }
+
+  SocketAddress next_server(std::size_t which) {
+    std::lock_guard lock(mutex_);
+    const Servers& servers = servers_[which];
+    return servers[turn_++ % servers.size()];
   }
 
   void advance(Connection& c) {
@@ -162,8 +190,11 @@ class GrantRelay::Loop {
     listen_again(true);
   }
 
+  const std::size_t connections_max_;
   std::vector<UniqueFd> listeners_;
-  std::vector<SocketAddress> servers_;
+  std::mutex mutex_;
+  std::vector<Servers> servers_;  // guarded by mutex_
+  std::size_t turn_ = 0;
   UniqueFd epoll_;
   std::list<std::unique_ptr<Connection>> connections_, ended_;
   bool listening_ = true;
@@ -173,15 +204,44 @@ Result<std::unique_ptr<GrantRelay>> GrantRelay::start(std::vector<UniqueFd> list
                                                       const std::vector<Grant>& grants) {
   if (listeners.size() != grants.size())
     return fail(Code::kInternal, "{} listeners for {} grants", listeners.size(), grants.size());
-  std::vector<SocketAddress> servers;
+  std::vector<Loop::Servers> servers;
   for (const Grant& grant : grants) {
     auto address = parse_socket_address(to_string(grant.server));
     if (!address) return fail(address.error());
-    servers.push_back(*address);
+    servers.push_back({*address});
   }
+  return run(std::make_unique<Loop>(std::move(listeners), std::move(servers), kConnectionsMax));
+}
+
+Result<std::unique_ptr<GrantRelay>> GrantRelay::open(const Endpoint& port,
+                                                     const std::vector<Endpoint>& servers) {
+  auto own = parse_socket_address(to_string(port));
+  auto found = addresses_of(servers);
+  if (!own) return fail(own.error());
+  if (!found) return fail(found.error());
+  std::vector<UniqueFd> listeners;
+  UniqueFd& listener = listeners.emplace_back(
+      ::socket(own->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1;
+  const auto* at = reinterpret_cast<const sockaddr*>(&own->storage);
+  if (!listener.valid() ||
+      ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::bind(listener.get(), at, own->size) != 0 || ::listen(listener.get(), SOMAXCONN) != 0)
+    return fail(os_error(errno, "listen on " + to_string(port)));
+  return run(std::make_unique<Loop>(std::move(listeners), std::vector<Loop::Servers>{*found},
+                                    kPortConnectionsMax));
+}
+
+Status GrantRelay::set_servers(const std::vector<Endpoint>& servers) {
+  auto found = addresses_of(servers);
+  if (!found) return fail(found.error());
+  loop_->set_servers(std::move(*found));
+  return {};
+}
+
+Result<std::unique_ptr<GrantRelay>> GrantRelay::run(std::unique_ptr<Loop> loop) {
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
   if (!stop.valid()) return fail(os_error(errno, "eventfd"));
-  auto loop = std::make_unique<Loop>(std::move(listeners), std::move(servers));
   if (Status ready = loop->prepare(stop.get()); !ready) return fail(ready.error());
   return std::unique_ptr<GrantRelay>(new GrantRelay(std::move(loop), std::move(stop)));
 }

@@ -1,10 +1,16 @@
 #include "functions/http_function.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "functions/function_url.h"
 
 namespace leeward::functions {
+namespace {
+
+constexpr Duration kRetireRetry = 100ms;
+
+}  // namespace
 
 net::HttpResponse http_answer(const InvocationResult& result) {
   net::HttpResponse response;
@@ -24,8 +30,9 @@ net::HttpResponse http_answer(const InvocationResult& result) {
   return response;
 }
 
-HttpFunction::HttpFunction(FunctionHost& host, HttpFunctionOptions options)
-    : host_(host),
+HttpFunction::HttpFunction(net::EventLoop& loop, FunctionHost& host, HttpFunctionOptions options)
+    : loop_(loop),
+      host_(host),
       name_(options.version.name),
       idle_paths_(std::move(options.idle_paths)),
       pool_(host.add(std::move(options.version))),
@@ -34,7 +41,7 @@ HttpFunction::HttpFunction(FunctionHost& host, HttpFunctionOptions options)
 Result<std::unique_ptr<HttpFunction>> HttpFunction::start(net::EventLoop& loop, FunctionHost& host,
                                                           HttpFunctionOptions options) {
   const Endpoint listen = options.listen;
-  std::unique_ptr<HttpFunction> function(new HttpFunction(host, std::move(options)));
+  std::unique_ptr<HttpFunction> function(new HttpFunction(loop, host, std::move(options)));
   net::HttpLimits limits;
   limits.body_bytes_max = kPayloadBytesMax;
   limits.connections_max = 4096;
@@ -49,7 +56,24 @@ Result<std::unique_ptr<HttpFunction>> HttpFunction::start(net::EventLoop& loop, 
   return function;
 }
 
-void HttpFunction::handle(net::HttpRequest request, net::Responder respond) {
+void HttpFunction::replace(FunctionVersion version) {
+  retire(std::exchange(pool_, host_.add(std::move(version))));
+}
+
+// Once nobody waits for an environment of it: those would be refused.
+void HttpFunction::retire(PoolId pool) {
+  if (host_.counts(pool).queued == 0) return host_.retire(pool);
+  loop_.call_after(kRetireRetry, [this, pool, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) retire(pool);
+  });
+}
+
+void HttpFunction::handle(net::HttpRequest request, net::Responder then) {
+  net::Responder respond = [this, then = std::move(then),
+                            alive = std::weak_ptr(alive_)](net::HttpResponse response) {
+    response.close = alive.expired() || away_;
+    then(std::move(response));
+  };
   const bool check = request.method == "GET" && std::find(idle_paths_.begin(), idle_paths_.end(),
                                                           request.path) != idle_paths_.end();
   if (check && host_.counts(pool_).live() == 0) {

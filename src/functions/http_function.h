@@ -31,16 +31,24 @@ class HttpFunction {
   static Result<std::unique_ptr<HttpFunction>> start(net::EventLoop& loop, FunctionHost& host,
                                                      HttpFunctionOptions options);
   Endpoint local() const { return server_->local(); }
+  // Whether connections are to end with their next answer, because others serve from now on.
+  void send_away(bool away) { away_ = away; }
+  // Requests go to `version` from now on; what waits or runs is finished by the one before.
+  void replace(FunctionVersion version);
 
  private:
-  HttpFunction(FunctionHost& host, HttpFunctionOptions options);
-  void handle(net::HttpRequest request, net::Responder respond);
+  HttpFunction(net::EventLoop& loop, FunctionHost& host, HttpFunctionOptions options);
+  void handle(net::HttpRequest request, net::Responder then);
+  void retire(PoolId pool);
 
+  net::EventLoop& loop_;
   FunctionHost& host_;
   const std::string name_;
   const std::vector<std::string> idle_paths_;
   PoolId pool_;
   std::mt19937_64 random_;
+  bool away_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<net::HttpServer> server_;
 };
 

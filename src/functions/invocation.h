@@ -43,6 +43,7 @@ struct FunctionVersion {
   std::vector<SandboxPlan::File> files;
   std::map<std::string, std::string> environment;
   std::vector<Grant> grants;
+  std::vector<std::string> extensions;  // file names in code_directory/extensions
   Duration timeout = 3s;
   SandboxLimits limits;
 };
@@ -89,7 +90,8 @@ struct InvocationCaller {
 
 // What a function has used; the unit of a bill.
 struct Usage {
-  std::uint64_t invocations = 0, errors = 0, throttles = 0, cold_starts = 0;
+  std::uint64_t invocations = 0, errors = 0, throttles = 0;
+  std::uint64_t cold_starts = 0, prepared_starts = 0;
   std::uint64_t billed_milliseconds = 0;
   std::uint64_t megabyte_milliseconds = 0;  // memory size × billed time, exact
   double gigabyte_seconds() const {

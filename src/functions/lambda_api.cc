@@ -75,6 +75,10 @@ void FunctionService::handle(net::HttpRequest http, net::Responder respond) {
   request.http = std::move(http);
   request.respond = std::move(respond);
   request.request_id = uuid();
+  if (!options_.access_keys.empty()) {
+    ApiStatus known = check_signature(request.http, options_.access_keys, SystemClock().now().wall);
+    if (!known) return request.answer(tl::unexpected(known.error()));
+  }
   route(request);
 }
 
@@ -556,6 +560,7 @@ FunctionService::Answer FunctionService::usage_list() const {
       now.idle += c.idle;
       now.frozen += c.frozen;
       now.busy += c.busy;
+      now.prepared += c.prepared;
       now.queued += c.queued;
     }
     all.push_back({{"name", name},
@@ -565,13 +570,15 @@ FunctionService::Answer FunctionService::usage_list() const {
                    {"errors", u.errors},
                    {"throttles", u.throttles},
                    {"cold_starts", u.cold_starts},
+                   {"prepared_starts", u.prepared_starts},
                    {"billed_milliseconds", u.billed_milliseconds},
                    {"gigabyte_seconds", u.gigabyte_seconds()},
                    {"environments",
                     {{"starting", now.starting},
                      {"idle", now.idle},
                      {"frozen", now.frozen},
-                     {"busy", now.busy}}},
+                     {"busy", now.busy},
+                     {"prepared", now.prepared}}},
                    {"queued", now.queued}});
   }
   return json_answer({{"functions", all}});

@@ -1,6 +1,8 @@
 // Invoke and InvokeWithResponseStream, function URLs, and what turns a version into a pool.
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -16,6 +18,18 @@ namespace {
 constexpr int kMovesMax = 5;  // times that an invocation follows a function that is being changed
 constexpr char kConnectTag[] = "leeward:connect";
 constexpr std::size_t kGrantsMax = 16;
+
+// The executable files in the code's folder `extensions`, which run beside the function.
+std::vector<std::string> extensions_of(const std::string& code_directory) {
+  std::vector<std::string> names;
+  std::error_code error;  // no such folder: none
+  for (const auto& entry :
+       std::filesystem::directory_iterator(code_directory + "/extensions", error))
+    if (entry.is_regular_file() && ::access(entry.path().c_str(), X_OK) == 0)
+      names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 tl::unexpected<ApiError> too_many_requests() {
   return tl::unexpected(ApiError{429, "TooManyRequestsException", "Rate Exceeded."});
@@ -103,6 +117,7 @@ Result<FunctionVersion> FunctionService::version_of(const Registry::Resolved& re
     ApiStatus granted = check_grants(function->second.tags, v.grants);
     if (!granted) return fail(Code::kRefused, "{}", granted.error().message);
   }
+  v.extensions = extensions_of(v.code_directory);
   if (Status applied = apply_runtime(v, options_.tools); !applied) return fail(applied.error());
   return v;
 }
@@ -115,6 +130,10 @@ ApiStatus FunctionService::check_runnable(const std::string& name,
   if (settings.runtime.starts_with("provided") &&
       ::access((code_->directory_of(settings.code_sha256) + "/bootstrap").c_str(), X_OK) != 0)
     return invalid_parameter("The code has no executable file 'bootstrap' at its top.");
+  if (version->extensions.size() > kSandboxCompanionsMax)
+    return invalid_parameter(
+        fmt::format("The code's folder 'extensions' has {} programs; {} at most.",
+                    version->extensions.size(), kSandboxCompanionsMax));
   return {};
 }
 

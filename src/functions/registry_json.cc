@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/hex.h"
 #include "functions/base64.h"
 
 namespace leeward::functions {
@@ -329,12 +330,9 @@ ApiResult<std::string> text_member(const json& request, const char* name) {
 }
 
 std::string base64_of_hex(std::string_view digits) {
-  auto value = [](char c) {
-    return static_cast<unsigned>(c >= 'a' ? c - 'a' + 10 : c >= 'A' ? c - 'A' + 10 : c - '0');
-  };
   std::string bytes;
   for (std::size_t i = 0; i + 1 < digits.size(); i += 2)
-    bytes += static_cast<char>(value(digits[i]) << 4 | value(digits[i + 1]));
+    bytes += static_cast<char>(hex_digit(digits[i]) * 16 + hex_digit(digits[i + 1]));
   return base64(bytes);
 }
 

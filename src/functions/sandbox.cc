@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -32,7 +33,7 @@ void add_host_root(SandboxPlan& plan) {
   plan.files.push_back(
       {"/etc/passwd", fmt::format("function:x:{0}:{0}::/tmp:/bin/sh\n", plan.inside_id)});
   plan.files.push_back({"/etc/group", fmt::format("function:x:{}:\n", plan.inside_id)});
-  plan.files.push_back({"/etc/hosts", "127.0.0.1 localhost\n"});
+  plan.files.push_back({"/etc/hosts", "127.0.0.1 localhost sandbox.localdomain sandbox\n"});
 }
 
 // Sets what the machine has groups for; true if that includes memory. Processes have an rlimit in
@@ -57,6 +58,7 @@ Result<bool> limit_group(Cgroup& group, const SandboxLimits& limits) {
 SandboxPlan plan_of(const SandboxSpec& spec, const Cgroup& group, bool memory_is_limited) {
   SandboxPlan plan;
   plan.argv = spec.argv;
+  plan.companions = spec.companions;
   for (const auto& [name, value] : spec.environment) plan.environment.push_back(name + "=" + value);
   plan.directory = spec.directory;
   plan.root = spec.root;
@@ -107,8 +109,14 @@ Result<std::unique_ptr<Sandbox>> Sandbox::start(net::EventLoop& loop, const std:
   if (spec.listeners.size() > kSandboxListenersMax)
     return fail(Code::kInvalid, "{} listeners; at most {}", spec.listeners.size(),
                 kSandboxListenersMax);
+  if (spec.companions.size() > kSandboxCompanionsMax)
+    return fail(Code::kInvalid, "{} programs beside the function; at most {}",
+                spec.companions.size(), kSandboxCompanionsMax);
   auto group = cgroups.create(spec.name);
   if (!group) return fail(group.error());
+  // One whose processes were killed from outside while they stood still is frozen yet.
+  if (Status thawed = group->freeze(false); !thawed && thawed.error().code != Code::kUnavailable)
+    return fail(thawed.error());
   auto memory_is_limited = limit_group(*group, spec.limits);
   if (!memory_is_limited) return fail(memory_is_limited.error());
   const SandboxPlan plan = plan_of(spec, *group, *memory_is_limited);
@@ -134,6 +142,9 @@ Status Sandbox::spawn(const std::string& executable, const SandboxPlan& plan) {
   if (::pipe2(pipes, O_CLOEXEC) != 0) return fail(os_error(errno, "pipe"));
   output_.reset(pipes[0]);
   UniqueFd output(pipes[1]);
+  if (::pipe2(pipes, O_CLOEXEC) != 0) return fail(os_error(errno, "pipe"));
+  companion_output_.reset(pipes[0]);
+  UniqueFd companion_output(pipes[1]);
 
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
@@ -141,10 +152,14 @@ Status Sandbox::spawn(const std::string& executable, const SandboxPlan& plan) {
   ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDERR_FILENO);
   // Through numbers that are surely free, so that neither overwrites the other.
-  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kSandboxControlFd + 1000);
-  ::posix_spawn_file_actions_adddup2(&actions, file->get(), kSandboxPlanFd);
-  ::posix_spawn_file_actions_adddup2(&actions, kSandboxControlFd + 1000, kSandboxControlFd);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, kSandboxPlanFd + 1);
+  constexpr int kFar = 1000;
+  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kSandboxControlFd + kFar);
+  ::posix_spawn_file_actions_adddup2(&actions, file->get(), kSandboxPlanFd + kFar);
+  ::posix_spawn_file_actions_adddup2(&actions, companion_output.get(),
+                                     kSandboxCompanionOutputFd + kFar);
+  for (int fd : {kSandboxControlFd, kSandboxPlanFd, kSandboxCompanionOutputFd})
+    ::posix_spawn_file_actions_adddup2(&actions, fd + kFar, fd);
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kSandboxCompanionOutputFd + 1);
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
   sigset_t none, all;
@@ -180,6 +195,10 @@ Status Sandbox::watch() {
   auto output = loop_.watch_readable(output_.get(), [this] { static_cast<void>(read_output()); });
   if (!output) return fail(output.error());
   output_watch_ = *output;
+  auto companions =
+      loop_.watch_readable(companion_output_.get(), [this] { read_companion_output(); });
+  if (!companions) return fail(companions.error());
+  companion_watch_ = *companions;
   return {};
 }
 
@@ -201,18 +220,50 @@ void Sandbox::read_control() {
       control_watch_ = {};
       return;
     }
-    auto descriptors = descriptors_of(message);
-    const std::string_view text(buffer.data() + 1, static_cast<std::size_t>(n) - 1);
-    if (buffer[0] == kSandboxMade && descriptors.size() == 1) init_ = std::move(descriptors[0]);
-    if (buffer[0] == kSandboxFailed)
-      end_.failure = Error{Code::kIo, "sandbox: " + std::string(text)};
-    if (buffer[0] == kSandboxExited && text.size() == sizeof(int)) {
-      int status = 0;
-      std::memcpy(&status, text.data(), sizeof status);
-      end_.status = status;
-    }
-    if (buffer[0] == kSandboxReady && events_.ready) events_.ready(std::move(descriptors));
+    on_message(buffer[0], {buffer.data() + 1, static_cast<std::size_t>(n) - 1},
+               descriptors_of(message));
   }
+}
+
+void Sandbox::on_message(char kind, std::string_view text, std::vector<UniqueFd> descriptors) {
+  if (kind == kSandboxMade && descriptors.size() == 1) init_ = std::move(descriptors[0]);
+  if (kind == kSandboxFailed) end_.failure = Error{Code::kIo, "sandbox: " + std::string(text)};
+  if (kind == kSandboxReady && events_.ready) return events_.ready(std::move(descriptors));
+  std::int32_t numbers[2] = {};
+  std::memcpy(numbers, text.data(), std::min(text.size(), sizeof numbers));
+  if (kind == kSandboxExited && text.size() == sizeof(int)) {
+    end_.status = numbers[0];
+    if (events_.program_ended) return events_.program_ended(numbers[0]);
+  }
+  if (kind == kSandboxCompanionExited && text.size() == sizeof numbers && events_.companion_ended)
+    return events_.companion_ended(static_cast<std::size_t>(numbers[0]), numbers[1]);
+  if (kind == kSandboxDialled && !dials_.empty()) {
+    auto done = std::move(dials_.front());
+    dials_.pop_front();
+    done(descriptors.empty() ? UniqueFd() : std::move(descriptors[0]));
+  }
+}
+
+void Sandbox::dial(std::uint16_t port, std::function<void(UniqueFd)> done) {
+  char message[3] = {kSandboxDial};
+  std::memcpy(message + 1, &port, sizeof port);
+  if (!send(std::string_view(message, sizeof message))) return;  // it ends
+  dials_.push_back(std::move(done));
+}
+
+Status Sandbox::start_program() { return send(kSandboxStart); }
+
+void Sandbox::read_companion_output() {
+  std::array<char, kOutputBytes> buffer;
+  const ssize_t n = ::read(companion_output_.get(), buffer.data(), buffer.size());
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) {
+    loop_.unwatch(companion_watch_);
+    companion_watch_ = {};
+    return;
+  }
+  if (events_.companion_output)
+    events_.companion_output({buffer.data(), static_cast<std::size_t>(n)});
 }
 
 void Sandbox::drain_output() {
@@ -252,12 +303,14 @@ void Sandbox::on_exit() {
               fmt::format("sandbox: leeward-sandbox ended by itself (wait status {})", status)};
   const CgroupUsage usage = cgroup_.usage().value_or(CgroupUsage{});
   end_.out_of_memory = usage.memory_kills > kills_before_;
+  // A unified hierarchy ends the whole group (memory.oom.group): nobody was left to tell.
+  if (end_.out_of_memory && !end_.failure && !end_.status) end_.status = SIGKILL;
   end_.memory_peak_bytes = usage.memory_peak_bytes.value_or(0);
   if (auto ended = std::move(events_.ended)) ended(std::move(end_));
 }
 
 void Sandbox::stop_watching() {
-  for (net::WatchId* watch : {&exit_watch_, &control_watch_, &output_watch_}) {
+  for (net::WatchId* watch : {&exit_watch_, &control_watch_, &output_watch_, &companion_watch_}) {
     if (watch->value != 0) loop_.unwatch(*watch);
     *watch = {};
   }
@@ -275,8 +328,10 @@ std::uint64_t Sandbox::memory_peak_bytes() const {
   return cgroup_.usage().value_or(CgroupUsage{}).memory_peak_bytes.value_or(0);
 }
 
-Status Sandbox::send(char command) {
-  if (::send(control_.get(), &command, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+Status Sandbox::send(std::string_view message) {
+  const ssize_t n =
+      ::send(control_.get(), message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n != static_cast<ssize_t>(message.size()))
     return fail(os_error(errno, "speak to the sandbox"));
   return {};
 }

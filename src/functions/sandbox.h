@@ -17,6 +17,7 @@
 
 #include <sys/types.h>
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -44,6 +45,9 @@ struct SandboxLimits {
 struct SandboxSpec {
   std::string name;  // of its cgroup; unique on this host
   std::vector<std::string> argv;
+  // Programs that run beside it, by their paths inside. They are started first, and the program
+  // only by start_program(); when it ends, they go on until kill().
+  std::vector<std::string> companions;
   std::map<std::string, std::string> environment;
   std::string directory = "/";
   std::string root;  // empty: /usr of this host, and of /etc what programs need to start
@@ -68,6 +72,11 @@ class Sandbox {
   struct Events {
     std::function<void(std::vector<UniqueFd> listeners)> ready;  // as in the spec, in order
     std::function<void(std::string_view bytes)> output;          // standard output and error
+    // With companions: their output, the end of one by its place in the spec, and the end of the
+    // program, both with the wait status.
+    std::function<void(std::string_view bytes)> companion_output = {};
+    std::function<void(std::size_t companion, int status)> companion_ended = {};
+    std::function<void(int status)> program_ended = {};
     std::function<void(SandboxEnd)> ended;
   };
 
@@ -84,7 +93,12 @@ class Sandbox {
   // All processes stop getting the processor, and keep their memory. Idempotent.
   Status freeze();
   Status thaw();
-  void kill();  // `ended` follows
+  void kill();             // `ended` follows
+  Status start_program();  // see SandboxSpec::companions
+  // Connects to a port of its loopback. `done` gets a connected, or still connecting, socket, or
+  // none when nobody listens there; not called when the sandbox ends before. An answer waits as
+  // long as the sandbox is frozen.
+  void dial(std::uint16_t port, std::function<void(UniqueFd)> done);
   // Hands out what of the output is there already: what was written before an answer came by
   // another way belongs before it.
   void drain_output();
@@ -98,16 +112,20 @@ class Sandbox {
   Status watch();
   void read_control();
   bool read_output();  // whether there may be more
+  void read_companion_output();
+  void on_message(char kind, std::string_view text, std::vector<UniqueFd> descriptors);
   void on_exit();
   void stop_watching();
-  Status send(char command);
+  Status send(char command) { return send(std::string_view(&command, 1)); }
+  Status send(std::string_view message);
 
   net::EventLoop& loop_;
   Cgroup cgroup_;
   Events events_;
   pid_t pid_ = -1;  // of leeward-sandbox; -1 when reaped
-  UniqueFd pidfd_, init_, control_, output_;
-  net::WatchId exit_watch_, control_watch_, output_watch_;
+  UniqueFd pidfd_, init_, control_, output_, companion_output_;
+  net::WatchId exit_watch_, control_watch_, output_watch_, companion_watch_;
+  std::deque<std::function<void(UniqueFd)>> dials_;  // in the order of their questions
   bool killed_ = false;
   std::uint64_t kills_before_ = 0;
   SandboxEnd end_;

@@ -3,6 +3,7 @@
 //
 //   leeward-sandbox          host's namespaces, in the sandbox's cgroups; maps the identity, waits
 //     └─ process 1           new namespaces, no rights: starts the program, reaps, freezes, thaws
+//          ├─ companions   if any, started before the program, which waits for the host's word
 //          └─ the program
 //
 // A small, single-threaded executable of its own, linked statically: the namespaces are made by
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -25,6 +27,7 @@
 
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "functions/internal/sandbox_build.h"
 #include "functions/internal/sandbox_plan.h"
@@ -77,46 +80,101 @@ Result<SandboxPlan> read_plan() {
 // Everything in this process namespace but this process, which the kernel spares.
 void signal_all(int number) { ::kill(-1, number); }
 
-// Reads what the host says; false when it is gone.
-bool obey_host() {
-  char byte = 0;
-  const ssize_t n = ::recv(kSandboxControlFd, &byte, 1, MSG_DONTWAIT);
-  if (n < 0) return errno == EAGAIN || errno == EINTR;
-  if (n == 0) return false;
-  if (byte == kSandboxFreeze) signal_all(SIGSTOP);
-  if (byte == kSandboxThaw) signal_all(SIGCONT);
-  return true;
-}
+// What process 1 looks after. When the program ends, so does everything; with companions, when the
+// host says so, because they may have something to finish.
+class Keeper {
+ public:
+  Keeper(const SandboxPlan& plan, int children) : plan_(plan), children_(children) {}
 
-// Reaps every child; true once the program is among them.
-bool reap(pid_t program, int& status) {
-  for (;;) {
-    int child_status = 0;
-    const pid_t pid = ::waitpid(-1, &child_status, WNOHANG);
-    if (pid <= 0) return false;
-    if (pid != program) continue;
-    status = child_status;
+  void start() {
+    for (const std::string& path : plan_.companions)
+      companions_.push_back(spawn({path}, kSandboxCompanionOutputFd));
+    if (plan_.companions.empty()) start_program();
+  }
+
+  [[noreturn]] void run() {
+    for (;;) {
+      pollfd fds[] = {{children_, POLLIN, 0}, {kSandboxControlFd, POLLIN, 0}};
+      ::poll(fds, 2, -1);
+      if (fds[0].revents != 0) reap();
+      if (fds[1].revents != 0 && !obey_host()) ::_exit(0);
+    }
+  }
+
+ private:
+  pid_t spawn(const std::vector<std::string>& command, int output) {
+    const pid_t pid = ::fork();
+    if (pid < 0) give_up(os_error(errno, "fork"));
+    if (pid == 0) {
+      Status status = become_program(plan_, command, output);
+      give_up(status.error());
+    }
+    return pid;
+  }
+
+  void start_program() {
+    if (program_ == 0) program_ = spawn(plan_.argv, STDOUT_FILENO);
+  }
+
+  // Reads what the host says; false when it is gone.
+  bool obey_host() {
+    char message[4];
+    const ssize_t n = ::recv(kSandboxControlFd, message, sizeof message, MSG_DONTWAIT);
+    if (n < 0) return errno == EAGAIN || errno == EINTR;
+    if (n == 0) return false;
+    if (message[0] == kSandboxFreeze) signal_all(SIGSTOP);
+    if (message[0] == kSandboxThaw) signal_all(SIGCONT);
+    if (message[0] == kSandboxStart) start_program();
+    if (message[0] == kSandboxDial && n == 3) {
+      std::uint16_t port = 0;
+      std::memcpy(&port, message + 1, sizeof port);
+      tell_host(kSandboxDialled, "", dial(port));
+    }
     return true;
   }
-}
 
-[[noreturn]] void keep(pid_t program, int children) {
-  for (;;) {
-    pollfd fds[] = {{children, POLLIN, 0}, {kSandboxControlFd, POLLIN, 0}};
-    ::poll(fds, 2, -1);
-    if (fds[0].revents != 0) {
-      signalfd_siginfo info;
-      [[maybe_unused]] ssize_t n = ::read(children, &info, sizeof info);
+  static std::vector<UniqueFd> dial(std::uint16_t port) {
+    std::vector<UniqueFd> connected;
+    UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    // On loopback there is no waiting: somebody listens and has room, or it fails. Without blocking
+    // all the same, so that a full backlog holds up nothing here.
+    ::fcntl(fd.get(), F_SETFL, O_NONBLOCK);
+    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 ||
+        errno == EINPROGRESS)
+      connected.push_back(std::move(fd));
+    return connected;
+  }
+
+  void reap() {
+    signalfd_siginfo info;
+    [[maybe_unused]] ssize_t n = ::read(children_, &info, sizeof info);
+    for (;;) {
       int status = 0;
-      if (reap(program, status)) {
+      const pid_t pid = ::waitpid(-1, &status, WNOHANG);
+      if (pid <= 0) return;
+      if (pid == program_) {
         tell_host(kSandboxExited,
                   std::string_view(reinterpret_cast<char*>(&status), sizeof status));
-        ::_exit(0);
+        if (companions_.empty()) ::_exit(0);
       }
+      for (std::size_t i = 0; i < companions_.size(); ++i)
+        if (pid == companions_[i]) {
+          const std::int32_t both[] = {static_cast<std::int32_t>(i), status};
+          tell_host(kSandboxCompanionExited,
+                    std::string_view(reinterpret_cast<const char*>(both), sizeof both));
+        }
     }
-    if (fds[1].revents != 0 && !obey_host()) ::_exit(0);
   }
-}
+
+  const SandboxPlan& plan_;
+  const int children_;
+  std::vector<pid_t> companions_;
+  pid_t program_ = 0;
+};
 
 // Process 1. `go` becomes readable when the identity is mapped.
 [[noreturn]] void run_inside(const SandboxPlan& plan, int go) {
@@ -139,13 +197,9 @@ bool reap(pid_t program, int& status) {
   if (children < 0) give_up(os_error(errno, "signalfd"));
   tell_host(kSandboxReady, "", *listeners);
   listeners->clear();
-  const pid_t program = ::fork();
-  if (program < 0) give_up(os_error(errno, "fork"));
-  if (program == 0) {
-    Status status = become_program(plan, STDOUT_FILENO);
-    give_up(status.error());
-  }
-  keep(program, children);
+  Keeper keeper(plan, children);
+  keeper.start();
+  keeper.run();
 }
 
 int run() {
@@ -182,6 +236,7 @@ int run() {
   ::close(kSandboxControlFd);  // process 1 speaks to the host from here on
   ::close(STDOUT_FILENO);
   ::close(STDERR_FILENO);
+  ::close(kSandboxCompanionOutputFd);
   int status = 0;
   while (::waitpid(inside, &status, 0) < 0 && errno == EINTR) {
   }

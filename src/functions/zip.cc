@@ -243,7 +243,12 @@ Status write_file(int root, const ZipEntry& entry, std::string_view content) {
   if (Status parents = make_parents(root, entry.path); !parents) return parents;
   UniqueFd fd =
       open_below(root, entry.path, O_WRONLY | O_CREAT | O_EXCL, entry.executable ? 0755 : 0644);
-  if (!fd.valid()) return refuse("'{}' is in the way of another entry", shown(entry.path));
+  if (!fd.valid()) {
+    if (errno == ENAMETOOLONG) return refuse("the name '{}' is too long", shown(entry.path));
+    const bool in_the_way = errno == EEXIST || errno == ENOTDIR || errno == ELOOP || errno == EXDEV;
+    if (!in_the_way) return fail(os_error(errno, "make " + shown(entry.path)));
+    return refuse("'{}' is in the way of another entry", shown(entry.path));
+  }
   // Against the umask.
   ::fchmod(fd.get(), entry.executable ? 0755 : 0644);
   while (!content.empty()) {

@@ -182,7 +182,7 @@ std::string cost_plot(const std::vector<CostOption>& options, const std::string&
         "<text x=\"{:.1f}\" y=\"{}\">{:.2f} {}</text>\n<text x=\"{}\" y=\"{}\" font-size=\"11\" "
         "fill=\"#555\">RTO {} ({})</text>\n",
         kLeft + idle + serving + 8, y + 19, o.total(), escaped(currency), kLeft, y + 43,
-        time_text(o.rto.seconds), o.rto.measured ? "measured" : "not measured");
+        time_text(o.rto.seconds), o.rto.measured ? "measured" : "assumed");
     y += kRow;
   }
   svg += fmt::format(

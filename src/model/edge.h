@@ -157,8 +157,11 @@ struct EdgeCertificate {
 enum class AccessLogFormat : std::uint8_t { kNone, kCombined, kJson };
 
 enum class RateAction : std::uint8_t {
-  kThrottle,  // what is too much gets 429
-  kBlock,     // who asks too much gets 403, for everything, for `block_for`
+  kThrottle,   // what is too much gets 429
+  kBlock,      // who asks too much gets 403 for what the limit counts, for `block_for`
+  kBan,        // 429; who goes on after `ban_after` of them gets 403 for everything, for `ban_for`
+  kCount,      // it is told, and passes
+  kChallenge,  // who has no pass of EdgeChallenge gets its page
 };
 
 struct EdgeRateLimit {
@@ -170,7 +173,24 @@ struct EdgeRateLimit {
   std::int64_t burst = 0;  // at once, after silence; 0: as many as `requests`
   RateAction action = RateAction::kThrottle;
   Duration block_for = 1min;
+  std::int64_t ban_after = 0;  // in each `per`
+  Duration ban_for = 10min;
   bool operator==(const EdgeRateLimit&) const = default;
+};
+
+// What a client has to do once before it is served where a rule says so (edge/challenge.h).
+struct EdgeChallenge {
+  SecretRef secret;         // signs passes; the same at every site. kNone: nobody is challenged
+  SecretRef former_secret;  // whose passes are still good; may be kNone
+  Duration pass_for = 1h;
+  int bits = 17;  // of work
+  bool operator==(const EdgeChallenge& other) const {
+    const auto same = [](const SecretRef& a, const SecretRef& b) {
+      return a.kind == b.kind && a.where == b.where;
+    };
+    return same(secret, other.secret) && same(former_secret, other.former_secret) &&
+           pass_for == other.pass_for && bits == other.bits;
+  }
 };
 
 enum class WafMode : std::uint8_t {
@@ -190,6 +210,22 @@ enum class WafBodyLimit : std::uint8_t {
   kProcessPartial,  // its beginning is inspected, and the rest passes unseen
 };
 
+// Which requests the audit log has.
+enum class WafAudit : std::uint8_t {
+  kRules,  // as SecAuditEngine says, which a policy does not set: then none
+  kNone,
+  kRelevant,  // of which rules had something to tell, or with a SecAuditLogRelevantStatus
+  kAll,
+};
+
+// Whether who says to be a search engine's crawler is one, by DNS (edge/crawlers.h).
+struct EdgeCrawlers {
+  bool verify = false;
+  Endpoint resolver;      // without a port: those of /etc/resolv.conf
+  Duration timeout = 2s;  // for one try of a question, of which there are two
+  bool operator==(const EdgeCrawlers&) const = default;
+};
+
 // The web application firewall: rules about what requests say (edge/waf.h).
 struct EdgeWaf {
   std::string rules_file;  // SecLang; empty, and no policy: requests are not inspected
@@ -199,10 +235,19 @@ struct EdgeWaf {
   bool before_cache = false;  // what the cache answers is inspected too
   std::uint64_t body_bytes_max = 1u << 20;
   WafBodyLimit body_limit_action = WafBodyLimit::kReject;
-  Duration timeout = 5s;                     // for a verdict, waiting included
-  int workers = 0;                           // 0: one a core, at least 2
-  std::uint64_t queue_max = 1024;            // requests that wait
-  std::uint64_t held_bytes_max = 64u << 20;  // of bodies held back until a verdict
+  Duration timeout = 5s;                          // for a verdict, waiting included
+  int workers = 0;                                // 0: one a core, at least 2
+  std::uint64_t queue_max = 1024;                 // requests that wait
+  std::uint64_t held_bytes_max = 64u << 20;       // of bodies held back until a verdict
+  bool responses = false;                         // rules of phases 3 and 4 see what origins answer
+  std::uint64_t response_bytes_max = 512u << 10;  // of a response's body
+  Duration response_hold = 2s;                    // for it to come, while the client waits
+  WafAudit audit_log = WafAudit::kRules;
+  std::uint64_t audit_bytes_max = 64u << 20;  // of one file
+  int audit_files = 4;                        // that are kept beside the one that grows
+  std::uint64_t audit_body_bytes_max = 0;     // of a request's body in the audit log
+  std::vector<std::string> mask = {};         // parts of names whose values are secret, too
+  EdgeCrawlers crawlers;
   bool operator==(const EdgeWaf&) const = default;
 };
 
@@ -213,6 +258,8 @@ struct EdgeFirewall {
   std::vector<std::string> block_countries;
   std::vector<EdgeRateLimit> rate_limits;
   std::uint64_t keys_max = 1u << 18;  // clients remembered, over all limits
+  std::uint64_t bans_max = 1u << 16;  // clients banned at a time
+  EdgeChallenge challenge;
   EdgeWaf waf;
   bool operator==(const EdgeFirewall&) const = default;
 };

@@ -195,6 +195,9 @@ void fields(Visitor& visit, T& report) {
   visit("redis", report.redis);
   visit("tiers_ready", report.tiers_ready);
   visit("tiers_wanted", report.tiers_wanted);
+  visit("deployments", report.deployments);
+  visit("rollbacks", report.rollbacks);
+  visit("deployment", report.deployment);
   visit("protection", report.protection);
   visit("ledger_open", report.ledger_open);
   visit("problem", report.problem);

@@ -11,6 +11,7 @@
 
 #include "base/cgroup.h"
 #include "base/time.h"
+#include "model/deploy.h"
 #include "model/ids.h"
 #include "model/lease.h"
 #include "model/scaling.h"
@@ -44,9 +45,16 @@ struct Site {
 // A process that Leeward starts and keeps running. Placeholders in command and env values:
 // {site} {address} {port} {state} and {gateway.NAME} (host:port of that database's gateway).
 struct ProcessSpec {
-  std::vector<std::string> command;  // argv; empty: not started by Leeward
+  std::vector<std::string> command;  // argv; empty: the image's
   std::map<std::string, std::string> env;
-  std::string directory;  // working directory; empty: the configuration file's
+  // Working directory; empty: the configuration file's, with an image that one's.
+  std::string directory;
+  std::string image{};  // tiers: "PATH" or "PATH:NAME" (compute/image.h); empty: none
+  // SHA-256 of the image's configuration, once it is known which image that is.
+  std::string image_digest{};
+
+  bool started() const { return !command.empty() || !image.empty(); }  // by Leeward
+  bool operator==(const ProcessSpec&) const = default;
 };
 
 struct HttpCheck {
@@ -54,12 +62,28 @@ struct HttpCheck {
   std::uint16_t port = 0;
 };
 
-enum class StandbyMode { kWarm, kCold };  // cold: no process on a site that is not the writer
+// How a tier stands on a site that does not serve. warm: it runs. cold: no process. functions and
+// functions_first: where the site's role is standby, functions answer at the tier's port, so that
+// nothing runs until a request comes; with functions_first instances start when the site begins to
+// serve, and take over from the functions as soon as one is ready. On a primary both are warm.
+enum class StandbyMode { kWarm, kCold, kFunctions, kFunctionsFirst };
+
+// What functions of a tier may use. Servers and files as in its command, with placeholders.
+struct FunctionsSpec {
+  std::vector<std::string> connect;  // HOST:PORT, the only servers that they reach
+  std::vector<std::string> files;    // that they may read beside the tier's directory
+  int memory_megabytes = 512;        // of an environment
+  int concurrency = 8;               // environments at once
+  int prepared = 1;                  // environments kept ready, once the functions are in use
+  Duration timeout = 30s;            // of a request
+  std::uint16_t instance_port = 0;   // functions_first: of the first instance on such a site
+};
 
 struct Tier {
   std::string name;
   ProcessSpec process;
-  std::uint16_t port = 0;          // port of the first instance; instance i listens on port + i
+  std::uint16_t port = 0;          // port of the first instance; instance i listens on port + i.
+                                   // Where the tier has functions, theirs (first_port_at)
   bool local = false;              // listens on loopback only ({address} is 127.0.0.1)
   std::optional<HttpCheck> ready;  // none, and no notify: ready as soon as it runs
   bool notify = false;             // ready when it says so, sd_notify(3)
@@ -69,10 +93,36 @@ struct Tier {
   CgroupLimits limits;  // of each instance
   Duration drain = 2s;  // scaling in: from leaving the ready set to SIGTERM
   StandbyMode standby = StandbyMode::kWarm;
+  FunctionsSpec functions;
   Duration stop_timeout = 5s;  // SIGTERM to SIGKILL
 
+  std::optional<DeploySpec> deploy;  // none: the defaults, and edges find out by their own checks
+
+  // The most instances that may be wanted on a site.
+  int instances_max() const { return scaling ? scaling->max : instances; }
+  // Ports that only a deployment uses.
+  int spare_slots() const {
+    if (!deploy) return 0;
+    return deploy->strategy == DeployStrategy::kBlueGreen ? instances_max() : deploy->surge;
+  }
   // How many ports it has: the most instances that may ever run on a site.
-  int slots() const { return scaling ? scaling->max : instances; }
+  int slots() const { return instances_max() + spare_slots(); }
+  bool uses_functions() const {
+    return standby == StandbyMode::kFunctions || standby == StandbyMode::kFunctionsFirst;
+  }
+  // Whether functions answer at its port on `site`; its instances, if it may have any there, have
+  // ports of their own.
+  bool functions_at(const Site& site) const {
+    return site.role == SiteRole::kStandby && uses_functions();
+  }
+  int slots_at(const Site& site) const {
+    return functions_at(site) && standby == StandbyMode::kFunctions ? 0 : slots();
+  }
+  std::uint16_t first_port_at(const Site& site) const {
+    return functions_at(site) ? functions.instance_port : port;
+  }
+  // Edges ask the agent of `site` what of it is ready there.
+  bool followed_at(const Site& site) const { return scaling || deploy || functions_at(site); }
 };
 
 enum class Engine { kMariadb, kRedis };
@@ -195,6 +245,7 @@ struct Platform {
   std::vector<Site> sites;
   ControlSpec control;
   std::uint16_t agent_port = 7401;  // on each site's address
+  RevisionSource deploy_from = RevisionSource::kFile;
   SecretRef agent_token;
   SecretRef operator_token;
   LeaseTimings lease;

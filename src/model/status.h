@@ -147,6 +147,9 @@ struct AgentReport {
       false;  // the primary node is dead or being replaced, and the other one can take over
   std::uint16_t tiers_ready = 0;  // application instances ready
   std::uint16_t tiers_wanted = 0;
+  std::uint32_t deployments = 0;  // of revisions of its tiers that succeeded, in this life
+  std::uint32_t rollbacks = 0;    // that were rolled back
+  std::string deployment;         // the last of either: "app, revision 3", and why it failed
   std::uint64_t protection = 0;   // number of the newest Protection that this agent keeps to
   std::uint32_t ledger_open = 0;  // lost writes kept on this site, not yet replayed or discarded
   std::string problem;  // short reason why this site's data could not take over; empty: it could

@@ -24,6 +24,8 @@ constexpr std::array kFields = {
     NamedField{"cookies", WafField::kCookies}, NamedField{"cookie_names", WafField::kCookieNames},
     NamedField{"args", WafField::kArgs},       NamedField{"arg_names", WafField::kArgNames},
     NamedField{"body", WafField::kBody},       NamedField{"files", WafField::kFiles},
+    NamedField{"bot", WafField::kBot},         NamedField{"ja4", WafField::kJa4},
+    NamedField{"crawler", WafField::kCrawler},
 };
 constexpr std::array kSelectors = {
     NamedField{"header", WafField::kHeaders},
@@ -274,6 +276,8 @@ class Parser {
     if (token_.kind != Token::Kind::kText) return wrong("a text in quotes was expected here");
     if (token_.text.empty() && test.test != WafTest::kEquals)
       return wrong("an empty text is in every value");
+    if (test.test == WafTest::kEquals)
+      if (auto known = check_word(test.value.field); !known) return known;
     test.texts.push_back(token_.text);
     return advance();
   }
@@ -294,11 +298,25 @@ class Parser {
         return wrong("a text in quotes was expected here");
       if (test.value.field == WafField::kAddress && !is_network(token_.text))
         return wrong("'{}' is no address or network", token_.text);
+      if (auto known = check_word(test.value.field); !known) return known;
       test.texts.push_back(token_.text);
       if (auto moved = advance(); !moved) return moved;
       if (!is(",")) return expect("]");
       if (auto moved = advance(); !moved) return moved;
     }
+  }
+
+  // Of fields that are always one of some words.
+  Status check_word(WafField field) {
+    if (field == WafField::kBot) return check_word("bot", kBotSignals);
+    if (field == WafField::kCrawler) return check_word("crawler", kCrawlerStates);
+    return {};
+  }
+
+  template <typename Words>
+  Status check_word(std::string_view field, const Words& words) {
+    if (std::find(words.begin(), words.end(), token_.text) != words.end()) return {};
+    return wrong("{} is never '{}'; it can be {}", field, token_.text, fmt::join(words, ", "));
   }
 
   static bool is_network(std::string_view text) {
@@ -323,12 +341,15 @@ class Parser {
 
 }  // namespace
 
-bool WafExpression::needs_body() const {
-  if (kind == Kind::kTest)
-    return value.field == WafField::kArgs || value.field == WafField::kArgNames ||
-           value.field == WafField::kBody || value.field == WafField::kFiles;
+bool WafExpression::asks_for(WafField field) const {
+  if (kind == Kind::kTest) return value.field == field;
   return std::any_of(parts.begin(), parts.end(),
-                     [](const WafExpression& part) { return part.needs_body(); });
+                     [field](const WafExpression& part) { return part.asks_for(field); });
+}
+
+bool WafExpression::needs_body() const {
+  return asks_for(WafField::kArgs) || asks_for(WafField::kArgNames) || asks_for(WafField::kBody) ||
+         asks_for(WafField::kFiles);
 }
 
 Result<WafExpression> parse_waf_expression(std::string_view text) { return Parser(text).run(); }

@@ -11,15 +11,15 @@
 //   operand := "text" | number | ["text", …]
 //
 // Fields: address country method host path query target protocol headers header_names cookies
-// cookie_names args arg_names body files. Fields with several values (headers, cookies, args …)
-// hold when one of them does. arg and args are of the query and of the body: such an expression is
-// judged once the body is here.
-// Operators: == != contains starts_with ends_with matches (PCRE) in (one of; of address: networks),
-// and < <= > >= of size(…), which is a value's length, and the number of values where there can be
-// several. Texts are compared as they are; lower(value) in lower case. In a text \" and \\ stand
-// for themselves.
+// cookie_names args arg_names body files bot ja4 crawler. Fields with several values (headers,
+// cookies, args …) hold when one of them does. arg and args are of the query and of the body: such
+// an expression is judged once the body is here. Operators: == != contains starts_with ends_with
+// matches (PCRE) in (one of; of address: networks), and < <= > >= of size(…), which is a value's
+// length, and the number of values where there can be several. Texts are compared as they are;
+// lower(value) in lower case. In a text \" and \\ stand for themselves.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -46,7 +46,22 @@ enum class WafField : std::uint8_t {
   kArgNames,
   kBody,
   kFiles,
+  kBot,
+  kJa4,
+  kCrawler,
 };
+
+// What `bot` can hold: what each means is in waf/bot_signals.h.
+inline constexpr std::array<std::string_view, 9> kBotSignals = {
+    "no-user-agent",      "tool",
+    "headless",           "crawler",
+    "no-accept",          "no-accept-language",
+    "no-accept-encoding", "old-protocol",
+    "host-not-first"};
+
+// What `crawler` can be (edge/crawlers.h), when it is not empty.
+inline constexpr std::array<std::string_view, 3> kCrawlerStates = {"unverified", "verified",
+                                                                   "false"};
 
 struct WafValue {
   WafField field = WafField::kPath;
@@ -85,6 +100,7 @@ struct WafExpression {
 
   // Whether it can only be judged once the request's body is here.
   bool needs_body() const;
+  bool asks_for(WafField field) const;
 };
 
 // kInvalid with "column N: what is wrong", N from 1.

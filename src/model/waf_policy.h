@@ -31,9 +31,10 @@ constexpr std::array<std::string_view, 11> kWafGroups = {
 
 enum class WafAction : std::uint8_t {
   kBlock,
-  kCount,  // matches are logged and counted, and refuse nothing
-  kOff,    // of a group
-  kAllow,  // of a rule: nothing else is asked
+  kCount,      // matches are logged and counted, and refuse nothing
+  kOff,        // of a group
+  kAllow,      // of a rule: nothing else is asked
+  kChallenge,  // of a rule: who has no pass gets the challenge (edge/challenge.h)
 };
 
 // What is not looked at, or by whom, below a path. Rules and groups empty: by all of them.

@@ -289,6 +289,7 @@ void HttpServer::Core::Session::write(HttpResponse response) {
   std::string_view reason(
       http::obsolete_reason(http::int_to_status(static_cast<unsigned>(response.status))));
   const bool no_body = head_only_ || !status_has_body(response.status);
+  if (response.close) keep_alive_ = false;
   if (response.stream && no_body) response.stream->gone_ = true;
   if (response.stream && !no_body) {
     if (!chunked_) keep_alive_ = false;

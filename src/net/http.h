@@ -70,6 +70,7 @@ struct HttpResponse {
   std::vector<std::string> cookies = {};  // servers: Set-Cookie, which cannot be joined
   // Servers: sent after `body`, chunked (RFC 9112 §7.1); to an HTTP/1.0 client until the close.
   std::shared_ptr<HttpBodyStream> stream = {};
+  bool close = false;  // servers: the connection ends with this answer
 };
 
 // The house's form of an error: status http_status(code), body

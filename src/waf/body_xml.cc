@@ -83,8 +83,14 @@ struct XmlBody::Events {
          "the document refers to an entity: " + std::string(reinterpret_cast<const char*>(name)));
   }
 
-  // Without a handler of its own libxml2 would write to standard error.
+  // Without handlers libxml2 would write to standard error: of a document to one of its own, of
+  // what iconv makes of its octets to the thread's.
   static void ignore_error(void*, xmlErrorPtr) {}
+  static void ignore_text(void*, const char*, ...) {}
+  static void parse(XmlBody& body, const char* bytes, std::size_t size, bool last) {
+    xmlSetGenericErrorFunc(nullptr, ignore_text);
+    xmlParseChunk(body.parser_->context, bytes, static_cast<int>(size), last ? 1 : 0);
+  }
 };
 
 XmlBody::XmlBody(const BodyLimits& limits) : parser_(std::make_unique<Parser>()), limits_(limits) {
@@ -119,8 +125,11 @@ std::size_t XmlBody::offset() const {
 // Takes over what libxml2 found wrong, with the line and column as a person counts them.
 bool XmlBody::check() {
   if (error_) return false;
-  if (parser_->context->wellFormed == 1) return true;
+  const xmlParserCtxt& context = *parser_->context;
+  if (context.wellFormed == 1 && context.disableSAX == 0) return true;
   std::string message = "XML: Failed parsing document.";
+  // What cannot be converted ends the parser without a word; the rest would go unseen.
+  if (context.wellFormed == 1) message += " It is not in the encoding that it declares.";
   if (const xmlErrorPtr found = xmlCtxtGetLastError(parser_->context); found && found->message) {
     std::string_view why = found->message;
     while (why.ends_with('\n')) why.remove_suffix(1);
@@ -135,7 +144,7 @@ bool XmlBody::feed(std::string_view bytes) {
   constexpr std::size_t kPieceBytes = 1u << 20;  // libxml2 counts in int
   while (!bytes.empty() && !error_) {
     const std::size_t size = std::min(bytes.size(), kPieceBytes);
-    xmlParseChunk(parser_->context, bytes.data(), static_cast<int>(size), 0);
+    Events::parse(*this, bytes.data(), size, false);
     bytes.remove_prefix(size);
     if (!check()) return false;
   }
@@ -144,7 +153,7 @@ bool XmlBody::feed(std::string_view bytes) {
 
 bool XmlBody::finish() {
   if (error_) return false;
-  xmlParseChunk(parser_->context, nullptr, 0, 1);
+  Events::parse(*this, nullptr, 0, true);
   return check();
 }
 

@@ -312,12 +312,15 @@ class Reading {
   SqliVerdict verdict_;
 };
 
-// One word or one number has no shape that is an attack, and most values are that.
+// One word or one number has no shape that is an attack, and most values are that. With dots in it
+// ("items.17.size") it is one word unless what is before a dot is one of SQL's.
 bool is_one_word(std::string_view value) {
-  return first_that(value, [](unsigned char c) { return !is_alnum(c) && c != '_'; }) ==
-             value.size() &&
-         (!is_digit(static_cast<unsigned char>(value[0])) ||
-          first_that(value, [](unsigned char c) { return !is_digit(c); }) == value.size());
+  if (first_that(value, [](unsigned char c) { return !is_alnum(c) && c != '_' && c != '.'; }) !=
+      value.size())
+    return false;
+  if (value[0] == '.' || is_digit(static_cast<unsigned char>(value[0])))
+    return first_that(value, [](unsigned char c) { return !is_digit(c); }) == value.size();
+  return !has_word_before_a_dot(value);
 }
 
 }  // namespace

@@ -154,10 +154,12 @@ bool Inflate::fail(std::string message) {
 }
 
 bool Inflate::within_limits() {
+  at_limit_ = true;
   if (output_bytes_ > limits_.output_bytes_max)
     return fail("unpacks to more than " + std::to_string(limits_.output_bytes_max) + " bytes");
   if (output_bytes_ > limits_.ratio_free_bytes && output_bytes_ / limits_.ratio_max > input_bytes_)
     return fail("unpacks to more than " + std::to_string(limits_.ratio_max) + " times its size");
+  at_limit_ = false;
   return true;
 }
 

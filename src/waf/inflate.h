@@ -46,6 +46,7 @@ class Inflate {
   // The body is complete; false when the compressed data was not.
   bool finish();
   const std::optional<BodyError>& error() const { return error_; }
+  bool at_limit() const { return at_limit_; }  // the error is that it is too large, or grows so
 
  private:
   class Codec;
@@ -61,6 +62,7 @@ class Inflate {
   std::size_t input_bytes_ = 0;  // taken by the codec
   std::size_t output_bytes_ = 0;
   bool ended_ = false;  // at the end of a member, a frame or the whole
+  bool at_limit_ = false;
   std::optional<BodyError> error_;
 };
 

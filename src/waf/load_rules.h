@@ -15,6 +15,6 @@ namespace leeward::waf {
 // Errors as RuleSet::load(); those of a policy's rules name "policy".
 Result<std::shared_ptr<const RuleSet>> load_rules(const EdgeWaf& settings,
                                                   const std::string& directory,
-                                                  const RuleSet::Options& options = {});
+                                                  RuleSet::Options options = {});
 
 }  // namespace leeward::waf

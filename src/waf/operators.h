@@ -41,6 +41,7 @@ class ByteRange {
   static Result<ByteRange> parse(std::string_view ranges);
   // Where the first byte outside is; nullopt when all are inside.
   std::optional<std::size_t> first_outside(std::string_view value) const;
+  const std::bitset<256>& inside() const { return inside_; }
 
  private:
   std::bitset<256> inside_;

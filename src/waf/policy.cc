@@ -140,6 +140,12 @@ Variable variable_of(WafField field) {
       return {"REQUEST_BODY", false, ""};
     case WafField::kFiles:
       return {"FILES", true, ""};
+    case WafField::kBot:
+      return {"LEEWARD_BOT", true, ""};
+    case WafField::kJa4:
+      return {"LEEWARD_JA4", false, ""};
+    case WafField::kCrawler:
+      return {"LEEWARD_CRAWLER", false, ""};
   }
   return {"REQUEST_URI", false, ""};
 }
@@ -184,15 +190,20 @@ class Writer {
   void custom_rule(const WafCustomRule& rule, const WafExpression& when) {
     phase_ = when.needs_body() ? 2 : 1;
     const std::string root = expression(when);
-    const std::string_view action = rule.action == WafAction::kBlock   ? "deny"
-                                    : rule.action == WafAction::kAllow ? "allow"
-                                                                       : "pass";
+    const bool challenge = rule.action == WafAction::kChallenge;
+    const std::string_view action = challenge || rule.action == WafAction::kBlock ? "deny"
+                                    : rule.action == WafAction::kAllow            ? "allow"
+                                                                                  : "pass";
     line("# {}", rule.name);
     line(
         "SecRule TX:{} \"@eq 1\" \"id:{},phase:{},{},status:{},log,t:none,msg:'{}{}',"
-        "tag:'leeward-custom',severity:'CRITICAL'\"",
+        "tag:'leeward-custom',severity:'CRITICAL'{}\"",
         root, next_id(), phase_, action, rule.status, rule.name,
-        rule.action == WafAction::kCount ? " (counts only)" : "");
+        rule.action == WafAction::kCount ? " (counts only)"
+        : challenge                      ? " (challenge)"
+                                         : "",
+        challenge ? fmt::format(",tag:'{}',chain", kChallengeTag) : "");
+    if (challenge) line("SecRule &TX:{} \"@eq 0\" \"t:none\"", kPassedFact);
   }
 
   void exclusion(const WafExclusion& e, const std::vector<WafValue>& values) {
@@ -240,6 +251,23 @@ class Writer {
         "msg:'would have been refused by {} (counts only), score %{{MATCHED_VAR}}',"
         "tag:'leeward-count'\"",
         kWafGroups[index], policy.threshold, next_id(), kWafGroups[index]);
+  }
+
+  // Leaks of source code, errors of databases and runtimes; then the outbound anomaly score.
+  void response_rules(const WafPolicy& policy) {
+    line("SecResponseBodyAccess On");
+    line("SecResponseBodyMimeType text/plain text/html text/xml application/json application/xml");
+    const auto blocks = [&policy](WafGroup group) {
+      return policy.groups[static_cast<std::size_t>(group)] == WafAction::kBlock;
+    };
+    std::vector<std::string_view> numbers = {"950"};
+    if (blocks(WafGroup::kSqli)) numbers.push_back("951");
+    if (blocks(WafGroup::kJava)) numbers.push_back("952");
+    if (blocks(WafGroup::kPhp)) numbers.push_back("953");
+    numbers.push_back("954");
+    numbers.push_back("959");
+    for (std::string_view number : numbers)
+      line("Include {}/rules/RESPONSE-{}-*.conf", policy.core_rules, number);
   }
 
  private:
@@ -334,7 +362,7 @@ SecRule MULTIPART_STRICT_ERROR "!@eq 0" "id:200003,phase:2,t:none,log,deny,statu
 
 }  // namespace
 
-Result<std::string> seclang_of(const WafPolicy& policy) {
+Result<std::string> seclang_of(const WafPolicy& policy, bool responses) {
   Writer w;
   std::vector<WafExpression> conditions;
   for (const WafCustomRule& rule : policy.rules) {
@@ -370,6 +398,10 @@ Result<std::string> seclang_of(const WafPolicy& policy) {
   for (const std::string& m : policy.methods) methods.append(methods.empty() ? "" : " ").append(m);
   w.line("SecDefaultAction \"phase:1,log,auditlog,pass\"");
   w.line("SecDefaultAction \"phase:2,log,auditlog,pass\"");
+  if (responses) {
+    w.line("SecDefaultAction \"phase:3,log,auditlog,pass\"");
+    w.line("SecDefaultAction \"phase:4,log,auditlog,pass\"");
+  }
   w.line("SecCollectionTimeout 600");
   w.line(
       "SecAction \"id:{0},phase:1,pass,nolog,t:none,setvar:tx.crs_setup_version=334,"
@@ -381,6 +413,7 @@ Result<std::string> seclang_of(const WafPolicy& policy) {
   w.line("Include {}/rules/REQUEST-905-*.conf", policy.core_rules);
   for (std::size_t i = 0; i < kWafGroups.size(); ++i) w.group(policy, i);
   w.line("Include {}/rules/REQUEST-949-*.conf", policy.core_rules);
+  if (responses) w.response_rules(policy);
   return w.take();
 }
 

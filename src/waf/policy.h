@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "model/waf_policy.h"
@@ -19,7 +20,13 @@ namespace leeward::waf {
 
 inline constexpr std::uint32_t kPolicyIdFirst = 10'000;
 
+// A rule with action challenge denies, with this tag, what comes without this fact
+// (RequestHead::facts).
+inline constexpr std::string_view kChallengeTag = "leeward-challenge";
+inline constexpr std::string_view kPassedFact = "leeward_challenge_passed";
+
 // kInvalid: an expression or value of the policy cannot be read; the message names the rule.
-Result<std::string> seclang_of(const WafPolicy& policy);
+// `responses`: with the Core Rule Set's rules about responses, of the groups that block.
+Result<std::string> seclang_of(const WafPolicy& policy, bool responses = false);
 
 }  // namespace leeward::waf

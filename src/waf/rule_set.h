@@ -5,7 +5,7 @@
 // files and the usual exclusion packages write it. What is not understood is an error
 // "FILE:LINE:COLUMN: what", and as many of them at once as can be told apart; nothing is passed
 // over. Directives that only concern ModSecurity's own files (SecDataDir, SecDebugLog, SecAuditLog
-// …) are known and without effect: docs/internals/waf.md lists them.
+// …) are known and without effect: docs/internals/waf-engine.md lists them.
 //
 // Order: rules of a phase run as they are written. SecRuleRemove… and SecRuleUpdate… act on all
 // rules of the set, wherever they stand, as in ModSecurity 3.
@@ -23,6 +23,13 @@ namespace leeward::waf {
 
 enum class Engine : std::uint8_t { kOff, kDetectionOnly, kOn };
 
+// A request body with Content-Encoding.
+enum class CodedBody : std::uint8_t {
+  kAsSent,   // rules look at the packed bytes, as ModSecurity's do
+  kPartly,   // unpacked; of one that cannot be, what came out until then
+  kRefused,  // unpacked; one that cannot be is refused
+};
+
 // What directives set, with ModSecurity 3's defaults.
 struct Settings {
   Engine engine = Engine::kOff;
@@ -30,6 +37,7 @@ struct Settings {
   bool response_body_access = false;
   std::size_t request_body_bytes_max = 128u << 20;  // SecRequestBodyLimit
   bool request_body_reject = true;                  // above it: refuse; else look at as much of it
+  CodedBody coded_body = CodedBody::kAsSent;        // no directive sets it: see Options
   std::size_t request_body_no_files_max = 0;        // 0: no limit
   std::size_t response_body_bytes_max = 512u << 10;
   // SecArgumentsLimit: what is above is not looked at. 0: not set, and a request with more than
@@ -51,10 +59,12 @@ struct Program;  // internal/program.h
 
 class RuleSet {
  public:
+  static constexpr unsigned kThreadsMax = 4;  // that compile, unless told otherwise
   struct Options {
-    bool files = true;            // rules may include and read files
-    bool prefilter = true;        // off: every rule looks at every value, for comparison
-    std::string cache_file = {};  // of compiled patterns; empty: none. Replaced if it does not fit
+    bool files = true;             // rules may include and read files
+    bool prefilter = true;         // off: every rule looks at every value, for comparison
+    std::string cache_file = {};   // of compiled patterns; empty: none. Replaced if it does not fit
+    unsigned compile_threads = 0;  // for patterns that are not in it; 0: one a core, kThreadsMax
     // In place of SecRuleEngine (On), SecRequestBodyAccess (On), SecRequestBodyLimit and
     // SecRequestBodyLimitAction (ProcessPartial), whatever the rules say.
     struct Overrule {
@@ -62,6 +72,7 @@ class RuleSet {
       std::size_t request_body_bytes_max = 0;
     };
     Overrule overrule = {};
+    CodedBody coded_body = CodedBody::kAsSent;
   };
 
   // kInvalid with "FILE:LINE:COLUMN: what" a line; kNotFound for `path` itself.
@@ -78,6 +89,9 @@ class RuleSet {
   // that never matches here.
   const std::vector<std::string>& notes() const;
   std::size_t compiled_bytes() const;  // of the prefilter's databases
+  // SHA-256 of every directive and of the files that they name: the same rules have the same one,
+  // wherever their files are.
+  const std::string& digest() const;
 
  private:
   friend class Transaction;

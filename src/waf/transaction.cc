@@ -22,16 +22,27 @@ bool Transaction::request_headers(const RequestHead& head) {
   return runner_->intervention.due;
 }
 
+void Transaction::request_headers_again(const RequestHead& head) {
+  runner_->write_collections(false);
+  request_headers(head);
+  runner_->write_collections(true);
+  runner_->intervention = {};
+}
+
 bool Transaction::request_body(std::string_view body) {
   if (runner_->engine_off() || runner_->intervention.due) return runner_->intervention.due;
   if (!runner_->body_access()) body = {};
   const std::size_t most = runner_->settings().request_body_bytes_max;
+  bool whole = true;
   if (body.size() > most) {
     if (runner_->settings().request_body_reject && runner_->refuse_body()) return true;
     body = body.substr(0, most);
     runner_->note_partial_body();
+    whole = false;
   }
-  runner_->take_body(body);
+  const auto unpacked = runner_->unpack(body, whole);
+  if (!unpacked) return true;
+  runner_->take_body(*unpacked);
   runner_->run_phase(2);
   return runner_->intervention.due;
 }
@@ -60,7 +71,7 @@ void Transaction::logging() {
 }
 
 const Intervention& Transaction::intervention() const { return runner_->intervention; }
-const std::vector<MatchedRule>& Transaction::matches() const { return runner_->matches(); }
+std::span<const MatchedRule> Transaction::matches() const { return runner_->matches(); }
 std::string_view Transaction::tx(std::string_view name) const { return runner_->tx(name); }
 std::uint32_t Transaction::limits() const { return runner_->limits; }
 bool Transaction::unfinished() const { return runner_->unfinished; }

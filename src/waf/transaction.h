@@ -14,7 +14,10 @@
 //
 // Bounds: a regular expression takes SecPcreMatchLimit steps at most; one that is given up counts
 // as a match of its rule, because a value that cannot be judged must not pass, and limits() counts
-// it. Arguments above SecArgumentsLimit are not looked at. At most kMatchesMax matches are told.
+// it. All searches of a transaction together take kSearchTimeMax of the processor's time and one
+// part of a search more (internal/regex.h); then it ends, refused with 413 unless the engine only
+// detects. Arguments above SecArgumentsLimit are not looked at. At most kMatchesMax matches are
+// told.
 #pragma once
 
 #include <chrono>
@@ -45,6 +48,10 @@ struct RequestHead {
   std::span<const HeaderField> fields;
   std::string_view unique_id;  // of the request, for logs and for sampling
   std::string_view country;    // of the client's address, for @geoLookup; "KR"; empty: not known
+  std::string_view ja4;        // fingerprint of the client's TLS, for LEEWARD_JA4; empty: not known
+  // For LEEWARD_CRAWLER: "verified", "unverified", "false"; empty: it claims to be none.
+  std::string_view crawler;
+  std::span<const HeaderField> facts;  // what the caller knows: in TX under these names
 };
 
 struct Intervention {
@@ -53,6 +60,7 @@ struct Intervention {
   std::string location;  // of a redirect
   std::uint32_t rule = 0;
   bool drop = false;  // close the connection rather than answer
+  std::string why;    // when it was no rule's
 };
 
 // Of a rule that neither tells nor audits nor intervenes (nolog), only numbers and flags.
@@ -99,6 +107,7 @@ class Transaction {
     std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   };
   static constexpr std::uint32_t kHurriedSteps = 10'000;
+  static constexpr std::chrono::seconds kSearchTimeMax{1};
 
   Transaction(Workspace& workspace, Collections& collections, Time time);
   ~Transaction();
@@ -106,6 +115,10 @@ class Transaction {
   Transaction& operator=(const Transaction&) = delete;
 
   bool request_headers(const RequestHead& head);
+  // In its place, for the response to a request whose phase 1 ran in a transaction before: what
+  // rules set for this transaction is set again, collections are read and not written, and an
+  // intervention is forgotten, because it was judged then.
+  void request_headers_again(const RequestHead& head);
   // Also without a body: phase 2 runs then too.
   bool request_body(std::string_view body);
   bool response_headers(int status, std::string_view protocol, std::span<const HeaderField> fields);
@@ -113,7 +126,7 @@ class Transaction {
   void logging();
 
   const Intervention& intervention() const;
-  const std::vector<MatchedRule>& matches() const;  // those with nolog too
+  std::span<const MatchedRule> matches() const;  // those with nolog too
   // "" when it is not set; "anomaly_score", "inbound_anomaly_score_pl1", …
   std::string_view tx(std::string_view name) const;
   std::uint32_t limits() const;  // regular expressions that were given up

@@ -84,7 +84,12 @@ Process::Process(const std::vector<std::string>& arguments) {
   ::_exit(127);
 }
 
-void Process::signal(int number) const { ::kill(pid_, number); }
+void Process::signal(int number) const {
+  ::kill(pid_, number);
+  // Stopped is a process once its last thread is: until then it may still answer.
+  siginfo_t how{};
+  if (number == SIGSTOP) ::waitid(P_PID, static_cast<id_t>(pid_), &how, WSTOPPED);
+}
 
 int Process::end(int number) {
   if (pid_ < 0) return -1;

@@ -40,8 +40,8 @@ class Process {
   ~Process() { end(9); }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
-  void signal(int number) const;
-  int end(int number);  // sends it and waits for the end; exit status or -1
+  void signal(int number) const;  // SIGSTOP: until it has stopped
+  int end(int number);            // sends it and waits for the end; exit status or -1
 
  private:
   pid_t pid_ = -1;

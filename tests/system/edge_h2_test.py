@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 import edge_rig as rig
-from h2_wire import (CONTINUATION, DATA, END_HEADERS, END_STREAM, H2, HEADERS, SETTINGS, WINDOW_UPDATE, block,
-                     frame, get)
+from h2_wire import (CONTINUATION, DATA, END_HEADERS, END_STREAM, H2, HEADERS, PREFACE, SETTINGS, WINDOW_UPDATE,
+                     block, frame, get, request, rst_stream)
 
 pytestmark = pytest.mark.skipif(not os.access(rig.layout.binary(), os.X_OK),
                                 reason="leeward is not built")
@@ -50,6 +50,28 @@ def test_streams_share_a_connection(world):
     assert world.origin.last("/post").field("Via") == "2.0 gcp-edge"
     assert world.origin.count("/page") == 1
     assert [bodies[s] for s in streams] == [f"a /{i}\n".encode() for i in range(50)]
+
+
+def test_requests_may_come_with_the_preface(world):
+    """More than the edge looks at before others have their turn."""
+    streams = range(1, 200, 2)
+    requests = b"".join(request(stream, get(f"/{stream}", more=[("x-pad", "y" * 200)])) for stream in streams)
+    bodies = {}
+    with H2(world.port, PREFACE + frame(SETTINGS) + requests) as h2:
+        for kind, flags, number, payload in h2.frames():
+            if kind == DATA:
+                bodies[number] = bodies.get(number, b"") + payload
+            if len(bodies) == len(streams) and flags & END_STREAM:
+                break
+    assert bodies == {stream: f"a /{stream}\n".encode() for stream in streams}
+
+
+def test_a_new_client_may_take_everything_back(world):
+    """A page that is left while it loads: every stream that it may have is reset, once."""
+    with H2(world.port) as h2:
+        streams = [h2.request(get(f"/left/{number}")) for number in range(128)]
+        h2.send(*[rst_stream(stream) for stream in streams])
+        assert h2.response(h2.request(get("/stays")))[1] == b"a /stays\n"
 
 
 def test_cookies_are_joined_and_trailers_pass(world):

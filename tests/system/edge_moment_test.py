@@ -209,6 +209,34 @@ threads: 1
         assert len(seen) == 2
 
 
+def test_half_an_answer_does_not_look_whole_to_an_old_client(tmp_path):
+    world = rig.OneOrigin(tmp_path)
+    told = threading.Event()
+
+    def half(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        told.wait(5)
+        wire.socket.shutdown(socket.SHUT_RDWR)
+
+    def whole(wire, request):
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n")
+
+    world.origin.handlers.update({"/half": half, "/whole": whole})
+    with world.edge:
+        for path in ("/half", "/whole"):
+            with socket.create_connection(("127.0.0.1", world.port), timeout=10) as s:
+                s.sendall(f"GET {path} HTTP/1.0\r\nHost: shop.test\r\n\r\n".encode())
+                got = b""
+                while not got.endswith(b"half"):  # HTTP/1.0 knows no chunks: the body ends with the connection
+                    got += s.recv(65536)
+                told.set()
+                if path == "/whole":
+                    assert s.recv(65536) == b""
+                else:
+                    with pytest.raises(ConnectionResetError):
+                        s.recv(65536)
+
+
 # ---- what a trusted proxy says
 
 def test_a_renewal_tells_the_origin_what_a_trusted_proxy_said(tmp_path):
@@ -236,3 +264,31 @@ def test_a_renewal_tells_the_origin_what_a_trusted_proxy_said(tmp_path):
             assert wire.ask("/page", fields=over_tls).status == 200
             wait_until(lambda: world.origin.count("/page") > fetched)
             assert world.origin.last("/page").field("X-Forwarded-Proto") == "https"
+
+
+def test_the_client_is_who_a_trusted_proxy_has_seen(tmp_path):
+    (tmp_path / "blocked").write_text("203.0.113.7\n2001:db8::7\n")
+    world = rig.OneOrigin(tmp_path, more="firewall: { block_file: blocked }")
+    plain, = rig.free_ports(1)
+    section = (tmp_path / "leeward.yaml").read_text().replace(
+        f"port: {world.port} }}", f"port: {world.port}, trusted: true }}, "
+                                  f"{{ address: 127.0.0.1, port: {plain} }}")
+    (tmp_path / "leeward.yaml").write_text(section)
+    refused = ("203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.7:41000", "2001:db8::7", "[2001:db8::7]:41000")
+    served = ("198.51.100.1", "203.0.113.7, 198.51.100.1", "203.0.113.7,", "203.0.113.7, unknown", "", "[203")
+    with world.edge, rig.connect(world.port) as behind, rig.connect(plain) as direct:
+        for told in refused:
+            assert behind.ask("/page", fields=[("X-Forwarded-For", told)]).status == 403, told
+        for told in served:
+            assert behind.ask("/page", fields=[("X-Forwarded-For", told)]).status == 200, told
+            assert world.origin.last("/page").field("X-Forwarded-For") == ", ".join(filter(None, (told, "127.0.0.1")))
+        twice = [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-For", "203.0.113.7")]
+        assert behind.ask("/page", fields=twice).status == 403
+        assert behind.ask("/page", fields=twice[::-1]).status == 200
+        assert world.origin.last("/page").field("X-Forwarded-For") == "203.0.113.7, 198.51.100.1, 127.0.0.1"
+        # Another edge tells it by its own field: between us and the client may be more than one proxy.
+        hop = [("X-Forwarded-For", "203.0.113.7, 198.51.100.2"), ("Leeward-Edge-Hop", "203.0.113.7")]
+        assert behind.ask("/page", fields=hop).status == 403
+        # Nobody else is believed.
+        assert direct.ask("/page", fields=hop).status == 200
+        assert world.origin.last("/page").field("X-Forwarded-For") == "127.0.0.1"

@@ -67,6 +67,22 @@ def test_a_client_does_not_tell_the_origin_what_only_a_proxy_knows(world, name):
     assert ask(world, target).body == b"https://shop.test/"
 
 
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "x-http-method", "X_Method_Override"])
+def test_a_get_that_an_application_takes_for_another_method_is_nobody_elses(world, name):
+    target = f"/overridden?{name}"
+
+    def overridden(wire, request):
+        body = b"" if request.field(name) == "HEAD" else b"page"
+        world.origin.answer(wire, request, 200, body, [KEPT])
+
+    world.origin.handlers["/overridden"] = overridden
+    assert ask(world, target, [(name, "HEAD")]).body == b""
+    assert ask(world, target).body == b"page"
+    told = ask(world, target, [(name, "HEAD")])  # not from the cache either
+    assert told.body == b"" and "detail=method-override" in told.field("Cache-Status")
+    assert ask(world, target).body == b"page"
+
+
 def test_what_varies_by_what_the_edge_says_of_the_client_is_that_clients_own(world):
     def personal(wire, request):
         world.origin.answer(wire, request, 200, request.field("X-Forwarded-For").encode(),

@@ -344,13 +344,15 @@ edge:
 
 
 class Edge:
-    """`leeward edge` of site gcp. `section` is the rest of the configuration's edge section; `prefix`, if
-    any, is a command that runs it.
+    """`leeward edge` of a site. `section` is the rest of the configuration's edge section; `prefix`, if
+    any, is a command that runs it. Edges of two sites find each other with the same `admin` port, and
+    commands find both.
     """
 
-    def __init__(self, directory, section, prefix=()):
-        self.directory, self._prefix = pathlib.Path(directory), prefix
+    def __init__(self, directory, section, prefix=(), site="gcp", admin=None):
+        self.directory, self._prefix, self._site = pathlib.Path(directory), prefix, site
         self.admin, control, agent, probe = free_ports(4)
+        self.admin = admin or self.admin
         self._head = _CONFIG.format(run=self.directory, admin=self.admin, control=control,
                                     agent=agent, probe=probe)
         for name in ("agent.token", "operator.token"):
@@ -376,7 +378,7 @@ class Edge:
         with open(self.log, "ab") as log:
             return subprocess.Popen(
                 [*self._prefix, str(layout.binary()), "edge", "--config",
-                 str(self.directory / "leeward.yaml"), "--site", "gcp", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                 str(self.directory / "leeward.yaml"), "--site", self._site, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def take_over(self):
         """A successor takes the place of the edge that serves; the exit status of that one, or, when the
@@ -395,6 +397,10 @@ class Edge:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(timeout=10)
+
+    @property
+    def process_id(self):
+        return self._process.pid
 
     def wait_for(self, text, seconds=20.0, count=1):
         """Waits until the log has `text` so many times."""

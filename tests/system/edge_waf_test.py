@@ -1,9 +1,12 @@
 """A real `leeward edge` with OWASP's Core Rule Set as Debian packages it."""
 
+import gzip
+import json
 import os
 import subprocess
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -113,6 +116,33 @@ def test_http2_is_inspected_too_also_bodies_larger_than_its_window(world):
     assert world.origin.count("/h2") == 1
 
 
+def test_packed_bodies_are_inspected_unpacked_and_bombs_are_refused(world):
+    def post(coding, body):
+        done = subprocess.run(
+            ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Content-Encoding: {coding}",
+             "--data-binary", "@-", f"http://127.0.0.1:{world.port}/packed"],
+            input=body, capture_output=True, timeout=120, check=True)
+        return int(done.stdout)
+
+    try:
+        world.rules("SecAction \"id:900250,phase:1,nolog,pass,setvar:'tx.restricted_headers=/proxy/'\"\n" + RULES)
+        world.edge.reload()
+        good = gzip.compress(b"name=Anna&note=" + b"two+words+" * 300)
+        assert post("gzip", good) == 200
+        assert world.origin.last("/packed").body == good
+        seen = len(world.origin.requests)
+        assert post("gzip", gzip.compress(b"user=1%27+or+%271%27%3D%271")) == 403
+        assert post("deflate", zlib.compress(b"user=1%27+or+%271%27%3D%271")) == 403
+        bomb = gzip.compress(b"a" * 50_000_000)
+        assert len(bomb) < 60_000 and post("gzip", bomb) == 413
+        assert post("compress", good) == 415 and post("gzip", b"name=Anna") == 400
+        assert len(world.origin.requests) == seen
+        world.edge.wait_for("unpacks to more than")
+    finally:
+        world.rules(RULES)
+        world.edge.reload()
+
+
 def test_the_command_explains_which_rule_it_was(world):
     url = f"http://shop.test{ATTACK}"
     told = world.edge.cli("edge", "explain", url, "--site", "gcp")
@@ -216,3 +246,116 @@ def test_a_policy_blocks_counts_and_excludes(tmp_path):
         assert ask("/notes", b"text=1%27+or+%271%27%3D%271") == 200
         assert ask("/notes", b"other=1%27+or+%271%27%3D%271") == 403
         edge.wait_for('matched="942100 ARGS:other')
+
+
+AUDIT = """
+listeners: [{{ address: 127.0.0.1, port: {port} }}]
+origins: {{ web: {{ servers: ["127.0.0.1:{origin}"] }} }}
+routes: [{{ origins: web }}]
+firewall:
+  rules_file: audit.conf
+  mode: block
+  audit_log: {audit}
+  mask: [iban]
+threads: 1
+"""
+AUDIT_RULES = """
+SecRuleEngine On
+SecAuditEngine RelevantOnly
+SecAuditLogRelevantStatus "^50"
+SecRule ARGS "@contains evil" "id:1,phase:1,deny,log,auditlog,msg:'No evil',severity:2"
+SecRule REQUEST_COOKIES "@contains evil" "id:2,phase:1,pass,nolog,msg:'Odd cookie'"
+"""
+
+
+def test_the_audit_log_has_what_is_relevant_and_no_secrets(tmp_path):
+    origin, (port,) = rig.Origin("web"), rig.free_ports(1)
+    origin.handlers["/broken"] = lambda wire, request: rig.Origin.answer(wire, request, 500)
+    (tmp_path / "audit.conf").write_text(AUDIT_RULES)
+    section = AUDIT.format(port=port, origin=origin.port, audit="rules")
+    with rig.Edge(tmp_path, section) as edge:
+        def ask(target, **fields):
+            with rig.connect(port) as wire:
+                return wire.ask(target, fields=[*FIELDS, *fields.items()]).status
+
+        def audited(count):
+            deadline = time.monotonic() + 10
+            while True:
+                files = list((tmp_path / "state").rglob("audit.log"))
+                lines = files[0].read_text().splitlines() if files else []
+                if len(lines) >= count:
+                    return [json.loads(line)["transaction"] for line in lines]
+                assert time.monotonic() < deadline, lines
+                time.sleep(0.05)
+
+        assert ask("/fine") == 200
+        assert ask("/fine", Cookie="a=evil") == 200  # matched, and not told
+        assert ask("/?user_iban=evil&q=evil", Cookie="session=abc") == 403
+        assert ask("/broken?token=abc") == 500
+        refused, broken = audited(2)
+        assert refused["client_ip"] == "127.0.0.1" and refused["response"]["http_code"] == 403
+        assert refused["request"]["uri"] == "/?user_iban=***&q=evil"
+        assert refused["request"]["headers"]["Cookie"] == "***"
+        (message,) = refused["messages"]
+        assert message["message"] == "No evil" and message["details"]["ruleId"] == "1"
+        assert message["details"]["match"].startswith("ARGS:") and "audit.conf:5:" in message["details"]["file"]
+        assert broken["request"]["uri"] == "/broken?token=***" and broken["messages"] == []
+        assert broken["response"]["http_code"] == 500
+        # The same in the edge's log, and by rule in the metrics.
+        edge.wait_for("a request was refused")
+        assert "user_iban=***&q=evil" in edge.log.read_text() and "user_iban=evil" not in edge.log.read_text()
+        assert edge.metric('leeward_waf_rule_matches_total{rule="1"}') == 1
+        assert edge.metric('leeward_waf_rule_blocks_total{rule="1"}') == 1
+
+        edge.write(AUDIT.format(port=port, origin=origin.port, audit="all"))
+        edge.reload()
+        assert ask("/fine") == 200
+        assert [t["request"]["uri"] for t in audited(3)][2:] == ["/fine"]
+        edge.write(AUDIT.format(port=port, origin=origin.port, audit="none"))
+        edge.reload()
+        assert ask("/?q=evil") == 403
+        edge.write(section)
+        edge.reload()
+        assert ask("/?q=evil2") == 403
+        assert [t["request"]["uri"] for t in audited(4)][3:] == ["/?q=evil2"]
+
+
+def test_the_audit_log_has_bodies_as_far_as_it_may_and_without_secrets(tmp_path):
+    origin, (port,) = rig.Origin("web"), rig.free_ports(1)
+    (tmp_path / "audit.conf").write_text("""
+SecRule REQUEST_HEADERS:Content-Type "^application/json" "id:1,phase:1,pass,nolog,ctl:requestBodyProcessor=JSON"
+SecRule ARGS "@contains evil" "id:2,phase:2,deny,log,auditlog,msg:'No evil'"
+""")
+    section = AUDIT.format(port=port, origin=origin.port, audit="relevant")
+    bodies = section.replace("  mask:", "  audit_body_bytes_max: 1000\n  mask:")
+    with rig.Edge(tmp_path, section) as edge:
+        def post(body, fields):
+            with rig.connect(port) as wire:
+                return wire.ask("/", "POST", fields, body).status
+
+        def audited(count):
+            deadline = time.monotonic() + 10
+            while True:
+                files = list((tmp_path / "state").rglob("audit.log"))
+                lines = files[0].read_text().splitlines() if files else []
+                if len(lines) >= count:
+                    return [json.loads(line)["transaction"]["request"] for line in lines]
+                assert time.monotonic() < deadline, lines
+                time.sleep(0.05)
+
+        login = b"user=evil&password=hunter2&my_iban=DE0"
+        assert post(login, FORM) == 403
+        assert "body" not in audited(1)[0], "unless it is asked for"
+        edge.write(bodies)
+        edge.reload()
+        assert post(login, FORM) == 403
+        assert post(b"user=good&password=hunter2", FORM) == 200
+        secret = json.dumps({"note": "evil", "login": {"password": "hunter2"}, "tail": "x" * 5000}).encode()
+        assert post(secret, JSON) == 403
+        assert post(gzip.compress(login), [*FORM, ("Content-Encoding", "gzip")]) == 403
+        _, form, body, packed = audited(4)
+        assert form["body"] == "user=evil&password=***&my_iban=***" and form["body_bytes"] == len(login)
+        assert body["body"] == "json.note=evil&json.login.password=***" and body["body_bytes"] == len(secret)
+        assert packed["body"] == "***"
+        logs = edge.log.read_text() + next((tmp_path / "state").rglob("audit.log")).read_text()
+        assert "hunter2" not in logs and "DE0" not in logs

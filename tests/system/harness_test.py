@@ -13,7 +13,7 @@ import dns.message
 import dns.rrset
 import pytest
 
-from stormlib import control_api, janitor, layout, namespaces, processes, resolver
+from stormlib import control_api, groups, janitor, layout, namespaces, processes, resolver
 
 SITES = {"gcp": "10.77.1.1", "aws": "10.77.2.1"}
 needs_namespaces = pytest.mark.skipif(not namespaces.usable(), reason="needs root")
@@ -148,3 +148,27 @@ def test_an_unreachable_control_is_an_api_error_in_time():
     with pytest.raises(control_api.ApiError) as caught:
         control_api.call(("127.0.0.1", 1), "GET", "/v1/status", "token")
     assert caught.value.status == 0 and time.monotonic() - started < 3
+
+
+def test_groups_that_nobody_is_in_are_removed_and_others_stay(tmp_path):
+    """On directories that look like groups; one with something in it stands for one that has processes."""
+    for path in ("cpu/leeward-shop-aws/app-0", "memory/pod/leeward-function-0123/e0", "cpu/leeward-shop-gcp/web-0",
+                 "cpu/somebody-else/app-0"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "cpu/leeward-shop-gcp/web-0/busy").touch()
+    groups.remove_empty(str(tmp_path))
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_dir()}
+    assert left == {"cpu", "memory", "memory/pod", "cpu/leeward-shop-gcp", "cpu/leeward-shop-gcp/web-0",
+                    "cpu/somebody-else", "cpu/somebody-else/app-0"}
+
+
+def test_a_leeward_that_runs_is_seen(tmp_path):
+    """By its name, whatever it is told to do; its groups must not be touched."""
+    program = tmp_path / "leeward"
+    program.symlink_to("/bin/sleep")
+    process = subprocess.Popen([str(program), "60"])
+    try:
+        wait_for(groups.in_use)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,8 +1,12 @@
 """The arithmetic of the storm: a measure that flatters would be worse than none."""
 
+import json
+import os
+import subprocess
+
 import pytest
 
-from stormlib import measure, report
+from stormlib import layout, measure, report
 from stormlib.clients import Attempt
 
 
@@ -94,3 +98,25 @@ def test_a_limit_can_be_another_one_in_a_scenario():
     assert storm.ok and any("limit 20 s; control restarts" in line for line in storm.table())
     storm.set("rto_seconds", 21.0)
     assert not storm.ok
+
+
+def test_the_cost_of_a_standby_takes_the_time_to_recover_from_a_report(tmp_path):
+    if not os.access(layout.binary(), os.X_OK):
+        pytest.skip("leeward is not built")
+    run = layout.on_loopback(tmp_path, "none")
+    layout.write(run)
+    reports = []
+    for compute, seconds in (("instances", 6.0), ("functions", 5.5)):
+        storm = report.Report("site-kill", compute)
+        storm.set("rto_seconds", seconds)
+        reports += ["--measured", str(tmp_path / f"{compute}.json")]
+        storm.write(tmp_path / f"{compute}.json")
+    done = subprocess.run([str(layout.binary()), "cost", "-o", "json", *reports, "--config", str(run.config),
+                           "--plot", str(tmp_path / "standby.svg")],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    options = {option["name"]: option for option in json.loads(done.stdout)["options"]}
+    assert {name: option["rto_measured"] for name, option in options.items()} == {
+        "disk_replication": False, "warm": True, "functions": True, "active_active": False}
+    assert (options["warm"]["rto_seconds"], options["functions"]["rto_seconds"]) == (6.0, 5.5)
+    assert "RTO 6" in (tmp_path / "standby.svg").read_text()

@@ -25,18 +25,7 @@ def shop():
 
 def order(platform, site, identity):
     """Places one order at the web tier of a site; the decoded answer."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            _, connection = clients.connect([platform.layout.addresses[site]])
-            status, text = clients.request(connection, "POST", "/api/orders",
-                                           {"client_order_id": identity, "product": 1, "quantity": 1})
-            if status < 300:
-                return json.loads(text)
-        except OSError as error:
-            text = str(error)
-        assert time.monotonic() < deadline, text
-        time.sleep(0.1)
+    return clients.place_order(platform.layout.addresses[site], identity, 20)
 
 
 def test_status_tells_who_writes(shop):

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 
+#include "benign.h"
 #include "payloads.h"
 
 namespace leeward::waf::compared {
@@ -79,7 +81,7 @@ struct Written {
 
 Written written(Random& random, std::string_view payload) {
   const std::string text(payload);
-  switch (random.below(20)) {
+  switch (random.below(24)) {
     case 0:
       return {some_case(random, text), "case"};
     case 1:
@@ -141,6 +143,11 @@ Written written(Random& random, std::string_view payload) {
         }
       return {wide, "wide"};
     }
+    case 18:
+    case 19:
+    case 20:
+    case 21:
+      return {mutated(random, text), "mutated"};
     default:
       return {text, "plain"};
   }
@@ -297,6 +304,41 @@ std::string_view place(Random& random, Request& request, const std::string& text
 
 }  // namespace
 
+std::string mutated(Random& random, std::string_view text) {
+  constexpr std::string_view kSpecial =
+      "'\"`;()<>=/\\|&%#*+-,.:{}[]$!?@~^ \t\n\r\x0b\x01\x7f\x80\xa0\xff\xbc\xbe";
+  std::string out(text);
+  for (std::size_t i = 0, n = 1 + random.below(4); i < n; ++i) {
+    const std::size_t at = random.below(out.size() + 1);
+    const std::size_t length = std::min(out.size() - at, 1 + random.below(4));
+    switch (random.below(6)) {
+      case 0:
+        out.erase(at, length);
+        break;
+      case 1:
+        out.insert(at, 1, kSpecial[random.below(kSpecial.size())]);
+        break;
+      case 2:
+        out.insert(at, out.substr(at, length));
+        break;
+      case 3:
+        if (at < out.size()) out[at] = kSpecial[random.below(kSpecial.size())];
+        break;
+      case 4:
+        std::rotate(out.begin() + static_cast<std::ptrdiff_t>(at),
+                    out.begin() + static_cast<std::ptrdiff_t>(at + length), out.end());
+        break;
+      default: {
+        const auto classes = payload_classes();
+        const std::string_view other = pick(random, classes[random.below(classes.size())].payloads);
+        const std::size_t from = random.below(other.size() + 1);
+        out.insert(at, other.substr(from, 1 + random.below(8)));
+      }
+    }
+  }
+  return out;
+}
+
 Request attack(Random& random) {
   const auto classes = payload_classes();
   const PayloadClass& kind = classes[random.below(classes.size())];
@@ -318,13 +360,11 @@ Request attack(Random& random) {
 
 Request benign(Random& random) {
   Request request = browser(random);
-  const auto text = [&] { return std::string(pick(random, benign_texts())); };
-  constexpr std::string_view kNames[] = {"q",   "name", "page",    "email", "note", "items[0][id]",
-                                         "x.y", "이름", "comment", "lang"};
+  const auto text = [&] { return benign_text(random); };
   const auto form = [&] {
     std::string all;
     for (std::size_t i = 0, n = 1 + random.below(12); i < n; ++i)
-      all += fmt::format("{}{}={}", i == 0 ? "" : "&", url_encoded(pick(random, kNames)),
+      all += fmt::format("{}{}={}", i == 0 ? "" : "&", url_encoded(benign_name(random)),
                          url_encoded(text()));
     return all;
   };
@@ -351,11 +391,7 @@ Request benign(Random& random) {
       where = "form";
       break;
     case 3: {
-      std::string body = "{\"items\":[";
-      for (std::size_t i = 0, n = 1 + random.below(20); i < n; ++i)
-        body += fmt::format("{}{{\"id\":{},\"text\":{},\"ok\":true,\"x\":null}}", i == 0 ? "" : ",",
-                            random.below(10000), json_string(text()));
-      set_body(request, "application/json", body + "]}");
+      set_body(request, "application/json", benign_json(random));
       where = "json";
       break;
     }
@@ -367,7 +403,8 @@ Request benign(Random& random) {
       break;
     case 5:
       set_body(request, "multipart/form-data; boundary=b0undary",
-               multipart("note", random.one_in(2) ? "report.pdf" : "", text()));
+               random.one_in(2) ? multipart("note", "", text())
+                                : multipart("file", "report.pdf", benign_bytes(random)));
       where = "multipart";
       break;
     default: {  // an honest text anywhere

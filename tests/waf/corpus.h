@@ -2,28 +2,13 @@
 // place of a request, and what honest clients send. The same seed gives the same requests.
 #pragma once
 
-#include <cstdint>
-#include <vector>
+#include <string>
+#include <string_view>
 
+#include "random.h"
 #include "request.h"
 
 namespace leeward::waf::compared {
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next() {  // SplitMix64
-    std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  std::size_t below(std::size_t bound) { return next() % bound; }
-  bool one_in(std::size_t bound) { return below(bound) == 0; }
-
- private:
-  std::uint64_t state_;
-};
 
 Request attack(Random& random);
 Request benign(Random& random);
@@ -31,5 +16,8 @@ Request odd(Random& random);  // the protocol bent: methods, fields, targets, bo
 
 // Two attacks for each odd or honest request.
 Request any(Random& random);
+
+// Its bytes changed, moved, doubled, cut or mixed with those of another attack, in a few places.
+std::string mutated(Random& random, std::string_view text);
 
 }  // namespace leeward::waf::compared

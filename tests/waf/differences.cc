@@ -1,6 +1,7 @@
 #include "differences.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 namespace leeward::waf::compared {
 namespace {
@@ -25,6 +26,10 @@ bool has_content_of_lines(const std::string& body) {
   return false;
 }
 
+bool has_any(const Seen& seen, std::initializer_list<std::uint32_t> rules) {
+  return std::ranges::any_of(rules, [&](std::uint32_t rule) { return seen.rules.contains(rule); });
+}
+
 bool is_multipart(const Request& request) {
   return std::any_of(request.fields.begin(), request.fields.end(), [](const auto& field) {
     return field.first == "Content-Type" && field.second.starts_with("multipart/");
@@ -43,6 +48,38 @@ const Difference kLines = {
     "becomes \"<sourceonerror=…>\" and is not seen. RFC 2046 §5.1.1: only the CRLF before a "
     "delimiter belongs to it; all others are content, and the application gets them"};
 
+const Difference kEngineOff = {
+    "ctl:ruleEngine=Off ends the phase",
+    "libmodsecurity 3.0.9 runs the rest of the phase, and tells of its rules, though none can "
+    "intervene any more. The reference manual: \"Off: do not process rules\""};
+
+const Difference kRanges = {
+    "ctl:ruleRemoveTargetById takes a range of ids",
+    "libmodsecurity 3.0.9 reads its first number only, so that the exclusion has no effect. The "
+    "rules that have one (9003125, 9003310, 9004100, 9004370) mean a range, as version 2 has it"};
+
+const Difference kOrder = {
+    "values are looked at in the order of the request",
+    "libmodsecurity 3.0.9 keeps arguments in a hash table, and looks at them in its order. 932200 "
+    "looks in its chain at the value that matched last (MATCHED_VAR), so which one that is depends "
+    "on the names' hashes there, and on the request alone here"};
+
+bool is_only_about_order(const Seen& ours, const Seen& reference) {
+  constexpr std::uint32_t kLooksAtTheLast = 932200;
+  const auto known = [](const Seen& seen, const Seen& other) {
+    return std::ranges::all_of(seen.rules, [&](std::uint32_t rule) {
+      return other.rules.contains(rule) || rule == kLooksAtTheLast || is_sum(rule);
+    });
+  };
+  return known(ours, reference) && known(reference, ours) &&
+         ours.rules.contains(kLooksAtTheLast) != reference.rules.contains(kLooksAtTheLast);
+}
+
+bool has_only_less(const Seen& ours, const Seen& reference) {
+  return std::includes(reference.rules.begin(), reference.rules.end(), ours.rules.begin(),
+                       ours.rules.end());
+}
+
 }  // namespace
 
 const Difference* explained(const Request& request, const Seen& ours, const Seen& reference) {
@@ -55,6 +92,12 @@ const Difference* explained(const Request& request, const Seen& ours, const Seen
         return reference.rules.contains(rule) || has_phrases(rule) || is_sum(rule);
       });
   if (surplus_of_phrases && ours.rules.size() > reference.rules.size()) return &kPhrases;
+  if (is_only_about_order(ours, reference)) return &kOrder;
+  if (has_any(ours, {901450, 905110}) && ours.status == reference.status &&
+      has_only_less(ours, reference))
+    return &kEngineOff;
+  if (has_any(ours, {9003125, 9003310, 9004100, 9004370}) && has_only_less(ours, reference))
+    return &kRanges;
   if (is_multipart(request) && has_content_of_lines(request.body)) return &kLines;
   return nullptr;
 }

@@ -3,6 +3,10 @@
 // its prefilter. What differs and may is in differences.h, each with its reason.
 //
 //   leeward-waf-differential [--requests N] [--seed S] [--paranoia 1-4] [--show N] [--only KIND]
+//                            [--core-rules DIRECTORY]
+//
+// DIRECTORY: another release of the rule set, as it is unpacked: crs-setup.conf or
+// crs-setup.conf.example, and rules/. Without it Debian's is taken.
 //
 // Exit status 0: nothing differs that may not. 77: the Core Rule Set is not installed.
 #include <fmt/format.h>
@@ -23,14 +27,21 @@
 namespace leeward::waf::compared {
 namespace {
 
-constexpr const char* kCrs = "/usr/share/modsecurity-crs/rules";
-
 struct Options {
   std::size_t requests = 300;
   std::uint64_t seed = 1;
   int paranoia = 4;
   std::size_t show = 5;
   std::string only;
+  std::string core_rules;
+  std::string setup_file() const {
+    if (core_rules.empty()) return "/etc/modsecurity/crs/crs-setup.conf";
+    const std::string file = core_rules + "/crs-setup.conf";
+    return std::filesystem::exists(file) ? file : file + ".example";
+  }
+  std::string rules() const {
+    return (core_rules.empty() ? "/usr/share/modsecurity-crs" : core_rules) + "/rules";
+  }
 };
 
 Options parse(int argc, char** argv) {
@@ -47,13 +58,15 @@ Options parse(int argc, char** argv) {
       options.show = std::stoul(value);
     else if (name == "--only")
       options.only = value;
+    else if (name == "--core-rules")
+      options.core_rules = value;
     else
       std::exit((fmt::print(stderr, "{}: there is no such option\n", name), 2));
   }
   return options;
 }
 
-std::string write_rules(int paranoia) {
+std::string write_rules(const Options& options) {
   const std::string path =
       (std::filesystem::temp_directory_path() / fmt::format("waf-compared-{}.conf", ::getpid()))
           .string();
@@ -65,11 +78,11 @@ SecRule REQUEST_HEADERS:Content-Type "^application/json" "id:'200001',phase:1,t:
 SecRule REQBODY_ERROR "!@eq 0" "id:'200002',phase:2,t:none,log,pass,msg:'Failed to parse request body.',severity:2"
 SecRule MULTIPART_STRICT_ERROR "!@eq 0" "id:'200003',phase:2,t:none,log,pass,msg:'Multipart request body failed strict validation',severity:2"
 SecRule MULTIPART_UNMATCHED_BOUNDARY "@eq 1" "id:'200004',phase:2,t:none,log,pass,msg:'unmatched boundary'"
-SecAction "id:900000,phase:1,nolog,pass,t:none,setvar:tx.paranoia_level={}"
-Include /etc/modsecurity/crs/crs-setup.conf
-Include {}/*.conf
+SecAction "id:900000,phase:1,nolog,pass,t:none,setvar:tx.paranoia_level={0},setvar:tx.blocking_paranoia_level={0},setvar:tx.detection_paranoia_level={0}"
+Include {1}
+Include {2}/*.conf
 )",
-      paranoia, kCrs);
+      options.paranoia, options.setup_file(), options.rules());
   return path;
 }
 
@@ -168,12 +181,12 @@ class Comparison {
 
 int main(int argc, char** argv) {
   namespace compared = leeward::waf::compared;
-  if (!std::filesystem::is_directory(compared::kCrs)) {
-    fmt::print("{} is not there: modsecurity-crs is not installed\n", compared::kCrs);
+  const compared::Options options = compared::parse(argc, argv);
+  if (!std::filesystem::is_directory(options.rules())) {
+    fmt::print("{} is not there: modsecurity-crs is not installed\n", options.rules());
     return 77;
   }
-  const compared::Options options = compared::parse(argc, argv);
-  const std::string rules = compared::write_rules(options.paranoia);
+  const std::string rules = compared::write_rules(options);
   const int status = compared::Comparison(options, rules).run();
   std::filesystem::remove(rules);
   return status;

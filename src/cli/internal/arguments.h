@@ -38,12 +38,15 @@ struct Arguments {
   FnOptions fn;
   FunctionsOptions functions;
   FunctionServeOptions serve;
+  std::string prepared_for = "30m", keep_idle = "5m";
   WafOptions waf;
   WafServeOptions waf_serve;
   WafTuneOptions waf_tune;
   std::string waf_http, waf_spoe;
   ScaleOptions scale;
   std::string scale_for = "1h";
+  DeployOptions deploy;
+  std::string deploy_timeout = "10m";
   CostOptions cost;
   std::string validate_file;
   std::string maintenance;
@@ -62,9 +65,15 @@ LogFormat log_format(const Arguments& a);
 
 // cli_compute.cc
 void add_scale(CLI::App& app, Arguments& a);
+void add_deploy(CLI::App& app, Arguments& a);
 void add_cost(CLI::App& app, Arguments& a);
+
+// cli_functions.cc
+void add_functions(CLI::App& app, Arguments& a, const Roles& roles);
+void add_fn(CLI::App& app, Arguments& a, const Roles& roles);
 
 // cli_waf.cc
 void add_waf(CLI::App& app, Arguments& a, const Roles& roles);
+void add_edge_firewall(CLI::App& edge, Arguments& a);
 
 }  // namespace leeward::cli

@@ -113,11 +113,18 @@ struct EdgeOptions {
   bool once = false;
   Duration interval = 1s;
   Duration timeout = 5min;
+  std::string client;                // explain: the address that asks; empty: none is known
+  std::vector<std::string> clients;  // unban: addresses
+  bool all = false;                  // unban: every client
 };
 int edge_top(const Globals& globals, const EdgeOptions& options, Io& io);
 int edge_explain(const Globals& globals, const EdgeOptions& options, Io& io);
 int edge_purge(const Globals& globals, const EdgeOptions& options, Io& io);
 int edge_warm(const Globals& globals, const EdgeOptions& options, Io& io);
+int edge_bans(const Globals& globals, const EdgeOptions& options, Io& io);
+int edge_unban(const Globals& globals, const EdgeOptions& options, Io& io);
+// leeward waf status
+int edge_firewall_status(const Globals& globals, const EdgeOptions& options, Io& io);
 
 // waf.cc
 struct WafOptions {
@@ -163,10 +170,22 @@ int scale_set(const Globals& globals, const ScaleOptions& options, Io& io);
 int scale_protect(const Globals& globals, const ScaleOptions& options, Io& io);
 int scale_history(const Globals& globals, const ScaleOptions& options, Io& io);
 
+// deploy.cc
+struct DeployOptions {
+  std::string tier;
+  std::string site;  // empty: all workload sites
+  bool wait = true;
+  Duration timeout = 10min;
+};
+int deploy_start(const Globals& globals, const DeployOptions& options, Io& io);
+int deploy_status(const Globals& globals, const DeployOptions& options, Io& io);
+int deploy_rollback(const Globals& globals, const DeployOptions& options, Io& io);
+
 // cost.cc
 struct CostOptions {
-  std::string prices;  // file; empty: the shipped prices
-  std::string plot;    // file to write the SVG to; empty: none
+  std::string prices;                 // file; empty: the shipped prices
+  std::string plot;                   // file to write the SVG to; empty: none
+  std::vector<std::string> measured;  // reports of the demo
   bool print_prices = false;
 };
 int cost_of_standby(const Globals& globals, const CostOptions& options, Io& io);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -13,6 +14,14 @@ namespace leeward::cli {
 // and what each origin got. `before` may be null: totals since the start instead of rates.
 std::string render_top(const std::string& site, const Json& before, const Json& now,
                        double seconds);
+
+// Answers of GET /v1/edge/firewall, by site, side by side: of each edge a line, then of each part
+// whether all have the same.
+struct FirewallComparison {
+  std::string text;
+  std::vector<std::string> differ;  // names of parts
+};
+FirewallComparison compare_firewalls(const std::vector<std::pair<std::string, Json>>& sites);
 
 // The `quantile` (0 … 1) of counts by latency bucket (base/metrics.h, Histogram::kBounds), in
 // seconds, interpolated within the bucket; 0 without counts.

@@ -84,7 +84,7 @@ std::vector<std::string> InstanceGroup::keeper_options() const {
 }
 
 void InstanceGroup::kill_rest() {
-  if (group_ && group_->populated()) static_cast<void>(group_->kill());
+  if (group_ && group_->populated()) close();
 }
 
 CgroupUsage InstanceGroup::usage(pid_t keeper) const {

@@ -23,7 +23,8 @@ class InstanceGroup {
 
   // For the keeper: --cgroup, --join, --data-bytes-max.
   std::vector<std::string> keeper_options() const;
-  // Ends what escaped the keeper.
+  // Ends what escaped the keeper. The group is closed then: nothing can start any more in one that
+  // was killed (CgroupTree::create()).
   void kill_rest();
   // From the group; without one, of `keeper`'s descendants, from /proc.
   CgroupUsage usage(pid_t keeper) const;

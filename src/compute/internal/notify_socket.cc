@@ -35,7 +35,7 @@ Result<NotifySocket> NotifySocket::open() {
   return s;
 }
 
-std::optional<Notification> NotifySocket::receive() {
+std::optional<Notification> NotifySocket::receive(std::uint32_t user) {
   for (int i = 0; i < kForeignMessagesMax; ++i) {
     char message[kNotifyBytesMax];
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(16 * sizeof(int))];
@@ -53,7 +53,7 @@ std::optional<Notification> NotifySocket::receive() {
       if (c->cmsg_type == SCM_CREDENTIALS) {
         ucred sender{};
         std::memcpy(&sender, CMSG_DATA(c), sizeof sender);
-        trusted = sender.uid == 0 || sender.uid == ::geteuid();
+        trusted = sender.uid == 0 || sender.uid == ::geteuid() || sender.uid == user;
       }
       if (c->cmsg_type == SCM_RIGHTS) {  // descriptors to be stored: not offered here
         std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -1,9 +1,11 @@
 // The socket behind NOTIFY_SOCKET (sd_notify(3)) of one instance.
 //
 // It is in the abstract namespace, whose names anybody on the machine can see, so only messages of
-// root and of this process's own user count. A tier that runs as another user uses an HTTP check.
+// root, of this process's own user and of the user that an image names count. A command that
+// changes its user uses an HTTP check.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -18,8 +20,8 @@ class NotifySocket {
   static Result<NotifySocket> open();
   int fd() const { return fd_.get(); }
   const std::string& variable() const { return variable_; }  // "NOTIFY_SOCKET=@…"
-  // The next message that counts; nothing when none waits.
-  std::optional<Notification> receive();
+  // The next message that counts, also those of `user`; nothing when none waits.
+  std::optional<Notification> receive(std::uint32_t user = 0);
 
  private:
   UniqueFd fd_;

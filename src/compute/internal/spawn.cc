@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <set>
 
 namespace leeward::compute {
@@ -24,12 +25,23 @@ std::vector<std::string> environment_of(const ExpandedProcess& process,
   std::set<std::string, std::less<>> ours{"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID",
                                           "LISTEN_FDNAMES"};
   for (const std::string& mark : marks) ours.emplace(name_of(mark));
-  for (const auto& [name, value] : process.env) environment.push_back(name + "=" + value);
+  const std::string prefix(process.root ? 1 : 0, kOwnVariable);
+  for (const auto& [name, value] : process.env) environment.push_back(prefix + name + "=" + value);
+  if (process.root)
+    for (const std::string& mark : marks) environment.push_back(prefix + mark);
   for (char** entry = environ; *entry != nullptr; ++entry) {
     std::string name(name_of(*entry));
-    if (!ours.contains(name) && !process.env.contains(name)) environment.emplace_back(*entry);
+    bool replaced = !process.root && process.env.contains(name);
+    if (!ours.contains(name) && !replaced && **entry != kOwnVariable)
+      environment.emplace_back(*entry);
   }
   return environment;
+}
+
+std::vector<std::string> root_options(const OwnRoot& root) {
+  std::string user = fmt::format("{}:{}", root.uid, root.gid);
+  for (std::uint32_t group : root.groups) user += fmt::format(":{}", group);
+  return {"--root", root.root, "--root-user", user, "--root-directory", root.directory};
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& strings) {
@@ -78,6 +90,12 @@ class SpawnSetup {
   posix_spawnattr_t attributes_;
 };
 
+std::string signal_text(int signal) {
+  const char* description = ::sigdescr_np(signal);  // null for real-time signals
+  return fmt::format("killed by signal {} ({})", signal,
+                     description == nullptr ? "real-time" : description);
+}
+
 }  // namespace
 
 Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
@@ -99,6 +117,10 @@ Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
     if (!passed.valid()) return fail(os_error(errno, "pass on the listener"));
     argv.insert(argv.end(), {"--listen-fd", std::to_string(kKeeperListener)});
   }
+  if (process.root) {
+    std::vector<std::string> own = root_options(*process.root);
+    argv.insert(argv.end(), own.begin(), own.end());
+  }
   argv.push_back("--");
   argv.insert(argv.end(), process.argv.begin(), process.argv.end());
   std::vector<std::string> environment = environment_of(process, marks);
@@ -118,6 +140,17 @@ Result<KeeperProcess> spawn_keeper(const std::vector<std::string>& keeper,
     return fail(std::move(cause));
   }
   return started;
+}
+
+std::string describe_exit(int wait_status, Duration lived) {
+  std::string how;
+  if (WIFSIGNALED(wait_status))
+    how = "keeper " + signal_text(WTERMSIG(wait_status));
+  else if (int status = WEXITSTATUS(wait_status); status > 128 && status - 128 <= SIGRTMAX)
+    how = signal_text(status - 128);
+  else
+    how = fmt::format("exit status {}", status);
+  return fmt::format("{} after {:.1f}s", how, seconds(lived));
 }
 
 }  // namespace leeward::compute

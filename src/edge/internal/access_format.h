@@ -21,9 +21,10 @@ struct AccessEntry {
   std::string_view route, origin;
   int attempts = 0;
   bool hedged = false;
-  std::string_view cache;  // "hit", "miss" or "-"
-  std::string_view rule;   // of the firewall, when it refused, or would have in mode detect
-  std::string_view waf;    // name() of a WafOutcome; empty: not inspected
+  std::string_view cache;     // "hit", "miss" or "-"
+  std::string_view rule;      // of the firewall, when it refused, or would have in mode detect
+  std::string_view waf;       // name() of a WafOutcome; empty: not inspected
+  std::string_view ja4 = {};  // of the client's TLS (ja4.h); empty: without TLS
 };
 
 // Replaces `line`, which ends with a newline. Control characters and quotes of the client's are

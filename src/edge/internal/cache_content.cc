@@ -101,11 +101,12 @@ std::uint64_t Content::slowest() const {
 }
 
 void Content::free_passed() {
-  std::uint64_t passed = slowest();
-  for (Block& b : blocks_) {
+  const std::uint64_t passed = slowest();
+  for (; freed_ < blocks_.size(); ++freed_) {
+    Block& b = blocks_[freed_];
     if (b.start + b.used > passed) break;
     if (b.used < b.capacity) break;  // still being filled
-    if (b.bytes != nullptr) memory_ -= b.capacity;
+    memory_ -= b.capacity;
     b.bytes.reset();
   }
 }

@@ -88,6 +88,7 @@ class Content {
   std::atomic<State> state_{State::kGrowing};
   std::atomic<std::uint64_t> size_{0};
   std::vector<Block> blocks_;
+  std::size_t freed_ = 0;  // blocks at the beginning of which nothing is left
   std::vector<Waiter> waiting_;
   std::vector<Reader*> readers_;
   Waiter paused_;

@@ -43,6 +43,7 @@ class ClientH1 final : public Client, public Downstream, private Timer::Owner {
   void resume_body() override { loop_.defer(*this); }
   void exchange_done() override;
   void become_tunnel(std::span<const std::string_view> lines) override;
+  std::string_view ja4() const override;
   std::string_view protocol() const override { return minor_version_ == 0 ? "1.0" : "1.1"; }
 
  private:
@@ -99,6 +100,7 @@ class ClientH1 final : public Client, public Downstream, private Timer::Owner {
   bool reply_begun_ = false;
   bool first_ = true;          // nothing was taken from the client yet
   bool close_after_ = false;   // the response ends with the connection
+  bool cut_off_ = false;       // such a response has no end: the client must not take it for whole
   bool stalled_ = false;       // out_ could not be written at once
   bool turn_taken_ = false;    // the loop's next round is asked for
   std::size_t read_left_ = 0;  // octets that may still be read in this one

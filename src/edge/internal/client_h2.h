@@ -36,13 +36,14 @@ class ClientH2 final : public Client, private Timer::Owner {
   static constexpr std::uint32_t kStreamsMax = 128;
   static constexpr std::int32_t kWindow = 256 << 10;          // of a stream
   static constexpr std::int32_t kConnectionWindow = 4 << 20;  // of all streams together
-  static constexpr double kIdleFramesMax = 400, kIdleFramesPerSecond = 50;
+  // What a connection may do for nothing; who has not been answered yet has less of it.
+  static constexpr double kIdleFramesMax = 400, kIdleFramesAtFirst = 150, kIdleFramesPerSecond = 50;
 
   explicit ClientH2(Loop& loop);
   ~ClientH2() override;
 
   // Takes over a connection whose first bytes, all that was read so far, are the client's preface
-  // or its beginning.
+  // or its beginning. Many of them wait for a turn: connections may be opened to flood us.
   void open(Transport&& io, const ListenerSpec& listener, const ClientAddress& address,
             std::string_view first_bytes);
   void begin_drain() override;
@@ -57,6 +58,7 @@ class ClientH2 final : public Client, private Timer::Owner {
   nghttp2_session* session() { return session_.get(); }
   const ClientAddress& address() const { return address_; }
   bool secure() const { return io_.ssl() != nullptr; }
+  std::string_view ja4() const;  // empty without TLS
   bool trusted() const { return listener_->trusted; }
   void stir() { loop_.defer(*this); }  // there may be something to send
 
@@ -88,7 +90,8 @@ class ClientH2 final : public Client, private Timer::Owner {
   ClientAddress address_;
   std::unique_ptr<nghttp2_session, SessionDeleter> session_;
   std::unordered_map<std::int32_t, std::unique_ptr<StreamH2>> streams_;
-  SendQueue out_;  // serialized frames
+  std::string early_;  // of the first bytes, those that wait for a turn
+  SendQueue out_;      // serialized frames
   bool readable_ = false, writable_ = false;
   bool eof_ = false, broken_ = false, dead_ = false;
   bool closing_ = false;  // the last words are sent; what still comes is thrown away
@@ -111,7 +114,7 @@ class ClientH2 final : public Client, private Timer::Owner {
   // error of another kind than using one again. Of those before, only the latter is said.
   static constexpr std::size_t kPassedOverKept = 64;
   std::deque<std::pair<std::int32_t, std::int32_t>> passed_over_;
-  double idle_frames_left_ = kIdleFramesMax;
+  double idle_frames_left_ = kIdleFramesAtFirst;
   BootTime idle_frames_at_;
   BootTime progress_;  // the last byte that went out, or the last time nothing waited to
 };

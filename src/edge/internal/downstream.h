@@ -40,6 +40,7 @@ class Downstream {
   virtual void exchange_done() = 0;
   // After 101: both ways are bytes of another protocol.
   virtual void become_tunnel(std::span<const std::string_view> lines) = 0;
+  virtual std::string_view ja4() const = 0;       // ja4.h; empty without TLS
   virtual std::string_view protocol() const = 0;  // "1.0", "1.1", "2.0"; static text
 
  protected:

@@ -3,14 +3,16 @@
 // connection starts it; when the client leaves while the response is being stored, it goes on
 // alone.
 //
-// exchange_flow.cc holds the way to and from the client, exchange_waf.cc the inspection of what the
-// client sends, exchange_origin.cc the attempts.
+// exchange_flow.cc holds the way to and from the client, exchange_challenge.cc the question whether
+// it works for its answer, exchange_waf.cc the inspection of what the client sends,
+// exchange_origin.cc the attempts, exchange_response.cc the inspection of what an origin answers.
 #pragma once
 
 #include <array>
 #include <memory>
 #include <string>
 
+#include "edge/audit.h"
 #include "edge/exchange.h"
 #include "edge/http1.h"
 #include "edge/internal/downstream.h"
@@ -19,6 +21,21 @@
 #include "edge/waf_pool.h"
 
 namespace leeward::edge {
+
+// A response that waits for its verdict: a copy of its head, and what has come of its body.
+struct HeldResponse {
+  explicit HeldResponse(const ResponseHead& from);
+  HeldResponse(const HeldResponse&) = delete;
+  HeldResponse& operator=(const HeldResponse&) = delete;
+
+  ResponseHead head;  // of `texts`
+  std::string texts;
+  std::string body, trailers;
+  bool ended = false;
+  std::size_t held_bytes = 0;  // as the pool counts them
+  std::shared_ptr<const Waf> waf;
+  std::shared_ptr<Inspection> inspection;  // once it is under way
+};
 
 class Exchange final : public OriginUser, private Timer::Owner {
  public:
@@ -60,6 +77,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
     kCacheWait,  // somebody else fetches what we want
     kParked,     // the writer moves
     kForward,    // one or two attempts, no response yet
+    kHold,       // a response is here, and goes nowhere before it was inspected
     kRespond,    // a response's body is on its way
     kTunnel,
     kOver,
@@ -86,13 +104,20 @@ class Exchange final : public OriginUser, private Timer::Owner {
   bool pump_answer();
   void end_answer();
   void reply(int status, std::string_view text, Duration retry_after = {});
+  void say(int status, std::string_view fields, std::string_view body,
+           std::string_view type = "text/plain; charset=utf-8");
   void give_up(int status, std::string_view why);
   void adopt_head(std::string_view bytes);
   RequestView view() const;
   std::string_view path();  // as routes see it
   void finish();
   void count_and_log();
+  void log_audit();
   void drop_body();
+
+  // exchange_challenge.cc
+  void pose_challenge();
+  void take_answer();
 
   // exchange_waf.cc
   bool must_inspect(bool before_cache) const;
@@ -104,12 +129,32 @@ class Exchange final : public OriginUser, private Timer::Owner {
   void on_inspected();
   void on_inspection_timeout();
   void judge(const WafVerdict& verdict);
+  void keep_for_audit(const std::shared_ptr<const Waf>& waf, const WafVerdict& verdict,
+                      const InspectedRequest* inspected);
   void not_inspected(WafOutcome outcome);
   void pass_inspection();
   void end_inspection();
   void refuse(int status, std::string_view text);
 
+  // exchange_response.cc
+  bool must_hold(const ResponseHead& head) const;
+  bool hold_response(std::size_t slot, const ResponseHead& head);
+  bool hold_body(std::string_view bytes);
+  void hold_end(std::string_view trailers);
+  bool inspect_response(bool by_stream);
+  void on_response_inspected();
+  void on_hold_timeout();
+  bool judge_response(const WafVerdict& verdict, bool by_stream);
+  bool response_not_inspected(WafOutcome outcome, bool by_stream);
+  bool release_response(bool by_stream);
+  std::unique_ptr<HeldResponse> take_held();
+  void end_hold();
+  void drop_response(int status, std::string_view text);
+  InspectedRequest described_request() const;
+
   // exchange_origin.cc
+  void let_go(std::size_t slot);  // an attempt whose stream ends by itself
+  void response_ended(std::string_view trailers);
   bool attempt(std::size_t slot, bool hedge);
   void send_request(std::size_t slot);
   void append_fields(std::string& out) const;
@@ -139,8 +184,10 @@ class Exchange final : public OriginUser, private Timer::Owner {
   std::string_view given_head_;
   HostText host_;
   std::string path_storage_;
-  ClientAddress client_;
+  ClientAddress client_;       // as a trusted proxy tells it
+  ClientAddress peer_;         // whose connection it is
   std::string_view protocol_;  // "1.1"; static text
+  std::string ja4_;            // empty: not by TLS
   bool secure_ = false;
   bool trusted_ = false;
   std::string_view scheme_ = "http";  // as the client spoke; static text
@@ -183,16 +230,20 @@ class Exchange final : public OriginUser, private Timer::Owner {
   CacheAnswer answer_;
   std::string_view pass_reason_;
   bool cache_gave_up_ = false;
-  std::string_view firewall_rule_;  // or what is wrong with the signature
+  std::string firewall_rule_;  // or what is wrong with the signature
 
   // Inspection.
   std::shared_ptr<const Waf> waf_;  // while it goes on
   std::shared_ptr<Inspection> inspection_;
   std::size_t held_bytes_ = 0;  // of the body, as the pool counts them
+  std::unique_ptr<HeldResponse> held_;
+  bool outside_stream_ = false;  // what ends a stream is not called by it
   bool inspected_ = false;
   bool continued_ = false;        // 100 (Continue) was sent, by us
   std::string_view waf_outcome_;  // static text; empty: was not inspected
   std::string waf_rule_, waf_location_;
+  std::shared_ptr<const Waf> audit_waf_;  // whose audit policy is asked at the end
+  std::unique_ptr<AuditEntry> audit_;     // null: not to be written
 
   std::size_t parked_bytes_ = 0;
 };

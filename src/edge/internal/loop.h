@@ -83,6 +83,7 @@ struct GroupState {
 struct Shared {
   EdgeOptions options;
   AccessLog* access_log = nullptr;  // null: none
+  AccessLog* audit_log = nullptr;   // null: none
 };
 
 class Loop final : public Wakeup {
@@ -113,6 +114,9 @@ class Loop final : public Wakeup {
 
   // For the objects of the loop:
   BootTime now() const { return now_; }
+  // Whether what is dear may still be done in this round: those that are behind have not waited
+  // long.
+  bool round_is_young() const;
   Now both() const;
   const Snapshot& snapshot() const { return *snapshot_; }
   const std::shared_ptr<const Snapshot>& shared_snapshot() const { return snapshot_; }
@@ -125,12 +129,16 @@ class Loop final : public Wakeup {
   LoopStats& stats() { return stats_; }
   std::string& access_line() { return access_line_; }
   void log_access() { shared_.access_log->append(index_, access_line_); }
+  void log_audit(std::string_view line) {
+    if (shared_.audit_log != nullptr) shared_.audit_log->append(index_, line);
+  }
 
   void watch(int fd, Target& target);        // edge-triggered, for reading and writing
   void watch_again(int fd, Target& target);  // another target for a watched descriptor
   void defer(Target& target);
-  // For who has had enough of this round and could go on: on_turn() comes in the next one, after
-  // everybody else's events. Once for each call.
+  // For who has had enough of this round and could go on: on_turn() comes in one of the next, after
+  // everybody else's events; the longer all turns take, the fewer fit in a round. Once for each
+  // call.
   void take_turns(Target& target) { turns_.push_back(&target); }
   char* scratch() { return scratch_.get(); }
   ResponseHead& response_head() { return response_head_; }
@@ -200,7 +208,7 @@ class Loop final : public Wakeup {
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // by slot
   std::vector<Exchange*> free_exchanges_;
   std::vector<Target*> deferred_;
-  std::vector<Target*> turns_;
+  std::deque<Target*> turns_;
 
   std::unique_ptr<Warmer> warmer_;
 

@@ -9,7 +9,8 @@
 
 namespace leeward::edge {
 
-// Set on what one edge sends to another; such a request is not sent to a third.
+// Set on what one edge sends to another, to the client's address; such a request is not sent to a
+// third.
 inline constexpr std::string_view kEdgeHopField = "Leeward-Edge-Hop";
 
 // The fields that Connection names. At most 16 are remembered; those beyond, and fields that must
@@ -35,11 +36,17 @@ bool is_proxy_owned(std::string_view name);
 // not believed: applications make links, redirects and decisions of them, and no cache has them in
 // its key.
 bool is_word_of_proxy(std::string_view name);
+// A field by which some applications take a GET for another method; no cache has it in its key.
+bool overrides_method(std::string_view name);
 bool is_conditional(std::string_view name);  // RFC 9110 §13.1 and Range
 // "Name: value\r\n" of each field of a response that is meant for the client; Content-Length is
 // left out.
 void append_end_to_end(std::string& out, Fields fields);
 void append_address(std::string& out, const ClientAddress& address);
+// The client as the proxy in front tells it, which must be trusted: by an edge's own field, or as
+// the last element of the last X-Forwarded-For, which is what that proxy itself has seen. Without
+// such a field, or if it is no address, the client is `peer`.
+ClientAddress forwarded_client(Fields fields, const ClientAddress& peer);
 // The value of one cookie in a Cookie field.
 std::string_view cookie_value(std::string_view cookies, std::string_view name);
 // A Cookie line without that cookie; nothing when no other is left.

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,7 @@ class Report {
   std::string prometheus_text() const;
   std::string json(const Snapshot& snapshot, const WriterState& state) const;
   std::uint64_t access_log_dropped = 0;
+  std::uint64_t audit_log_dropped = 0;
 
  private:
   struct Route {
@@ -37,9 +39,11 @@ class Report {
 
 // `leeward edge explain`: the route, the firewall, the cache's decision and the origins for a GET
 // of the URL. On the loop's thread.
-std::string explain_request(Loop& loop, std::string_view url);
+std::string explain_request(Loop& loop, std::string_view url,
+                            const std::optional<ClientAddress>& client);
 
 // What the web application firewall would say of the same GET, as one line; slow. Any thread.
-std::string explain_inspection(const Waf& waf, std::string_view url);
+std::string explain_inspection(const Waf& waf, std::string_view url,
+                               const std::optional<ClientAddress>& client);
 
 }  // namespace leeward::edge

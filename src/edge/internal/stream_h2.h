@@ -49,6 +49,7 @@ class StreamH2 final : public Downstream, private Timer::Owner {
   void resume_body() override;
   void exchange_done() override;
   void become_tunnel(std::span<const std::string_view> lines) override;
+  std::string_view ja4() const override;
   std::string_view protocol() const override { return "2.0"; }
 
  private:

@@ -47,6 +47,8 @@ void configure_tls(SSL_CTX* context);
 // The latest error of OpenSSL's queue, which is emptied.
 std::string openssl_reason();
 
+// JA4 of the client's hello (ja4.h), for as long as the session lives; "" before it came.
+std::string_view client_fingerprint(const SSL* ssl);
 // What both sides agreed on by ALPN; "" before the handshake is over or without ALPN.
 std::string_view negotiated_protocol(const SSL* ssl);
 

@@ -62,6 +62,8 @@ class Transport {
   // Why TLS failed: what is wrong with the other side's certificate, or the last error.
   std::string tls_failure() const;
   void close();
+  // As close(), but the other side sees that it was cut off: a TCP reset, no close_notify.
+  void cut_off();
   void shut_down_writing();
 
   int fd() const { return fd_.get(); }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <linux/mount.h>
 #include <linux/securebits.h>
 #include <net/if.h>
@@ -12,7 +11,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -22,16 +20,12 @@
 
 #include <set>
 
+#include "base/mount.h"
 #include "functions/internal/seccomp_filter.h"
 
 namespace leeward::functions {
 namespace {
 
-// The new root is built on a file system of its own, mounted over this directory, which exists on
-// every system.
-constexpr char kStage[] = "/tmp";
-constexpr char kDevices[][13] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
-                                 "/dev/urandom"};
 constexpr std::uint64_t kRootBytes = 1u << 20;  // directories, links and small files
 
 Status failed(const std::string& what) { return fail(os_error(errno, what)); }
@@ -42,58 +36,6 @@ Status write_whole(const std::string& path, std::string_view text, int flags, mo
   if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
     return failed("write " + path);
   return {};
-}
-
-// Makes the directories above `path`, which begins with kStage.
-Status make_parents(const std::string& path) {
-  for (std::size_t at = path.find('/', sizeof kStage); at != std::string::npos;
-       at = path.find('/', at + 1))
-    if (::mkdir(path.substr(0, at).c_str(), 0755) != 0 && errno != EEXIST)
-      return failed("make directory " + path.substr(0, at));
-  return {};
-}
-
-// A place to mount on: kept where the root has it already.
-Status make_mount_point(const std::string& path, bool directory) {
-  if (::access(path.c_str(), F_OK) == 0) return {};
-  if (Status parents = make_parents(path); !parents) return parents;
-  if (directory) {
-    if (::mkdir(path.c_str(), 0755) != 0) return failed("make directory " + path);
-    return {};
-  }
-  return write_whole(path, "", O_CREAT | O_EXCL);
-}
-
-Status set_attributes(const std::string& path, std::uint64_t attributes) {
-  mount_attr attr{};
-  attr.attr_set = attributes;
-  // Recursive, because a read-only mount protects nothing that is mounted below it.
-  if (::syscall(SYS_mount_setattr, AT_FDCWD, path.c_str(), AT_RECURSIVE, &attr, sizeof attr) != 0)
-    return failed("make " + path + " read-only");
-  return {};
-}
-
-// A source of the old root, opened while its directories can still be passed.
-struct Opened {
-  UniqueFd fd;
-  bool directory = false;
-};
-Result<Opened> open_source(const std::string& path) {
-  Opened opened;
-  opened.fd.reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  struct stat info {};
-  if (!opened.fd.valid() || ::fstat(opened.fd.get(), &info) != 0)
-    return fail(os_error(errno, "open " + path));
-  opened.directory = S_ISDIR(info.st_mode);
-  return opened;
-}
-
-Status mount_bound(const Opened& source, const std::string& target, std::uint64_t attributes) {
-  if (Status point = make_mount_point(target, source.directory); !point) return point;
-  const std::string from = fmt::format("/proc/self/fd/{}", source.fd.get());
-  if (::mount(from.c_str(), target.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
-    return failed("mount " + target);
-  return set_attributes(target, attributes);
 }
 
 Status become_inside_user(const SandboxPlan& plan) {
@@ -125,51 +67,25 @@ Status set_limits(const SandboxPlan& plan) {
 }
 
 // What is mounted in every sandbox: /proc of its own processes, five devices, /tmp.
-Status mount_own(const SandboxPlan& plan, const std::vector<Opened>& devices) {
-  const std::string stage = kStage;
-  if (Status point = make_mount_point(stage + "/proc", true); !point) return point;
-  if (::mount("proc", (stage + "/proc").c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-              nullptr) != 0)
-    return failed("mount /proc");
+Status mount_own(const SandboxPlan& plan, const std::vector<MountSource>& devices) {
+  const std::string stage = kRootStage;
+  if (Status mounted = mount_proc(stage + "/proc"); !mounted) return mounted;
   for (std::size_t i = 0; i < devices.size(); ++i) {
     Status bound =
-        mount_bound(devices[i], stage + kDevices[i], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+        mount_bound(devices[i], stage + kPlainDevices[i], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
     if (!bound) return bound;
   }
-  if (Status point = make_mount_point(stage + "/tmp", true); !point) return point;
-  const std::string options =
-      fmt::format("size={},nr_inodes={},mode=1777", plan.tmp_bytes, plan.tmp_bytes / 4096 + 16);
-  if (::mount("tmpfs", (stage + "/tmp").c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) !=
-      0)
-    return failed("mount /tmp");
-  return {};
+  return mount_memory(stage + "/tmp", fmt::format("size={},nr_inodes={},mode=1777", plan.tmp_bytes,
+                                                  plan.tmp_bytes / 4096 + 16));
 }
 
-Status mount_root(const SandboxPlan& plan, const Opened& root) {
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    return failed("make mounts private");
-  if (!plan.root.empty()) {
-    const std::string from = fmt::format("/proc/self/fd/{}", root.fd.get());
-    if (::mount(from.c_str(), kStage, nullptr, MS_BIND | MS_REC, nullptr) != 0)
-      return failed("mount " + plan.root);
-    return set_attributes(kStage, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
-  }
-  const std::string options = fmt::format("size={},mode=0755", kRootBytes);
-  if (::mount("root", kStage, "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0)
-    return failed("mount a root");
-  return {};
-}
-
-Status pivot() {
-  if (::chdir(kStage) != 0) return failed("enter the root");
-  // Both old and new at ".": the old root lies on top and is taken away (pivot_root(2), NOTES).
-  if (::syscall(SYS_pivot_root, ".", ".") != 0) return failed("pivot_root");
-  if (::umount2(".", MNT_DETACH) != 0) return failed("detach the old root");
-  if (::chdir("/") != 0) return failed("enter the root");
-  mount_attr attr{};
-  attr.attr_set = MOUNT_ATTR_RDONLY;
-  if (::syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof attr) != 0)
-    return failed("make the root read-only");
+Status mount_root(const SandboxPlan& plan, const MountSource& root) {
+  if (Status own = make_mounts_private(); !own) return own;
+  if (plan.root.empty())
+    return mount_memory(kRootStage, fmt::format("size={},mode=0755", kRootBytes));
+  Status bound =
+      mount_bound(root, kRootStage, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
+  if (!bound) return fail(std::move(bound.error()).wrap(plan.root));
   return {};
 }
 
@@ -212,20 +128,20 @@ Status map_identity(const SandboxPlan& plan, pid_t process) {
 }
 
 Status enter_root(const SandboxPlan& plan) {
-  Opened root;
+  MountSource root;
   if (!plan.root.empty()) {
-    auto opened = open_source(plan.root);
+    auto opened = open_mount_source(plan.root);
     if (!opened) return fail(opened.error());
     root = std::move(*opened);
   }
-  std::vector<Opened> sources, devices;
+  std::vector<MountSource> sources, devices;
   for (const auto& b : plan.binds) {
-    auto opened = open_source(b.source);
+    auto opened = open_mount_source(b.source);
     if (!opened) return fail(opened.error());
     sources.push_back(std::move(*opened));
   }
-  for (const char* device : kDevices) {
-    auto opened = open_source(device);
+  for (const char* device : kPlainDevices) {
+    auto opened = open_mount_source(device);
     if (!opened) return fail(opened.error());
     devices.push_back(std::move(*opened));
   }
@@ -233,19 +149,19 @@ Status enter_root(const SandboxPlan& plan) {
   Status ok = become_inside_user(plan);
   if (ok) ok = mount_root(plan, root);
   for (std::size_t i = 0; ok && i < sources.size(); ++i)
-    ok = mount_bound(sources[i], kStage + plan.binds[i].target,
+    ok = mount_bound(sources[i], kRootStage + plan.binds[i].target,
                      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
   if (ok) ok = mount_own(plan, devices);
   for (const auto& link : plan.links) {
-    if (ok) ok = make_parents(kStage + link.path);
-    if (ok && ::symlink(link.to.c_str(), (kStage + link.path).c_str()) != 0)
+    if (ok) ok = make_mount_parents(kRootStage + link.path);
+    if (ok && ::symlink(link.to.c_str(), (kRootStage + link.path).c_str()) != 0)
       ok = failed("link " + link.path);
   }
   for (const auto& file : plan.files) {
-    if (ok) ok = make_parents(kStage + file.path);
-    if (ok) ok = write_whole(kStage + file.path, file.text, O_CREAT | O_EXCL);
+    if (ok) ok = make_mount_parents(kRootStage + file.path);
+    if (ok) ok = write_whole(kRootStage + file.path, file.text, O_CREAT | O_EXCL);
   }
-  if (ok) ok = pivot();
+  if (ok) ok = pivot_to_stage();
   if (ok && ::sethostname(plan.hostname.data(), plan.hostname.size()) != 0)
     ok = failed("set the host name");
   if (ok) ok = set_limits(plan);
@@ -285,19 +201,12 @@ Result<std::vector<UniqueFd>> open_listeners(const SandboxPlan& plan) {
 }
 
 Status drop_rights() {
-  for (int capability = 0;; ++capability)
-    if (::prctl(PR_CAPBSET_DROP, capability) != 0) {
-      if (errno == EINVAL && capability > 0) break;  // past the last one that the kernel knows
-      return failed("drop a capability");
-    }
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct none[2]{};
-  if (::syscall(SYS_capset, &header, none) != 0) return failed("drop capabilities");
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("no_new_privs");
+  if (Status dropped = drop_capabilities(); !dropped) return dropped;
   return install_seccomp();
 }
 
-Status become_program(const SandboxPlan& plan, int output) {
+Status become_program(const SandboxPlan& plan, const std::vector<std::string>& command,
+                      int output) {
   ::setsid();
   const int null = ::open("/dev/null", O_RDONLY);
   if (null < 0 || ::dup2(null, STDIN_FILENO) < 0 || ::dup2(output, STDOUT_FILENO) < 0 ||
@@ -313,7 +222,7 @@ Status become_program(const SandboxPlan& plan, int output) {
   ::prctl(PR_SET_DUMPABLE, 1);
 
   std::vector<char*> argv, environment;
-  for (const std::string& s : plan.argv) argv.push_back(const_cast<char*>(s.c_str()));
+  for (const std::string& s : command) argv.push_back(const_cast<char*>(s.c_str()));
   for (const std::string& s : plan.environment) environment.push_back(const_cast<char*>(s.c_str()));
   argv.push_back(nullptr);
   environment.push_back(nullptr);
@@ -321,7 +230,7 @@ Status become_program(const SandboxPlan& plan, int output) {
   if (plan.data_bytes_max > 0)
     if (Status set = set_limit(RLIMIT_DATA, plan.data_bytes_max, "memory"); !set) return set;
   ::execve(argv[0], argv.data(), environment.data());
-  return failed("start " + plan.argv[0]);
+  return failed("start " + command[0]);
 }
 
 }  // namespace leeward::functions

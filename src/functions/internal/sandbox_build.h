@@ -29,8 +29,9 @@ Result<std::vector<UniqueFd>> open_listeners(const SandboxPlan& plan);
 // Drops every capability for good, sets no_new_privs and installs the filter of system calls.
 Status drop_rights();
 
-// Becomes the program: signal state, descriptors (`output` is its standard output and error, all
-// others above are closed), directory, execve. Returns only on failure.
-Status become_program(const SandboxPlan& plan, int output);
+// Becomes `command`, the program or a companion: signal state, descriptors (`output` is its
+// standard output and error, all others above are closed), directory, execve. Returns only on
+// failure.
+Status become_program(const SandboxPlan& plan, const std::vector<std::string>& command, int output);
 
 }  // namespace leeward::functions

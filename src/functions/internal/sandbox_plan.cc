@@ -5,7 +5,7 @@
 namespace leeward::functions {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x314e414c5044534c;  // "LSDPLAN1"
+constexpr std::uint64_t kMagic = 0x324e414c5044534c;  // "LSDPLAN2"
 
 class Writer {
  public:
@@ -75,6 +75,7 @@ std::string encode(const SandboxPlan& plan) {
   auto text = [&](const std::string& s) { w.text(s); };
   w.number(kMagic);
   w.list(plan.argv, text);
+  w.list(plan.companions, text);
   w.list(plan.environment, text);
   w.text(plan.directory);
   w.text(plan.hostname);
@@ -110,6 +111,7 @@ Result<SandboxPlan> decode_plan(std::string_view bytes) {
     return tl::unexpected(Error{Code::kCorrupt, "this is not the plan of a sandbox"});
   auto text = [&] { return r.text(); };
   r.list(plan.argv, text);
+  r.list(plan.companions, text);
   r.list(plan.environment, text);
   plan.directory = r.text();
   plan.hostname = r.text();
@@ -148,6 +150,8 @@ Result<SandboxPlan> decode_plan(std::string_view bytes) {
   plan.outside_group = r.number_of<std::uint32_t>();
   if (!r.complete() || plan.argv.empty())
     return tl::unexpected(Error{Code::kCorrupt, "the plan of a sandbox is damaged"});
+  if (plan.companions.size() > kSandboxCompanionsMax)
+    return tl::unexpected(Error{Code::kCorrupt, "the plan of a sandbox has too many programs"});
   if (plan.listeners.size() > kSandboxListenersMax)
     return tl::unexpected(Error{Code::kCorrupt, "the plan of a sandbox has too many listeners"});
   return plan;

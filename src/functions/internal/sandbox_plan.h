@@ -27,6 +27,7 @@ struct SandboxPlan {
   };
 
   std::vector<std::string> argv;         // argv[0]: a path inside the sandbox
+  std::vector<std::string> companions;   // programs that run beside it, paths inside; started first
   std::vector<std::string> environment;  // "NAME=value", all of it
   std::string directory = "/";
   std::string hostname = "localhost";
@@ -56,14 +57,22 @@ inline constexpr char kSandboxMade = 'P';    // with the pidfd of process 1: kil
 inline constexpr char kSandboxReady = 'R';   // with one descriptor per listener; the program starts
 inline constexpr char kSandboxFailed = 'E';  // and why, as text
 inline constexpr char kSandboxExited = 'X';  // and the wait status, four bytes in host order
-// To the sandbox, where no cgroup freezes:
+inline constexpr char kSandboxCompanionExited = 'C';  // its number and the wait status, four each
+inline constexpr char kSandboxDialled = 'D';  // with a connected socket, or without: nobody listens
+// To the sandbox. Where no cgroup freezes:
 inline constexpr char kSandboxFreeze = 'F';
 inline constexpr char kSandboxThaw = 'T';
+// With companions: the program may start, which it does not before.
+inline constexpr char kSandboxStart = 'S';
+// Connect to 127.0.0.1 inside, at the port of the next two bytes in host order.
+inline constexpr char kSandboxDial = 'L';
 inline constexpr std::size_t kSandboxMessageMax = 4096;
 inline constexpr std::size_t kSandboxListenersMax = 64;
 
 // Descriptors that leeward-sandbox finds open.
 inline constexpr int kSandboxControlFd = 3;
 inline constexpr int kSandboxPlanFd = 4;
+inline constexpr int kSandboxCompanionOutputFd = 5;
+inline constexpr std::size_t kSandboxCompanionsMax = 10;  // AWS: 10 extensions
 
 }  // namespace leeward::functions

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/file.h"
+#include "base/sha256.h"
 #include "waf/internal/program_builder.h"
 
 namespace leeward::waf {
@@ -237,6 +238,7 @@ void ProgramBuilder::read_unicode_map(const Directive& directive) {
   if (path.is_relative()) path = std::filesystem::path(*word.place().file).parent_path() / path;
   auto text = read_file(path, 4u << 20);
   if (!text) return problems_.add(word.place(), text.error().message);
+  map_read_.append(sha256_hex(*text)) += '\n';
   auto map = UnicodeMap::parse(*text, page, path.string());
   if (!map) return problems_.add(word.place(), map.error().message);
   program_->unicode_map = std::make_shared<const UnicodeMap>(std::move(*map));

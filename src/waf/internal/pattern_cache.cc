@@ -42,10 +42,11 @@ PatternCache::~PatternCache() {
 }
 
 void PatternCache::add_key(const std::vector<std::string>& expressions,
-                           const std::vector<unsigned>& flags) {
+                           const std::vector<unsigned>& flags, const std::vector<unsigned>& ids) {
   put_number(key_, expressions.size());
   for (std::size_t i = 0; i < expressions.size(); ++i) {
     put_number(key_, flags[i]);
+    put_number(key_, ids[i]);
     put_number(key_, expressions[i].size());
     key_ += expressions[i];
   }

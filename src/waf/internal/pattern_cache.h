@@ -1,7 +1,7 @@
 // Compiled Hyperscan databases on disk, so that a start with the same rules does not compile them
-// again. The file begins with a digest of everything that they depend on: patterns, flags, their
-// order, Hyperscan's version and the processor; another digest, and the file is not used. A file
-// that is damaged is not used either: Hyperscan checks the sum of each database.
+// again. The file begins with a digest of everything that they depend on: patterns, flags, numbers,
+// their order, Hyperscan's version and the processor; another digest, and the file is not used. A
+// file that is damaged is not used either: Hyperscan checks the sum of each database.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,8 @@ class PatternCache {
   PatternCache& operator=(const PatternCache&) = delete;
 
   // What one database is made of. REQUIRES: before load() and store().
-  void add_key(const std::vector<std::string>& expressions, const std::vector<unsigned>& flags);
+  void add_key(const std::vector<std::string>& expressions, const std::vector<unsigned>& flags,
+               const std::vector<unsigned>& ids);
   // Whether `path` holds `count` databases of this key.
   bool load(const std::string& path, std::size_t count);
   hs_database* take(std::size_t number);  // the caller frees it

@@ -20,6 +20,8 @@ class ProgramBuilder {
   void read(const Directive& directive);
   // REQUIRES: called once, after all directives. With problems the program is of no use.
   std::unique_ptr<Program> build();
+  // Digests of the files that rules named, one a line.
+  std::string files_read() const { return reader_.files_read() + map_read_; }
 
  private:
   friend struct DirectiveTable;
@@ -65,6 +67,7 @@ class ProgramBuilder {
   Problems& problems_;
   RuleReader reader_;
   bool files_;
+  std::string map_read_;
   std::unique_ptr<Program> program_ = std::make_unique<Program>();
   std::vector<Marker> markers_;
   std::vector<Change> changes_;

@@ -1,11 +1,14 @@
 // The variables that a request and a response give, as libmodsecurity 3.0.9 has them.
 #include <algorithm>
 
+#include "base/hex.h"
 #include "waf/body_json.h"
 #include "waf/body_multipart.h"
 #include "waf/body_urlencoded.h"
 #include "waf/body_xml.h"
+#include "waf/bot_signals.h"
 #include "waf/cookies.h"
+#include "waf/inflate.h"
 #include "waf/internal/runner.h"
 
 namespace leeward::waf {
@@ -13,13 +16,6 @@ namespace {
 
 // Without SecArgumentsLimit. A request with more is refused: what is not looked at must not pass.
 constexpr std::size_t kArgumentsMax = 20'000;
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 // %HH only; '+' and malformed escapes stay.
 std::string_view percent_decoded(std::string_view text, Arena& arena) {
@@ -77,6 +73,7 @@ void Runner::set(Variable variable, std::size_t number) {
 
 void Runner::take_head(const RequestHead& head) {
   country_ = head.country;
+  for (const HeaderField& fact : head.facts) rooms_.tx.set(fact.name, fact.value);
   set(Variable::kRemoteAddr, head.client_address);
   set(Variable::kRemoteHost, head.client_address);
   set(Variable::kRemotePort, std::size_t{head.client_port});
@@ -85,6 +82,12 @@ void Runner::take_head(const RequestHead& head) {
   set(Variable::kUniqueId, head.unique_id);
   take_target(head);
   for (const HeaderField& field : head.fields) take_field(field);
+  set(Variable::kLeewardJa4, head.ja4);
+  set(Variable::kLeewardCrawler, head.crawler);
+  if (!wanted(Variable::kLeewardBot)) return;
+  const std::uint32_t signals = bot_signals(head.fields, head.protocol);
+  for (std::size_t i = 0; i < kBotSignals.size(); ++i)
+    if ((signals >> i & 1) != 0) add(Variable::kLeewardBot, kBotSignals[i], kBotSignals[i]);
 }
 
 void Runner::take_target(const RequestHead& head) {
@@ -134,6 +137,12 @@ void Runner::take_field(const HeaderField& field) {
         body_processor_ = "URLENCODED";
         set(Variable::kReqbodyProcessor, body_processor_);
       }
+      break;
+    case 16:
+      if (same_ignoring_case(field.name, "content-encoding"))
+        content_coding_ = content_coding_.empty()
+                              ? trimmed(field.value)
+                              : rooms_.arena.join(content_coding_, ", ", trimmed(field.value));
       break;
     case 13:
       if (same_ignoring_case(field.name, "authorization")) {
@@ -269,6 +278,35 @@ bool Runner::refuse_body() {
   intervention.due = true;
   intervention.status = 413;
   return true;
+}
+
+bool Runner::refuse_coded(int status, std::string why) {
+  set(Variable::kInboundDataError, "1");
+  if (engine_ != Engine::kOn || program_.settings.coded_body != CodedBody::kRefused) return false;
+  intervention.due = true;
+  intervention.status = status;
+  intervention.why = std::move(why);
+  return true;
+}
+
+std::optional<std::string_view> Runner::unpack(std::string_view body, bool whole) {
+  if (program_.settings.coded_body == CodedBody::kAsSent || body.empty() ||
+      content_coding_.empty() || same_ignoring_case(content_coding_, "identity"))
+    return body;
+  const auto coding = content_coding_named(content_coding_);
+  if (!coding) {
+    if (refuse_coded(415, fmt::format("the coding of the body is not known: {}", content_coding_)))
+      return std::nullopt;
+    return body;
+  }
+  const std::size_t most = program_.settings.request_body_bytes_max;
+  Inflate inflate(*coding, {.output_bytes_max = most});
+  rooms_.unpacked.clear();
+  const bool good = inflate.feed(body, rooms_.unpacked) && (!whole || inflate.finish());
+  if (!good && refuse_coded(inflate.at_limit() ? 413 : 400,
+                            "the body cannot be unpacked: " + inflate.error()->message))
+    return std::nullopt;
+  return std::string_view(rooms_.unpacked).substr(0, most);
 }
 
 void Runner::take_body(std::string_view body) {

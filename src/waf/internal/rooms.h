@@ -18,22 +18,37 @@ namespace leeward::waf {
 
 struct Value {
   std::string_view name, text;
-  std::uint16_t classes = 0;  // of the bytes of `text` (byte_classes.h); 0: not known yet
+  std::uint16_t classes = 0;  // of the bytes of `text` (byte_classes.h), once there are columns
 };
 
-// What a chain of transformations made of the values of a list.
+// What a chain of transformations made of the values of a list. Chains that make the same of them,
+// because a step of theirs changes nothing, share one. Made by run_values.cc.
 struct Column {
-  enum class State : std::uint8_t { kUnknown, kSame, kOwn };
-  State state = State::kUnknown;      // kSame: no value is changed by it
-  std::string_view* texts = nullptr;  // kOwn; one with a null pointer was not asked for yet
+  std::string_view* texts;  // one with a null pointer was not asked for yet; null: as they came
+  std::uint16_t* classes;   // of each text, once complete
+  Column* base;             // what it was made of, by `step`
+  Column* same;             // a complete one that changed nothing: what it is the same as
+  Column* next;             // the one that was made before
+  Transform step;
+  bool complete;              // all texts and classes are there
+  std::uint16_t all_classes;  // of all texts together, once complete
 };
 
 // The values of one variable.
 struct ValueList {
   std::vector<Value> values;
-  Column* columns = nullptr;  // by node of the transform tree; null: none yet
-  std::uint16_t classes = 0;  // of all values together, once there are columns
+  Column** columns = nullptr;  // by node of the transform tree; null: none yet
+  Column root = {};            // the values as they came
+  Column* made = nullptr;      // the column that was made last
 };
+
+inline std::string_view text_of(const ValueList& list, const Column& column, std::size_t i) {
+  return column.texts == nullptr ? list.values[i].text : column.texts[i];
+}
+// REQUIRES: column.complete
+inline std::uint16_t classes_of(const ValueList& list, const Column& column, std::size_t i) {
+  return column.texts == nullptr ? list.values[i].classes : column.classes[i];
+}
 
 struct Rooms {
   explicit Rooms(const Program& p);
@@ -44,15 +59,18 @@ struct Rooms {
   Arena arena;
   std::array<ValueList, kStableCount> lists;
   FieldList query_fields, body_fields, cookies;
+  std::string unpacked;  // the body
   TxStore tx;
-  std::vector<MatchedRule> matches;
+  std::vector<MatchedRule> matches;  // kept for their memory; the first match_count count
+  std::size_t match_count = 0;
   RegexRoom regex;
   PrefilterRoom prefilter;
   std::string scratch;  // of a transformation
-  std::string joined;   // of the prefilter, as is joined_raw
-  // By set of selections: the values as they came, joined; made when asked for.
-  std::vector<std::string> joined_raw;
-  std::vector<bool> has_joined_raw;
+  // Of the prefilter: values as one text; which columns go into each text of a scan, and which
+  // rules are to be looked for in it.
+  std::vector<char> joined;
+  std::vector<const Column*> text_columns;
+  std::vector<std::uint64_t> text_candidates;
   std::string macro, macro_name;  // of macros
   std::string unremembered;       // a transformed text when memory for them is used up
   std::vector<Value> matched;     // MATCHED_VARS

@@ -27,13 +27,17 @@ class Macro {
     std::string literal = {};               // when `variable` is not set
     std::optional<Variable> variable = {};  // its first value
     std::string name = {};                  // of the value, in lower case; empty: the first
+    std::uint32_t hash = 0;                 // of the name, or of the literal as a name
   };
 
   Macro() = default;
-  explicit Macro(std::string literal) : pieces_{{.literal = std::move(literal)}} {}
+  explicit Macro(std::string literal) { add({.literal = std::move(literal)}); }
 
   const std::vector<Piece>& pieces() const { return pieces_; }
-  void add(Piece piece) { pieces_.push_back(std::move(piece)); }
+  void add(Piece piece) {
+    piece.hash = hash_ignoring_case(piece.variable ? piece.name : piece.literal);
+    pieces_.push_back(std::move(piece));
+  }
   bool empty() const { return pieces_.empty(); }
   bool is_literal() const {
     return pieces_.empty() || (pieces_.size() == 1 && !pieces_[0].variable);
@@ -41,6 +45,9 @@ class Macro {
   const std::string& literal() const {  // REQUIRES: is_literal()
     static const std::string kNothing;
     return pieces_.empty() ? kNothing : pieces_[0].literal;
+  }
+  std::uint32_t hash() const {  // of what it is. REQUIRES: is_literal()
+    return pieces_.empty() ? hash_ignoring_case({}) : pieces_[0].hash;
   }
   std::string source() const;  // as it was written
 
@@ -54,6 +61,7 @@ struct Selection {
   Variable variable = Variable::kArgs;
   Kind kind = Kind::kAll;
   std::string name = {};                    // kName: in lower case
+  std::uint32_t hash = 0;                   // of the name
   std::string source = {};                  // "ARGS:Name", the collection in upper case
   std::shared_ptr<const Regex> regex = {};  // kRegex
 
@@ -183,8 +191,11 @@ struct Rule {
   std::vector<std::uint16_t> steps;    // multiMatch: every node on the way, the first is 0
   std::uint32_t candidate = kNowhere;  // its bit in the prefilter (prefilter.h)
   std::uint32_t group = kNowhere;      // and the scan that sets it
-  Telling telling;                     // of a chain: at its head
-  bool runs_defaults = false;          // `block`: the disruption is its phase's default
+  // Byte classes (byte_classes.h) of each of which a text must have one for the rule to match; by
+  // the prefilter.
+  std::uint16_t first_classes = 0xffff, last_classes = 0xffff;
+  Telling telling;             // of a chain: at its head
+  bool runs_defaults = false;  // `block`: the disruption is its phase's default
 };
 
 }  // namespace leeward::waf

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/sha256.h"
 
 namespace leeward::waf {
 namespace {
@@ -192,6 +193,7 @@ std::optional<Selection> RuleReader::read_selection(const Word& word, std::size_
   } else {
     selection.kind = Selection::Kind::kName;
     selection.name = in_lower_case(rest);
+    selection.hash = hash_ignoring_case(selection.name);
   }
   return selection;
 }
@@ -384,6 +386,7 @@ std::optional<std::string> RuleReader::file_beside(const Word& word, std::size_t
     problem(word, at, text.error().message);
     return std::nullopt;
   }
+  files_read_.append(sha256_hex(*text)) += '\n';
   return std::move(*text);
 }
 

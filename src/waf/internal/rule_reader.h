@@ -29,6 +29,8 @@ class RuleReader {
   Macro read_macro(const Word& word, std::size_t offset, std::string_view text, bool strict = true);
   // "920100 930000-930099" and with commas. Empty when one is wrong.
   std::vector<IdRange> read_ids(const Word& word, std::size_t offset, std::string_view text);
+  // Digests of the files that were read, one a line.
+  const std::string& files_read() const { return files_read_; }
 
  private:
   friend class ActionReader;
@@ -42,6 +44,7 @@ class RuleReader {
 
   Problems& problems_;
   bool files_;
+  std::string files_read_;
 };
 
 // Moves what excludes into the targets that it is about.

@@ -18,19 +18,20 @@ std::string_view Runner::expand(const Macro& macro, std::string& into) {
   if (macro.is_literal()) return macro.literal();
   into.clear();
   for (const Macro::Piece& piece : macro.pieces())
-    into.append(piece.variable ? first_value(*piece.variable, piece.name)
+    into.append(piece.variable ? first_value(*piece.variable, piece.name, piece.hash)
                                : std::string_view(piece.literal));
   return into;
 }
 
-std::string_view Runner::first_value(Variable variable, const std::string& name) {
+std::string_view Runner::first_value(Variable variable, const std::string& name,
+                                     std::uint32_t hash) {
   if (is_stable(variable)) {
     for (const Value& value : rooms_.lists[index(variable)].values)
       if (name.empty() || same_ignoring_case(value.name, name)) return value.text;
     return {};
   }
   if (variable == Variable::kTx) {
-    const std::string_view* text = rooms_.tx.get(name);
+    const std::string_view* text = rooms_.tx.get(name, hash);
     return text == nullptr ? std::string_view() : *text;
   }
   if (variable == Variable::kRule) {
@@ -50,6 +51,7 @@ std::string_view Runner::first_value(Variable variable, const std::string& name)
   const Selection selection{.variable = variable,
                             .kind = name.empty() ? Selection::Kind::kAll : Selection::Kind::kName,
                             .name = name,
+                            .hash = hash,
                             .source = {},
                             .regex = nullptr};
   first_changing(selection, found);
@@ -73,7 +75,7 @@ void Runner::set_variable(const SetVar& set) {
   const std::string_view name = expand(set.name, rooms_.macro_name);
   const bool tx = set.collection == Variable::kTx;
   const auto key = tx ? std::nullopt : key_of(set.collection);
-  if (!tx && !key) return;  // no initcol: there is no record to write to
+  if (!tx && (!key || !writes_collections_)) return;  // no initcol: there is no record to write to
   if (set.how == SetVar::How::kUnset) {
     if (tx)
       rooms_.tx.unset(name);
@@ -83,10 +85,11 @@ void Runner::set_variable(const SetVar& set) {
   }
   const std::string_view text = expand(set.value, rooms_.macro);
   const bool kept = set.name.is_literal();
+  const std::uint32_t hash = kept ? set.name.hash() : hash_ignoring_case(name);
   const auto stable_name = [&] { return kept ? name : rooms_.arena.copy(name); };
   if (set.how == SetVar::How::kSet) {
     if (tx)
-      rooms_.tx.set(stable_name(), set.value.is_literal() ? text : rooms_.arena.copy(text));
+      rooms_.tx.set(stable_name(), hash, set.value.is_literal() ? text : rooms_.arena.copy(text));
     else
       collections_.set(kind_of(set.collection), *key, name, text, time_.now);
     return;
@@ -94,11 +97,12 @@ void Runner::set_variable(const SetVar& set) {
   std::int64_t by = whole_number(text);
   if (set.how == SetVar::How::kSubtract) by = -by;
   if (!tx) return collections_.add(kind_of(set.collection), *key, name, by, time_.now);
-  const std::string_view* before = rooms_.tx.get(name);
+  const std::string_view* before = rooms_.tx.get(name, hash);
   char digits[24];
   const std::int64_t sum = (before == nullptr ? 0 : whole_number(*before)) + by;
   const auto end = std::to_chars(digits, digits + sizeof digits, sum).ptr;
-  rooms_.tx.set(stable_name(), rooms_.arena.copy({digits, static_cast<std::size_t>(end - digits)}));
+  rooms_.tx.set(stable_name(), hash,
+                rooms_.arena.copy({digits, static_cast<std::size_t>(end - digits)}));
 }
 
 // What a match is told with: the head's words win, because they are taken last.
@@ -131,7 +135,7 @@ void Runner::after_match(const Rule& rule) {
         rooms_.arena.copy(expand(init.key, rooms_.macro));
   for (const ExpireVar& expire : actions.expirevars) {
     const auto key = expire.collection == Variable::kTx ? std::nullopt : key_of(expire.collection);
-    if (!key) continue;
+    if (!key || !writes_collections_) continue;
     const std::int64_t seconds = whole_number(expand(expire.seconds, rooms_.macro));
     collections_.expire(kind_of(expire.collection), *key, expand(expire.name, rooms_.macro_name),
                         time_.now + std::chrono::seconds(seconds), time_.now);
@@ -151,7 +155,7 @@ void Runner::disrupt(const ActionSet& actions, Disruption disruption) {
     case Disruption::kNone:
       return;
     case Disruption::kPass:
-      intervention = {};
+      if (intervention.due || intervention.status != 200) intervention = {};
       return;
     case Disruption::kAllow:
       allowed_ = Allowed::kAll;
@@ -225,18 +229,23 @@ void Runner::run_control(const Control& control) {
 
 void Runner::finish_match(const Rule& head) {
   if (disruptive_) intervention.rule = head.id;
-  if (rooms_.matches.size() >= Transaction::kMatchesMax && !disruptive_) return;
-  MatchedRule& matched = rooms_.matches.emplace_back();
+  if (rooms_.match_count >= Transaction::kMatchesMax && !disruptive_) return;
+  if (rooms_.match_count == rooms_.matches.size()) rooms_.matches.emplace_back();
+  MatchedRule& matched = rooms_.matches[rooms_.match_count++];
   matched.id = head.id;
   matched.phase = head.phase;
   matched.severity = severity_;
   matched.told = head.telling.message;
   matched.audit = head.telling.audit;
   matched.disruptive = disruptive_;
+  for (std::string* text :
+       {&matched.message, &matched.data, &matched.variable, &matched.value, &matched.place})
+    text->clear();
+  matched.tags.clear();
   if (!tells_) return;
   matched.message = message_;
   matched.data = data_;
-  matched.tags = std::move(tags_);
+  std::swap(matched.tags, tags_);
   matched.variable = matched_var_name_;
   matched.value = matched_var_.substr(0, Transaction::kValueMax);
   matched.place = head.place.text();

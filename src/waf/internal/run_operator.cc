@@ -16,17 +16,22 @@ void Runner::capture(int group, std::string_view text) {
     rooms_.tx.set(kGroupNames[group], rooms_.arena.copy(text));
 }
 
-// A search that was given up counts as a match: see transaction.h.
+// A search that was given up counts as a match, of a negated rule too: see transaction.h. When the
+// time of all searches is spent, no rule matches any more: the request is refused, or let alone.
+bool Runner::give_up_search(const Rule& rule) {
+  ++limits;
+  unfinished |= hurried_;
+  rooms_.tx.set("msc_pcre_limits_exceeded", "1");
+  if (!rooms_.regex.spent()) return !rule.use.negated;
+  if (!refuse_body()) engine_ = Engine::kOff;
+  return rule.use.negated;
+}
+
 bool Runner::search(const Rule& rule, const Regex& regex, std::string_view text) {
   if (too_late()) return false;
   const int groups = regex.search(text, rooms_.regex);
   if (groups == Regex::kNoMatch) return false;
-  if (groups == Regex::kLimit) {
-    ++limits;
-    unfinished |= hurried_;
-    rooms_.tx.set("msc_pcre_limits_exceeded", "1");
-    return !rule.use.negated;  // either way the rule matches
-  }
+  if (groups == Regex::kLimit) return give_up_search(rule);
   if (rule.actions.capture)
     for (int group = 0; group < groups; ++group)
       if (rooms_.regex.group_begin(group) != PCRE2_UNSET)
@@ -40,11 +45,7 @@ bool Runner::search_all(const Rule& rule, const Regex& regex, std::string_view t
   for (std::size_t from = 0; from <= text.size();) {
     const int groups = regex.search(text, rooms_.regex, from);
     if (groups == Regex::kNoMatch) break;
-    if (groups == Regex::kLimit) {
-      ++limits;
-      unfinished |= hurried_;
-      return !rule.use.negated;
-    }
+    if (groups == Regex::kLimit) return give_up_search(rule);
     found = true;
     if (!rule.actions.capture) break;
     for (int group = 0; group < groups; ++group)
@@ -62,11 +63,7 @@ bool Runner::verify(const Rule& rule, const Regex& regex, std::string_view text)
   for (std::size_t from = 0; from < text.size();) {
     const int groups = regex.search(text, rooms_.regex, from);
     if (groups == Regex::kNoMatch) return false;
-    if (groups == Regex::kLimit) {
-      ++limits;
-      unfinished |= hurried_;
-      return !rule.use.negated;
-    }
+    if (groups == Regex::kLimit) return give_up_search(rule);
     const std::string_view digits = rooms_.regex.group(text, 0);
     const bool good = rule.use.op == Operator::kVerifyCc    ? is_card_number(digits)
                       : rule.use.op == Operator::kVerifySsn ? is_ssn(digits)

@@ -1,31 +1,19 @@
 #include "waf/internal/runner.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <ctime>
-
-#include "waf/internal/byte_classes.h"
 
 namespace leeward::waf {
 namespace {
 
-// Above it, transformed texts are made anew for each rule instead of being kept.
-constexpr std::size_t kRememberedMax = 128u << 20;
-
-bool none_may_change(Transform transform, const ValueList& list) {
-  // That no value has any of the classes is quickly told from all values together.
-  if ((list.classes & changed_classes(transform)) == 0) return true;
-  return std::none_of(list.values.begin(), list.values.end(),
-                      [&](const Value& value) { return may_change(transform, value.classes); });
-}
+constexpr std::size_t kStepsMax = 32;  // of a rule with multiMatch that is run as run_list() does
 
 }  // namespace
-
 Rooms::Rooms(const Program& p) : program(p), regex(p.settings.regex_steps_max) {
   marks.resize(p.rules.size());
-  if (!p.prefilter) return;
-  p.prefilter->prepare(prefilter);
-  joined_raw.resize(p.prefilter->sets());
-  has_joined_raw.resize(p.prefilter->sets());
+  if (p.prefilter) p.prefilter->prepare(prefilter);
 }
 
 void Rooms::reset() {
@@ -36,12 +24,12 @@ void Rooms::reset() {
   tx.reset();
   arena.reset();
   matched.clear();
-  matches.clear();
+  match_count = 0;
+  if (unpacked.capacity() > Arena::kKept) unpacked = {};
   for (std::uint32_t rule : marked) marks[rule] = 0;
   marked.clear();
   removed_targets.clear();
   if (program.prefilter) program.prefilter->reset(prefilter);
-  has_joined_raw.assign(has_joined_raw.size(), false);
 }
 
 Runner::Runner(Rooms& rooms, Collections& collections, Transaction::Time time)
@@ -56,6 +44,7 @@ Runner::Runner(Rooms& rooms, Collections& collections, Transaction::Time time)
   rooms_.reset();
   const std::uint32_t steps = program_.settings.regex_steps_max;
   rooms_.regex.set_match_limit(hurried_ ? std::min(steps, Transaction::kHurriedSteps) : steps);
+  rooms_.regex.restart(Transaction::kSearchTimeMax);
   for (std::size_t i = kListCount; i < kStableCount; ++i)
     rooms_.lists[i].values.push_back({});  // one value each, empty as yet
   set(Variable::kUrlencodedError, "0");
@@ -75,23 +64,42 @@ void Runner::run_phase(int phase) {
   if (allowed_ == Allowed::kRequest && phase <= 2) return;
   allowed_ = Allowed::kNo;
   skip_ = 0;
-  const std::vector<std::uint32_t>& order = program_.order[phase];
-  for (std::size_t at = 0; at < order.size(); ++at) {
+  const std::vector<Step>& steps = program_.steps[phase];
+  for (std::size_t at = 0; at < steps.size(); ++at) {
     if (skip_ > 0) {
       --skip_;
       continue;
     }
-    const Rule& rule = program_.rules[order[at]];
-    if ((rooms_.marks[order[at]] & Rooms::kRemoved) != 0) continue;
-    if (rule.candidate != Rule::kNowhere && !may_match(rule)) {
+    const Step& step = steps[at];
+    const std::uint8_t marks = rooms_.marks[step.rule];
+    if ((marks & Rooms::kRemoved) != 0) continue;
+    const Rule& rule = program_.rules[step.rule];
+    if (step.kind != Step::Kind::kAny && marks == 0) {
+      run_number(step, rule);
+    } else if (step.candidate != Rule::kNowhere && !may_match(step)) {
       forget_matched();
       continue;
+    } else {
+      run_head(rule);
     }
-    run_head(rule);
     if (too_late()) return;
     if (intervention.due || allowed_ != Allowed::kNo || engine_ == Engine::kOff) return;
     if (jump_ > 0) at = std::exchange(jump_, 0) - 2;  // the loop adds one
   }
+}
+
+// A rule that compares a number in TX.
+void Runner::run_number(const Step& step, const Rule& rule) {
+  const std::string_view* text = rooms_.tx.get(step.selection->name, step.selection->hash);
+  constexpr std::string_view kNone = "0", kOne = "1";
+  if (step.kind == Step::Kind::kCount) text = text == nullptr ? &kNone : &kOne;
+  if (text == nullptr ||
+      compare(step.comparison, number_of(step.comparison, *text), step.number) == step.negated)
+    return forget_matched();
+  begin_head(rule);
+  note_match(step.matched_name, *text);
+  set_variables(rule);
+  if (run_chained(rule)) finish_match(rule);
 }
 
 bool Runner::too_late() {
@@ -101,36 +109,10 @@ bool Runner::too_late() {
   return unfinished;
 }
 
-bool Runner::may_match(const Rule& rule) {
-  if (!program_.prefilter->scanned(rooms_.prefilter, rule.group)) scan_group(rule.group);
-  return program_.prefilter->may_match(rooms_.prefilter, rule.candidate);
-}
-
-void Runner::scan_group(std::uint32_t group) {
-  const Prefilter::Group& g = program_.prefilter->groups()[group];
-  const auto join = [&](std::uint16_t node, std::string& text) {
-    text.clear();
-    for (const Selection& selection : g.selections)
-      each_value(selection, [&](const Source& source) {
-        text.append(transformed(source, node));
-        text += g.separator;
-        return true;
-      });
-  };
-  bool same = true;
-  if (rooms_.arena.used() <= kRememberedMax)
-    for (const Selection& selection : g.selections)
-      same = transform_all(rooms_.lists[index(selection.variable)], g.node) && same;
-  else
-    same = g.node == 0;
-  if (!same) {
-    join(g.node, rooms_.joined);
-  } else if (!rooms_.has_joined_raw[g.set]) {
-    join(0, rooms_.joined_raw[g.set]);
-    rooms_.has_joined_raw[g.set] = true;
-  }
-  program_.prefilter->scan(rooms_.prefilter, group,
-                           same ? rooms_.joined_raw[g.set] : rooms_.joined);
+void Runner::note_match(std::string_view name, std::string_view text) {
+  matched_var_name_ = name;
+  matched_var_ = text;
+  if (rooms_.matched.size() < Transaction::kMatchesMax) rooms_.matched.push_back({name, text});
 }
 
 void Runner::forget_matched() {
@@ -138,13 +120,17 @@ void Runner::forget_matched() {
   rooms_.matched.clear();
 }
 
-void Runner::run_head(const Rule& rule) {
+void Runner::begin_head(const Rule& rule) {
   message_ = data_ = {};
   tags_.clear();
   severity_ = -1;
   disruptive_ = false;
   tells_ = rule.telling.message || rule.telling.audit || rule.actions.block ||
            rule.actions.disruption > Disruption::kPass;
+}
+
+void Runner::run_head(const Rule& rule) {
+  begin_head(rule);
   const auto number = static_cast<std::uint32_t>(&rule - program_.rules.data());
   if (run_rule(rule, number)) finish_match(rule);
 }
@@ -159,6 +145,11 @@ bool Runner::run_rule(const Rule& rule, std::uint32_t number) {
     forget_matched();
     return false;
   }
+  return run_chained(rule);
+}
+
+// What follows once a rule itself has matched.
+bool Runner::run_chained(const Rule& rule) {
   if (rule.chained != Rule::kNowhere && !run_rule(program_.rules[rule.chained], rule.chained))
     return false;
   after_match(rule);
@@ -175,10 +166,14 @@ bool Runner::run_target(const Rule& rule, std::uint32_t number, const Target& ta
     });
     if (marked && removed_by_ctl(number, target, {})) return false;
     char digits[24];
-    const auto end = fmt::format_to_n(digits, sizeof digits, "{}", count);
-    const Source source{.name = {}, .text = rooms_.arena.copy({digits, end.size})};
+    const char* const end = std::to_chars(digits, digits + sizeof digits, count).ptr;
+    const Source source{
+        .name = {}, .text = rooms_.arena.copy({digits, static_cast<std::size_t>(end - digits)})};
     return run_value(rule, target, source);
   }
+  if (target.selection.kind == Selection::Kind::kAll && is_stable(target.selection.variable) &&
+      target.selection.variable != Variable::kGeo && rule.steps.size() <= kStepsMax && remembers())
+    return run_list(rule, number, target, rooms_.lists[index(target.selection.variable)]);
   bool found = false;
   each_value(target.selection, [&](const Source& source) {
     if (!target.without.empty() && excluded(target, source.name)) return true;
@@ -186,6 +181,38 @@ bool Runner::run_target(const Rule& rule, std::uint32_t number, const Target& ta
     found |= run_value(rule, target, source);
     return true;
   });
+  return found;
+}
+
+// All values of a variable; with multiMatch before the first transformation, and after each that
+// changed something.
+bool Runner::run_list(const Rule& rule, std::uint32_t number, const Target& target,
+                      ValueList& list) {
+  if (list.values.empty()) return false;
+  const bool marked = (rooms_.marks[number] & Rooms::kTargets) != 0;
+  std::array<const Column*, kStepsMax> columns;
+  std::size_t count = 0;
+  const auto add = [&](std::uint16_t node) {
+    const Column& made = complete(list, column(list, node));
+    if (count == 0 || columns[count - 1] != &made) columns[count++] = &made;
+  };
+  if (rule.actions.multi_match)
+    std::for_each(rule.steps.begin(), rule.steps.end(), add);
+  else
+    add(rule.node);
+  bool found = false;
+  for (std::size_t i = 0; i < list.values.size(); ++i) {
+    const Value& value = list.values[i];
+    if (!target.without.empty() && excluded(target, value.name)) continue;
+    if (marked && removed_by_ctl(number, target, value.name)) continue;
+    for (std::size_t step = 0; step < count; ++step) {
+      const std::string_view text = text_of(list, *columns[step], i);
+      if (step > 0 && text == text_of(list, *columns[step - 1], i)) continue;
+      const std::uint16_t classes = classes_of(list, *columns[step], i);
+      if ((classes & rule.first_classes) == 0 || (classes & rule.last_classes) == 0) continue;
+      found |= run_text(rule, target, Source{value.name, value.text, &list, i}, text);
+    }
+  }
   return found;
 }
 
@@ -215,7 +242,8 @@ bool Runner::run_value(const Rule& rule, const Target& target, const Source& sou
   found |= run_text(rule, target, source, before);
   for (std::uint16_t node : rule.steps) {
     if (node == 0) continue;
-    const std::string_view text = rooms_.arena.copy(transformed(source, node));
+    std::string_view text = transformed(source, node);
+    if (text.data() == rooms_.unremembered.data()) text = rooms_.arena.copy(text);
     if (text != before) found |= run_text(rule, target, source, text);
     before = text;
   }
@@ -228,13 +256,10 @@ bool Runner::run_text(const Rule& rule, const Target& target, const Source& sour
   // "ARGS:name", also when the target was all of ARGS; of what has one value only its name.
   const std::string_view collection = name(target.selection.variable);
   const bool whole = source.name.empty() && !has_names(target.selection.variable);
-  if (target.count)
-    matched_var_name_ = target.selection.source;
-  else
-    matched_var_name_ = whole ? collection : rooms_.arena.join(collection, ":", source.name);
-  matched_var_ = text.data() == rooms_.unremembered.data() ? rooms_.arena.copy(text) : text;
-  if (rooms_.matched.size() < Transaction::kMatchesMax)
-    rooms_.matched.push_back({matched_var_name_, matched_var_});
+  note_match(target.count ? target.selection.source
+             : whole      ? collection
+                          : rooms_.arena.join(collection, ":", source.name),
+             text.data() == rooms_.unremembered.data() ? rooms_.arena.copy(text) : text);
   set_variables(rule);
   return true;
 }
@@ -256,7 +281,7 @@ void Runner::each_changing(const Selection& selection, Visit&& visit) {
   switch (selection.variable) {
     case Variable::kTx: {
       if (selection.kind == Selection::Kind::kName) {
-        if (const std::string_view* text = rooms_.tx.get(selection.name))
+        if (const std::string_view* text = rooms_.tx.get(selection.name, selection.hash))
           visit(Source{selection.name, *text});
         return;
       }
@@ -376,86 +401,6 @@ std::string_view Runner::time_text(Variable variable) {
       break;
   }
   return rooms_.arena.copy(text);
-}
-
-std::string_view Runner::transformed(const Source& source, std::uint16_t node) {
-  if (node == 0) return source.text;
-  if (source.list == nullptr) return rooms_.arena.copy(unremembered(source.text, node));
-  if (source.list->columns != nullptr) {  // mostly it is there already
-    const Column& known = source.list->columns[node];
-    if (known.state == Column::State::kSame) return source.text;
-    if (known.state == Column::State::kOwn && known.texts[source.position].data() != nullptr)
-      return known.texts[source.position];
-  }
-  if (rooms_.arena.used() > kRememberedMax) return unremembered(source.text, node);
-  return remembered(*source.list, source.position, node);
-}
-
-Column& Runner::column(ValueList& list, std::uint16_t node) {
-  if (list.columns == nullptr) {
-    list.columns = rooms_.arena.zeroed<Column>(program_.transforms.size());
-    list.columns[0].state = Column::State::kSame;
-    list.classes = kAny;
-    for (Value& value : list.values) {
-      value.classes = classes_in(value.text);
-      list.classes |= value.classes;
-    }
-  }
-  Column& found = list.columns[node];
-  if (found.state != Column::State::kUnknown) return found;
-  const TransformTree::Node& step = program_.transforms[node];
-  if (column(list, step.parent).state == Column::State::kSame && none_may_change(step.step, list)) {
-    found.state = Column::State::kSame;
-  } else {
-    found.state = Column::State::kOwn;
-    found.texts = rooms_.arena.zeroed<std::string_view>(list.values.size());
-  }
-  return found;
-}
-
-std::string_view Runner::remembered(ValueList& list, std::size_t position, std::uint16_t node) {
-  const Column& own = column(list, node);
-  if (own.state == Column::State::kSame) return list.values[position].text;
-  std::string_view& text = own.texts[position];
-  if (text.data() != nullptr) return text;
-  const TransformTree::Node& step = program_.transforms[node];
-  const std::string_view before = remembered(list, position, step.parent);
-  const Value& raw = list.values[position];
-  if (before.data() == raw.text.data() && !may_change(step.step, raw.classes)) return text = before;
-  rooms_.scratch.assign(before);
-  text = apply(step.step, rooms_.scratch, program_.unicode_map.get())
-             ? rooms_.arena.copy(rooms_.scratch)
-             : before;
-  return text;
-}
-
-bool Runner::transform_all(ValueList& list, std::uint16_t node) {
-  Column& own = column(list, node);
-  if (own.state == Column::State::kSame) return true;
-  const TransformTree::Node& step = program_.transforms[node];
-  const bool parent_same = transform_all(list, step.parent);
-  bool same = true;
-  for (std::size_t i = 0; i < list.values.size(); ++i) {
-    const Value& raw = list.values[i];
-    if (parent_same && !may_change(step.step, raw.classes))
-      own.texts[i] = raw.text;
-    else
-      same &= remembered(list, i, node).data() == raw.text.data();
-  }
-  if (same) own.state = Column::State::kSame;
-  return same;
-}
-
-std::string_view Runner::unremembered(std::string_view text, std::uint16_t node) {
-  std::array<std::uint16_t, 64> path;
-  std::size_t length = 0;
-  for (; node != 0 && length < path.size(); node = program_.transforms[node].parent)
-    path[length++] = node;
-  rooms_.unremembered.assign(text);
-  while (length > 0)
-    apply(program_.transforms[path[--length]].step, rooms_.unremembered,
-          program_.unicode_map.get());
-  return rooms_.unremembered;
 }
 
 }  // namespace leeward::waf

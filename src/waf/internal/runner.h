@@ -1,6 +1,7 @@
 // Runs the rules of a Program over the values of one transaction. The rules' part is in
 // runner.cc, their operators in run_operator.cc, their actions in run_actions.cc, where the values
-// come from in request_values.cc.
+// come from in request_values.cc, what transformations and the prefilter make of them in
+// run_values.cc.
 #pragma once
 
 #include <array>
@@ -30,12 +31,19 @@ class Runner {
   // Refuse for its size; false when the engine only detects.
   bool refuse_body();
   void note_partial_body() { set(Variable::kInboundDataError, "1"); }
+  // `body` without its Content-Encoding, as Settings::coded_body says; the same when it has none.
+  // `whole`: nothing of it was cut off before. Nullopt: it is refused.
+  std::optional<std::string_view> unpack(std::string_view body, bool whole);
 
   Intervention intervention;
   std::uint32_t limits = 0;
   bool unfinished = false;  // see Transaction::Time
-  const std::vector<MatchedRule>& matches() const { return rooms_.matches; }
+  std::span<const MatchedRule> matches() const {
+    return std::span(rooms_.matches).first(rooms_.match_count);
+  }
 
+  // Off: what rules would store between requests is not stored.
+  void write_collections(bool on) { writes_collections_ = on; }
   std::string_view tx(std::string_view name) const;
   const Settings& settings() const { return program_.settings; }
   bool body_access() const { return body_access_; }
@@ -53,8 +61,12 @@ class Runner {
 
   // runner.cc
   void run_head(const Rule& rule);
+  void begin_head(const Rule& rule);
+  void run_number(const Step& step, const Rule& rule);
+  bool run_chained(const Rule& rule);
   bool run_rule(const Rule& rule, std::uint32_t number);
   bool run_target(const Rule& rule, std::uint32_t number, const Target& target);
+  bool run_list(const Rule& rule, std::uint32_t number, const Target& target, ValueList& list);
   bool run_value(const Rule& rule, const Target& target, const Source& source);
   bool run_text(const Rule& rule, const Target& target, const Source& source,
                 std::string_view text);
@@ -64,20 +76,30 @@ class Runner {
   void each_changing(const Selection& selection, Visit&& visit);
   bool excluded(const Target& target, std::string_view name);
   bool removed_by_ctl(std::uint32_t number, const Target& target, std::string_view name);
-  std::string_view transformed(const Source& source, std::uint16_t node);
-  std::string_view remembered(ValueList& list, std::size_t position, std::uint16_t node);
-  Column& column(ValueList& list, std::uint16_t node);
-  bool transform_all(ValueList& list, std::uint16_t node);  // true: none is changed
-  std::string_view unremembered(std::string_view text, std::uint16_t node);
-  bool may_match(const Rule& rule);
-  void scan_group(std::uint32_t group);
+  void note_match(std::string_view name, std::string_view text);
   void forget_matched();
   bool too_late();                             // looks at the clock now and then
   std::string_view single(Variable variable);  // of those that change
   std::string_view time_text(Variable variable);
 
+  // run_values.cc
+  std::string_view transformed(const Source& source, std::uint16_t node);
+  std::string_view remembered(const ValueList& list, std::size_t position, Column& column);
+  std::string_view unremembered(std::string_view text, std::uint16_t node);
+  // What `node` makes of the values; texts of it may be missing.
+  Column& column(ValueList& list, std::uint16_t node);
+  Column& complete(const ValueList& list, Column& column);  // none is missing
+  bool remembers() const;  // there is memory for more transformed texts
+  bool may_match(const Step& step);
+  void scan(std::uint32_t number);
+  bool add_unchanged_text(const Prefilter::Scan& scan);
+  void add_text(const Prefilter::Scan& scan, const Prefilter::Chain& chain);
+  void look_at_text(std::uint32_t number, std::size_t text);
+  void look_apart(std::uint32_t number, const Prefilter::Chain& chain);
+
   // run_operator.cc
   bool operate(const Rule& rule, std::string_view text);
+  bool give_up_search(const Rule& rule);
   bool search(const Rule& rule, const Regex& regex, std::string_view text);
   bool search_all(const Rule& rule, const Regex& regex, std::string_view text);
   bool verify(const Rule& rule, const Regex& regex, std::string_view text);
@@ -86,7 +108,7 @@ class Runner {
 
   // run_actions.cc
   std::string_view expand(const Macro& macro, std::string& into);
-  std::string_view first_value(Variable variable, const std::string& name);
+  std::string_view first_value(Variable variable, const std::string& name, std::uint32_t hash);
   void first_changing(const Selection& selection, std::string_view& found);  // runner.cc
   void set_variables(const Rule& rule);
   void set_variable(const SetVar& set);
@@ -113,6 +135,7 @@ class Runner {
   void take_xml(std::string_view body);
   void take_multipart(std::string_view body);
   void body_error(std::string_view what, std::string_view why);
+  bool refuse_coded(int status, std::string why);
 
   const Program& program_;
   Rooms& rooms_;
@@ -123,9 +146,10 @@ class Runner {
   enum class Allowed : std::uint8_t { kNo, kPhase, kRequest, kAll };
   Allowed allowed_ = Allowed::kNo;
   bool hurried_;  // there is a deadline
+  bool writes_collections_ = true;
   std::uint32_t looks_ = 0;
   std::uint32_t skip_ = 0, jump_ = 0;  // rules to leave out; position + 1 to go on at
-  std::string_view content_type_, body_processor_, body_;
+  std::string_view content_type_, content_coding_, body_processor_, body_;
   std::size_t arguments_bytes_ = 0;
   std::array<std::optional<std::string_view>, 5> keys_;  // of collections, by Kind
   std::string_view country_;

@@ -27,9 +27,13 @@ constexpr std::size_t kWordCount = [] {
   return commas;
 }();
 
-constexpr std::uint32_t hash_of(std::string_view upper) {  // FNV-1a
-  std::uint32_t hash = 2166136261u;
-  for (const char c : upper) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+constexpr std::uint32_t kHashOfNothing = 2166136261u;  // FNV-1a
+constexpr std::uint32_t hash_with(std::uint32_t hash, char c) {
+  return (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+}
+constexpr std::uint32_t hash_of(std::string_view upper) {
+  std::uint32_t hash = kHashOfNothing;
+  for (const char c : upper) hash = hash_with(hash, c);
   return hash;
 }
 
@@ -60,6 +64,15 @@ constexpr WordIndex kIndex = [] {
 }();
 static_assert(kShapes.size() % kShapeBytes == 0);
 
+char kind_of(std::string_view upper, std::uint32_t hash) {
+  for (std::size_t slot = hash % WordIndex::kSlots; kIndex.slots[slot] != 0;
+       slot = (slot + 1) % WordIndex::kSlots) {
+    const std::size_t found = kIndex.slots[slot] - 1u;
+    if (kIndex.word(found) == upper) return kWords[kIndex.at[found]];
+  }
+  return 0;
+}
+
 }  // namespace
 
 char sql_kind_of(std::string_view word) {
@@ -67,12 +80,18 @@ char sql_kind_of(std::string_view word) {
   std::array<char, kWordBytesMax> upper;
   std::transform(word.begin(), word.end(), upper.begin(), to_upper);
   const std::string_view wanted(upper.data(), word.size());
-  for (std::size_t slot = hash_of(wanted) % WordIndex::kSlots; kIndex.slots[slot] != 0;
-       slot = (slot + 1) % WordIndex::kSlots) {
-    const std::size_t found = kIndex.slots[slot] - 1u;
-    if (kIndex.word(found) == wanted) return kWords[kIndex.at[found]];
+  return kind_of(wanted, hash_of(wanted));
+}
+
+bool has_word_before_a_dot(std::string_view text) {
+  std::array<char, kWordBytesMax> upper;
+  std::uint32_t hash = kHashOfNothing;
+  for (std::size_t i = 0; i < std::min(text.size(), kWordBytesMax); ++i) {
+    if (text[i] == '.' && kind_of({upper.data(), i}, hash) != 0) return true;
+    upper[i] = to_upper(text[i]);
+    hash = hash_with(hash, upper[i]);
   }
-  return 0;
+  return false;
 }
 
 bool is_attack_shape(std::string_view shape) {

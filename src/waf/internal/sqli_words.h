@@ -11,6 +11,9 @@ namespace leeward::waf {
 // any letter case; 0 when it is none of those known.
 char sql_kind_of(std::string_view word);
 
+// Whether what is before one of the dots in the first 31 bytes is such a word.
+bool has_word_before_a_dot(std::string_view text);
+
 // `shape`: kinds of one to five tokens.
 bool is_attack_shape(std::string_view shape);
 

@@ -31,23 +31,20 @@ class TxStore {
     full_ = false;
   }
 
-  static std::uint32_t hash_of(std::string_view name) {
-    std::uint32_t hash = 2166136261u;  // FNV-1a over lower case
-    for (unsigned char c : name) {
-      if (c >= 'A' && c <= 'Z') c += 'a' - 'A';
-      hash = (hash ^ c) * 16777619u;
-    }
-    return hash;
-  }
-
-  // Null when it is not there.
+  // `hash`: hash_ignoring_case(name), which rules know of the names in them. Null when it is not
+  // there.
   const std::string_view* get(std::string_view name) const {
-    const Entry* entry = find(name, hash_of(name));
+    return get(name, hash_ignoring_case(name));
+  }
+  const std::string_view* get(std::string_view name, std::uint32_t hash) const {
+    const Entry* entry = find(name, hash);
     return entry != nullptr && entry->set ? &entry->text : nullptr;
   }
   // `name` and `text` must live as long as the transaction.
   void set(std::string_view name, std::string_view text) {
-    const std::uint32_t hash = hash_of(name);
+    set(name, hash_ignoring_case(name), text);
+  }
+  void set(std::string_view name, std::uint32_t hash, std::string_view text) {
     if (Entry* entry = const_cast<Entry*>(find(name, hash))) {
       entry->set = true;
       entry->text = text;
@@ -62,7 +59,7 @@ class TxStore {
     insert(hash, static_cast<std::uint32_t>(entries_.size()));
   }
   void unset(std::string_view name) {
-    if (Entry* entry = const_cast<Entry*>(find(name, hash_of(name)))) entry->set = false;
+    if (Entry* entry = const_cast<Entry*>(find(name, hash_ignoring_case(name)))) entry->set = false;
   }
   const std::vector<Entry>& entries() const { return entries_; }
   bool full() const { return full_; }
@@ -72,7 +69,8 @@ class TxStore {
     const std::size_t mask = table_.size() - 1;
     for (std::size_t at = hash & mask; table_[at] != 0; at = (at + 1) & mask) {
       const Entry& entry = entries_[table_[at] - 1];
-      if (entry.hash == hash && same_ignoring_case(entry.name, name)) return &entry;
+      if (entry.hash == hash && (entry.name == name || same_ignoring_case(entry.name, name)))
+        return &entry;
     }
     return nullptr;
   }

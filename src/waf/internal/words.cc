@@ -6,7 +6,7 @@
 namespace leeward::waf {
 namespace {
 
-constexpr std::array<std::string_view, 105> kVariables = {
+constexpr std::array<std::string_view, 108> kVariables = {
     "ARGS",
     "ARGS_GET",
     "ARGS_POST",
@@ -30,6 +30,7 @@ constexpr std::array<std::string_view, 105> kVariables = {
     "XML",
     "GEO",
     "ENV",
+    "LEEWARD_BOT",
     "ARGS_COMBINED_SIZE",
     "AUTH_TYPE",
     "FILES_COMBINED_SIZE",
@@ -83,6 +84,8 @@ constexpr std::array<std::string_view, 105> kVariables = {
     "URLENCODED_ERROR",
     "WEBAPPID",
     "MODSEC_BUILD",
+    "LEEWARD_JA4",
+    "LEEWARD_CRAWLER",
     "TX",
     "IP",
     "GLOBAL",
@@ -179,6 +182,12 @@ std::optional<std::size_t> position(const Table& table, std::string_view name) {
 bool same_ignoring_case(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](unsigned char x, unsigned char y) { return lower(x) == lower(y); });
+}
+
+std::uint32_t hash_ignoring_case(std::string_view name) {
+  std::uint32_t hash = 2166136261u;  // FNV-1a
+  for (const unsigned char c : name) hash = (hash ^ lower(c)) * 16777619u;
+  return hash;
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -35,6 +35,7 @@ enum class Variable : std::uint8_t {
   kXml,
   kGeo,
   kEnv,
+  kLeewardBot,  // bot_signals.h: named values, each its own name
   // One value, empty when there is none.
   kArgsCombinedSize,
   kAuthType,
@@ -89,6 +90,8 @@ enum class Variable : std::uint8_t {
   kUrlencodedError,
   kWebAppId,
   kModsecBuild,
+  kLeewardJa4,
+  kLeewardCrawler,
   // Change while the rules of a phase run.
   kTx,
   kIp,
@@ -208,6 +211,7 @@ std::optional<Action> action_named(std::string_view name);
 
 // ASCII only, as names in HTTP and in SecLang are.
 bool same_ignoring_case(std::string_view a, std::string_view b);
+std::uint32_t hash_ignoring_case(std::string_view name);
 std::string_view trimmed(std::string_view text);
 
 }  // namespace leeward::waf

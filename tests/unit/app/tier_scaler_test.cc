@@ -3,27 +3,19 @@
 #include "app/tier_scaler.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
 
 #include "app/instance_feed.h"
 #include "app/scaling_json.h"
-#include "compute/keeper.h"
-#include "processes.h"
+#include "tier_rig.h"
 
 namespace leeward::app {
 namespace {
 
-using compute::Marker;
-using compute::TemporaryDirectory;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
-constexpr SiteId kSelf{0};
-
-class TierScaling : public ::testing::Test {
+class TierScaling : public TierRig {
  protected:
   void SetUp() override {
     jobs_server = serve([this](const net::HttpRequest&) {
@@ -34,23 +26,9 @@ class TierScaling : public ::testing::Test {
       if (silent) response.status = 503;
       return response;
     });
-    context.platform.name = "shop";
-    Site site;
-    site.name = "gcp";
-    site.role = SiteRole::kPrimary;
-    site.address = "127.0.0.1";
-    context.platform.sites.push_back(site);
-    context.self = kSelf;
-    context.tokens = {"agent-token", "operator-token"};
-    context.state = directory.path();
-    Tier& tier = context.platform.tiers.emplace_back();
-    tier.name = "app";
-    tier.process.command = {"sh", "-c", "while :; do sleep 0.05; done", marker.text()};
-    tier.port = 40000;
-    tier.instances = 1;
-    tier.drain = 100ms;
-    tier.stop_timeout = 1s;
-    ScalingSpec& spec = tier.scaling.emplace();
+    app().instances = 1;
+    app().drain = 100ms;
+    ScalingSpec& spec = app().scaling.emplace();
     spec.max = 4;
     spec.interval = 200ms;
     spec.warm_up = 0s;
@@ -67,13 +45,7 @@ class TierScaling : public ::testing::Test {
     spec.policies = {queue};
   }
   void TearDown() override {
-    if (!supervisor) return;
-    bool stopped = false;
-    supervisor->stop_all(5s, [&](Status) { stopped = true; });
-    EXPECT_TRUE(run_until(10s, [&] { return stopped; }));
-    scaler.reset();
-    supervisor.reset();
-    EXPECT_TRUE(compute::eventually(5s, [&] { return marker.processes().empty(); }));
+    stop_supervising([this] { scaler.reset(); });
   }
 
   std::unique_ptr<net::HttpServer> serve(
@@ -88,47 +60,26 @@ class TierScaling : public ::testing::Test {
   }
   void start() {
     compute::SupervisorOptions options;
-    auto tier = compute::expand_tier(context.platform.tiers[0], {}, directory.path());
-    ASSERT_TRUE(tier.has_value()) << tier.error().message;
-    options.tiers = {*tier};
-    options.log_directory = directory.path() + "/log";
     options.on_change = [this] {
       if (scaler) scaler->instances_changed();
     };
-    auto made = compute::Supervisor::create(loop, std::move(options));
-    ASSERT_TRUE(made.has_value()) << made.error().message;
-    supervisor = std::move(*made);
+    supervise(std::move(options));
+    ASSERT_NE(supervisor, nullptr);
     scaler = std::make_unique<TierScaler>(loop, http, context, *supervisor, registry);
   }
   void serve_from(Epoch epoch) {
     scaler->follow(true, epoch);
     supervisor->set_active(true);
   }
-  bool run_until(Duration limit, const std::function<bool()>& condition) {
-    BootTime end = BootClock::now() + limit;
-    bool held = false;
-    std::function<void()> look = [&] {
-      held = condition();
-      if (held || BootClock::now() >= end) return loop.stop();
-      timer = loop.call_after(5ms, look);
-    };
-    loop.post(look);
-    loop.run();
-    return held;
-  }
   // The answer to one request, which the scaler may give later.
   std::optional<net::HttpResponse> ask(const std::string& method, const std::string& path,
                                        std::map<std::string, std::string> query = {},
                                        const Json& body = nullptr,
                                        const std::string& token = "operator-token") {
-    net::HttpRequest request;
-    request.method = method;
-    request.path = path;
-    request.query = std::move(query);
-    request.headers["Authorization"] = "Bearer " + token;
-    if (!body.is_null()) request.body = body.dump();
+    net::HttpRequest asked = request(method, path, body, token);
+    asked.query = std::move(query);
     std::optional<net::HttpResponse> answer;
-    scaler->handle(std::move(request), [&](net::HttpResponse r) { answer = std::move(r); });
+    scaler->handle(std::move(asked), [&](net::HttpResponse r) { answer = std::move(r); });
     run_until(10s, [&] { return answer.has_value(); });
     return answer;
   }
@@ -138,17 +89,11 @@ class TierScaling : public ::testing::Test {
   }
   bool ready(int count) { return supervisor->ready_count() == count; }
 
-  TemporaryDirectory directory;
-  Marker marker;
   Registry registry;
-  net::EventLoop loop;
   net::HttpClient http{loop};
-  net::TimerId timer;
   int jobs = 5;
   bool silent = false;
-  Context context;
   std::unique_ptr<net::HttpServer> jobs_server;
-  std::unique_ptr<compute::Supervisor> supervisor;
   std::unique_ptr<TierScaler> scaler;
 };
 

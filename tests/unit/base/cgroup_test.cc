@@ -181,6 +181,9 @@ TEST_F(Groups, AGroupOfAnEarlierLifeIsEmptied) {
   ASSERT_TRUE(again.has_value()) << again.error().message;
   EXPECT_FALSE(again->populated());
   EXPECT_TRUE(WIFSIGNALED(wait_for(pid)));
+  // And what begins in it lives, which it does not in a group that was once killed as a whole.
+  group = std::move(*again);
+  EXPECT_EQ(wait_for(start([] {})), 0);
 }
 
 TEST_F(Groups, NothingIsLeftBehind) {
@@ -276,6 +279,16 @@ TEST_F(FakeUnified, MovesItsProcessesOutOfTheWayOfControllers) {
   EXPECT_EQ(content(base / "leeward-self/cgroup.procs"), "4242");
   EXPECT_EQ(tree.kind(), CgroupKind::kNone) << "and still not possible here";
   EXPECT_THAT(tree.why(), HasSubstr("cgroup.subtree_control"));
+}
+
+TEST_F(FakeUnified, WhoIsOutOfTheWayAlreadyGoesNoFurtherDown) {
+  write(base / "leeward-self/cgroup.procs", "");
+  write(root / "proc/self/cgroup", "0::/system.slice/leeward.service/leeward-self\n");
+  CgroupTree tree = CgroupTree::detect("agent", (root / "proc").string());
+  ASSERT_EQ(tree.kind(), CgroupKind::kUnified) << tree.why();
+  auto group = tree.create("app-0");
+  ASSERT_TRUE(group.has_value()) << group.error().message;
+  EXPECT_EQ(group->directory(), (base / "agent/app-0").string());
 }
 
 TEST_F(FakeUnified, WithoutGroupsALimitSaysWhatIsMissing) {

@@ -234,7 +234,7 @@ TEST_F(Command, CostOfTheStandbyNeedsOnlyThePlatformsFile) {
   ASSERT_EQ(run({"-c", config, "cost", "--plot", plot}), 0) << err_;
   EXPECT_THAT(out_,
               AllOf(HasSubstr("disk replication"), HasSubstr("warm instances"),
-                    HasSubstr("functions"), HasSubstr("active-active"), HasSubstr("not measured")));
+                    HasSubstr("functions"), HasSubstr("active-active"), HasSubstr("assumed")));
   EXPECT_THAT(*read_file(plot), AllOf(HasSubstr("<svg"), HasSubstr("</svg>")));
   ASSERT_EQ(run({"-c", config, "cost", "-o", "json"}), 0) << err_;
   Json answer = Json::parse(out_);
@@ -252,6 +252,84 @@ TEST_F(Command, CostOfTheStandbyNeedsOnlyThePlatformsFile) {
   std::ofstream(prices) << "prices: { instance_our: 1 }\n";
   EXPECT_EQ(run({"-c", config, "cost", "--prices", prices}), 2);
   EXPECT_THAT(err_, HasSubstr(prices + ":1:11: unknown key 'instance_our'"));
+}
+
+TEST_F(Command, CostTakesTheTimeToRecoverFromTheDemosReports) {
+  std::string config = write_config({"127.0.0.1", 1}, 7401);
+  auto report = [&](const char* name, const Json& content) {
+    std::string path = directory_ + "/" + name;
+    std::ofstream(path) << content.dump();
+    return path;
+  };
+  auto rto = [&](std::size_t option) { return Json::parse(out_)["options"][option]; };
+  std::string warm = report(
+      "warm.json", {{"scenario", "site-kill"}, {"compute", "instances"}, {"rto_seconds", 6.25}});
+  std::string worse = report(
+      "worse.json", {{"scenario", "partition"}, {"compute", "instances"}, {"rto_seconds", 7.5}});
+  std::string cold = report(
+      "cold.json", {{"scenario", "site-kill"}, {"compute", "functions"}, {"rto_seconds", 5.75}});
+  ASSERT_EQ(run({"-c", config, "cost", "-o", "json", "--measured", worse, "--measured", warm,
+                 "--measured", cold}),
+            0)
+      << err_;
+  EXPECT_EQ(rto(1)["rto_seconds"], 7.5);
+  EXPECT_EQ(rto(1)["rto_measured"], true);
+  EXPECT_THAT(rto(1)["rto_source"].get<std::string>(),
+              AllOf(HasSubstr("partition"), HasSubstr(worse)));
+  EXPECT_EQ(rto(2)["rto_seconds"], 5.75);
+  EXPECT_EQ(rto(2)["rto_measured"], true);
+  EXPECT_EQ(rto(3)["rto_measured"], false) << "nobody measured that";
+
+  for (const Json& bad :
+       {Json(nullptr), Json::array(), Json{{"compute", "instances"}, {"rto_seconds", 1}},
+        Json{{"scenario", "x"}, {"compute", "ships"}, {"rto_seconds", 1}},
+        Json{{"scenario", "control-kill"}, {"compute", "instances"}, {"rto_seconds", nullptr}},
+        Json{{"scenario", "x"}, {"compute", "functions"}, {"rto_seconds", -1}}}) {
+    EXPECT_EQ(run({"-c", config, "cost", "--measured", report("bad.json", bad)}), 2) << bad.dump();
+    EXPECT_THAT(err_, HasSubstr("bad.json: "));
+  }
+  EXPECT_NE(run({"-c", config, "cost", "--measured", directory_ + "/none.json"}), 0);
+}
+
+TEST_F(Command, DeployGoesFirstToTheSiteThatServesAndStopsWhenItIsRolledBack) {
+  Server gcp({"127.0.1.1", 0});
+  Server aws({"127.0.2.1", gcp.endpoint().port});
+  std::string config = write_config({"127.0.0.1", 1}, gcp.endpoint().port);
+  auto status = [](const char* phase, int current) {
+    return Json{{"site", "x"},
+                {"tiers",
+                 {{{"tier", "app"},
+                   {"phase", phase},
+                   {"active", true},
+                   {"current", current},
+                   {"goal", current},
+                   {"reason", "instance 1 was not ready within 5s"}}}}}
+        .dump();
+  };
+  gcp.on("GET /v1/scale", Json{{"site", "gcp"}, {"serving", false}}.dump());
+  aws.on("GET /v1/scale", Json{{"site", "aws"}, {"serving", true}}.dump());
+  Json begun{{"revision", 4}, {"begun", true}};
+  gcp.on("POST /v1/deploy", begun.dump());
+  aws.on("POST /v1/deploy", begun.dump());
+  gcp.on("GET /v1/deploy", status("settled", 4));
+  aws.on("GET /v1/deploy", status("keeping", 4));
+  ASSERT_EQ(run({"-c", config, "deploy", "start", "app"}), 0) << err_;
+  EXPECT_EQ(out_, "site aws: app runs revision 4\nsite gcp: app runs revision 4\n");
+
+  aws.on("GET /v1/deploy", status("settled", 3));
+  EXPECT_EQ(run({"-c", config, "deploy", "start", "app", "-o", "json"}), 4);
+  Json answer = Json::parse(out_);
+  ASSERT_EQ(answer["sites"].size(), 1u) << "the other one is left alone";
+  EXPECT_EQ(answer["sites"][0]["outcome"], "rolled_back");
+  EXPECT_EQ(answer["sites"][0]["reason"], "instance 1 was not ready within 5s");
+
+  EXPECT_EQ(run({"-c", config, "deploy", "start", "app", "--site", "gcp", "--no-wait"}), 0);
+  EXPECT_EQ(out_, "site gcp: app begins with revision 4\n");
+  aws.on("GET /v1/deploy", status("undoing", 3));
+  EXPECT_EQ(run({"-c", config, "deploy", "status"}), 4) << "one is being rolled back";
+  EXPECT_NE(run({"-c", config, "deploy", "start", "appp"}), 0);
+  EXPECT_THAT(err_, HasSubstr("did you mean 'app'?"));
+  EXPECT_EQ(run({"-c", config, "deploy", "start", "app", "--timeout", "soon"}), 2);
 }
 
 TEST_F(Command, ScaleAsksTheSiteThatServes) {

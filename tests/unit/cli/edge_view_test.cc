@@ -25,6 +25,31 @@ TEST(EdgeView, SummaryIsByNearestRank) {
   EXPECT_EQ(summary_of({}).max, 0);
 }
 
+TEST(EdgeView, FirewallsAreComparedPartByPart) {
+  const Json gcp = {{"mode", "block"},
+                    {"rules", 812},
+                    {"parts", {{"rules", "aaaa"}, {"limits", "1111"}}},
+                    {"reload_refused", ""}};
+  Json aws = gcp;
+  FirewallComparison c = compare_firewalls({{"gcp", gcp}, {"aws", aws}});
+  EXPECT_TRUE(c.differ.empty());
+  EXPECT_NE(c.text.find("edge of gcp: mode block, 812 rules\n"), std::string::npos) << c.text;
+  EXPECT_NE(c.text.find("rules       same      aaaa\n"), std::string::npos) << c.text;
+  aws["parts"]["rules"] = "bbbb";
+  aws["reload_refused"] = "policy:1:1: what";
+  c = compare_firewalls({{"gcp", gcp}, {"aws", aws}});
+  EXPECT_EQ(c.differ, std::vector<std::string>{"rules"});
+  EXPECT_NE(c.text.find("rules       differs   gcp aaaa aws bbbb\n"), std::string::npos) << c.text;
+  EXPECT_NE(c.text.find("refused, what was before is in force: policy:1:1: what"),
+            std::string::npos);
+  // One that does not know of a part differs in it.
+  aws["parts"].erase("limits");
+  EXPECT_EQ(compare_firewalls({{"gcp", gcp}, {"aws", aws}}).differ.size(), 2u);
+  c = compare_firewalls({{"gcp", gcp}});
+  EXPECT_TRUE(c.differ.empty());
+  EXPECT_EQ(c.text.find("same"), std::string::npos) << "there is nothing to compare it with";
+}
+
 TEST(EdgeView, TheReferencesFiguresComeOut) {
   EXPECT_NEAR(percent_lower(3848.84, 615.60), 84.0, 0.05);
   EXPECT_NEAR(percent_lower(1, 2), -100, 1e-9);

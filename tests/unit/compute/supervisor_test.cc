@@ -373,6 +373,127 @@ TEST_F(Supervision, KnowsWhatAnInstanceUses) {
   }
 }
 
+class Deploying : public Supervision {
+ protected:
+  static TierSpec looping(const std::string& marker) {
+    TierSpec app = tier("app", {"sh", "-c", "while :; do sleep 0.05; done", marker}, 3);
+    app.running = 2;
+    app.spare = 1;
+    app.deploy.surge = 1;
+    app.deploy.unavailable = 0;
+    app.deploy.ready_within = 5s;
+    app.deploy.watch = 300ms;
+    return app;
+  }
+  RevisionSpecs revision(const std::string& program) {
+    return tier("app", {"sh", "-c", program, marker.text(), "revised"}, 3).instances;
+  }
+  std::size_t revised() {
+    std::size_t n = 0;
+    for (pid_t pid : marker.processes())
+      n += read_file(fmt::format("/proc/{}/cmdline", pid)).value_or("").find("revised") !=
+           std::string::npos;
+    return n;
+  }
+  RolloutMemory rollout() { return supervisor->rollouts().at(0).memory; }
+};
+
+TEST_F(Deploying, ReplacesTheProcessesAndKeepsTheNumber) {
+  make({looping(marker.text())});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(10s, [&] { return ready(2); }));
+  ASSERT_TRUE(supervisor->deploy("app", RevisionNumber{2}, revision("while :; do sleep 0.05; done"))
+                  .has_value());
+  bool always_two = true;
+  ASSERT_TRUE(run_until(20s, [&] {
+    always_two = always_two && supervisor->ready_instances().size() >= 2;
+    return rollout().current == RevisionNumber{2};
+  }));
+  EXPECT_TRUE(always_two);
+  ASSERT_TRUE(run_until(10s, [&] { return marker.processes().size() == 4; })) << "two keepers, two";
+  EXPECT_EQ(supervisor->ready_instances().size(), 2u);
+  EXPECT_TRUE(run_until(5s, [&] { return revised() == 4; }));
+  EXPECT_THAT(registry.prometheus_text(),
+              HasSubstr("leeward_deployments_total{tier=\"app\",outcome=\"succeeded\"} 1"));
+  EXPECT_EQ(supervisor->deploy("app", RevisionNumber{2}, revision("true")).error().code,
+            Code::kInvalid);
+  EXPECT_EQ(supervisor->deploy("web", RevisionNumber{3}, revision("true")).error().code,
+            Code::kNotFound);
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+TEST_F(Deploying, ARevisionThatCrashesIsTakenBack) {
+  TierSpec app = looping(marker.text());
+  app.deploy.watch = 5s;  // without a check it is ready from its start, however slow that is
+  app.deploy.ready_within = 60s;  // and what fails it are its exits, however slow these are
+  make({app});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(10s, [&] { return ready(2); }));
+  ASSERT_TRUE(supervisor->deploy("app", RevisionNumber{2}, revision("exit 7")).has_value());
+  ASSERT_TRUE(run_until(20s, [&] { return rollout().failed == RevisionNumber{2}; }));
+  ASSERT_TRUE(run_until(20s, [&] { return rollout().phase == RolloutPhase::kSettled; }));
+  EXPECT_THAT(rollout().reason, HasSubstr("exited by themselves 3 times"));
+  ASSERT_TRUE(run_until(10s, [&] { return marker.processes().size() == 4; }));
+  EXPECT_EQ(revised(), 0u);
+  EXPECT_THAT(registry.prometheus_text(),
+              HasSubstr("leeward_deployments_total{tier=\"app\",outcome=\"rolled_back\"} 1"));
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+TEST_F(Deploying, BesideEachOtherOnlyOneRevisionIsOffered) {
+  TierSpec app = looping(marker.text());
+  app.instances = tier("app", app.instances[0].process.argv, 4).instances;
+  app.spare = 2;
+  app.deploy.strategy = DeployStrategy::kBlueGreen;
+  app.deploy.keep_old = 1s;
+  make({app});
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(10s, [&] { return ready(2); }));
+  RevisionSpecs next = revision("while :; do sleep 0.05; done");
+  next.push_back(next[0]);
+  ASSERT_TRUE(supervisor->deploy("app", RevisionNumber{2}, next).has_value());
+  auto offered = [&] {
+    std::set<RevisionNumber> revisions;
+    for (const InstanceStatus& i : supervisor->status())
+      if (i.offered && i.state == InstanceState::kReady) revisions.insert(i.revision);
+    return revisions;
+  };
+  bool one = true;
+  ASSERT_TRUE(run_until(20s, [&] {
+    one = one && offered().size() == 1 && supervisor->ready_instances().size() == 2;
+    return rollout().phase == RolloutPhase::kKeeping;
+  }));
+  EXPECT_TRUE(one);
+  EXPECT_EQ(*offered().begin(), RevisionNumber{2});
+  EXPECT_EQ(supervisor->ready_count(), 4);
+  ASSERT_TRUE(supervisor->roll_back("app", "asked").has_value());
+  EXPECT_TRUE(run_until(200ms, [&] { return *offered().begin() == RevisionNumber{1}; }));
+  ASSERT_TRUE(run_until(20s, [&] { return revised() == 0; }));
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
+TEST_F(Deploying, WhatAnEarlierLifeWasDoingGoesOn) {
+  make({looping(marker.text())});
+  TierRollout kept;
+  kept.tier = "app";
+  kept.memory.current = RevisionNumber{4};
+  kept.memory.goal = RevisionNumber{5};
+  kept.memory.phase = RolloutPhase::kReplacing;
+  kept.places = {{RevisionNumber{4}, true}, {RevisionNumber{5}, true}, {RevisionNumber{4}, false}};
+  std::map<RevisionNumber, RevisionSpecs> specs{{RevisionNumber{4}, revision("sleep 100")}};
+  EXPECT_EQ(supervisor->restore(kept, specs).error().code, Code::kInvalid) << "5 is not known";
+  specs[RevisionNumber{5}] = revision("while :; do sleep 0.05; done");
+  ASSERT_TRUE(supervisor->restore(kept, specs).has_value());
+  supervisor->set_active(true);
+  ASSERT_TRUE(run_until(20s, [&] { return rollout().current == RevisionNumber{5}; }));
+  EXPECT_EQ(supervisor->ready_instances().size(), 2u);
+  for (const InstanceStatus& i : supervisor->status())
+    if (i.wanted) {
+      EXPECT_EQ(i.revision, RevisionNumber{5});
+    }
+  EXPECT_TRUE(stop_all(5s).has_value());
+}
+
 TEST_F(Supervision, StopsEverythingByTheDeadline) {
   TierSpec stubborn = tier("app", {"python3", "-c", kDaemons, marker.text()});
   stubborn.stop_timeout = 60s;
@@ -395,17 +516,24 @@ TEST_F(Supervision, StopAllWithNothingRunningIsDoneAtOnce) {
 }
 
 TEST_F(Supervision, RestartsAfterTheKeeperWasKilledAndClearsWhatItLost) {
-  make({tier("app", {"python3", "-c", kDaemons, marker.text()})});
-  supervisor->set_active(true);
-  ASSERT_TRUE(run_until(10s, [&] { return output("app").size() == 1; }));
-  std::vector<pid_t> before = marker.processes();
-  pid_t child = instance().pid;
-  ASSERT_EQ(::kill(::getsid(child), SIGKILL), 0);  // the keeper leads the session
-  ASSERT_TRUE(run_until(15s, [&] { return output("app").size() == 2; }));
-  std::vector<pid_t> after = marker.processes();
-  for (pid_t pid : before) EXPECT_THAT(after, Not(Contains(pid)));
-  EXPECT_THAT(instance().last_exit, HasSubstr("keeper killed"));
-  EXPECT_TRUE(stop_all(5s).has_value());
+  for (bool with_groups : {false, true}) {
+    SCOPED_TRACE(with_groups);
+    if (with_groups) groups = CgroupTree::detect("leeward-test-" + std::to_string(::getpid()));
+    make({tier(with_groups ? "grouped" : "app", {"python3", "-c", kDaemons, marker.text()})});
+    supervisor->set_active(true);
+    ASSERT_TRUE(
+        run_until(10s, [&] { return output(with_groups ? "grouped" : "app").size() == 1; }));
+    std::vector<pid_t> before = marker.processes();
+    pid_t child = instance().pid;
+    ASSERT_EQ(::kill(::getsid(child), SIGKILL), 0);  // the keeper leads the session
+    ASSERT_TRUE(
+        run_until(15s, [&] { return output(with_groups ? "grouped" : "app").size() == 2; }));
+    std::vector<pid_t> after = marker.processes();
+    for (pid_t pid : before) EXPECT_THAT(after, Not(Contains(pid)));
+    EXPECT_THAT(instance().last_exit, HasSubstr("keeper killed"));
+    EXPECT_TRUE(stop_all(5s).has_value());
+    supervisor.reset();
+  }
 }
 
 TEST_F(Supervision, DestroyingItEndsWhatRuns) {

@@ -48,6 +48,19 @@ std::string edge_with(const std::string& firewall) {
          firewall + " }\ndns:\n";
 }
 
+const std::string kAppProcess =
+    "    command: [./app, --listen, \"{address}:{port}\"]\n    directory: .\n";
+
+INSTANTIATE_TEST_SUITE_P(
+    Images, Rule,
+    ::testing::Values(
+        Change{kAppProcess, "    image: images/app:v1\n", ""},
+        Change{kAppProcess, "    image: app.tar\n    command: [serve]\n    directory: /srv\n", ""},
+        Change{kAppProcess, "", "tier 'app' has neither a command nor an image; write one"},
+        Change{kAppProcess, "    image: app\n    command: []\n", "the command is empty"},
+        Change{kAppProcess, "    image: app\n    directory: srv\n",
+               "'srv' is a directory of the image, and must begin with '/'"}));
+
 INSTANTIATE_TEST_SUITE_P(
     WebApplicationFirewall, Rule,
     ::testing::Values(
@@ -325,6 +338,82 @@ INSTANTIATE_TEST_SUITE_P(
         Change{kTier, scaled("max: 4, schedules: { n: { from: \"08:00\", until: \"18:00\" } }"),
                "needs min, max or both"},
         Change{kTier, scaled("max: 4, utc_offset: 9h"), "is not a valid offset from UTC"}));
+
+std::string deployed(const std::string& deploy) {
+  return "    port: 5000\n    local: true\n    deploy: { " + deploy + " }\n";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Deploying, Rule,
+    ::testing::Values(
+        Change{kTier, deployed("max_surge: 1, max_unavailable: 0, ready_within: 30s, watch: 5s"),
+               ""},
+        Change{kTier, deployed("strategy: blue-green, keep_old: 1h, crashes: 5"), ""},
+        Change{kTier, deployed("max_surge: 0, max_unavailable: 0"), "nothing could be replaced"},
+        Change{kTier, deployed("strategy: blue-green, max_surge: 2"),
+               "'max_surge' belongs to strategy: rolling"},
+        Change{kTier, deployed("keep_old: 5m"), "'keep_old' belongs to strategy: blue-green"},
+        Change{kTier, deployed("strategy: canary"), "canary"},
+        Change{kTier, "    port: 65530\n    local: true\n    deploy: { max_surge: 20 }\n",
+               "go beyond 65535"}));
+
+TEST(Rules, ADeploymentHasPortsOfItsOwnAfterTheTiers) {
+  auto slots = [](const std::string& lines) {
+    std::string text = starting_file("shop");
+    text.replace(text.find(kTier), kTier.size(), lines);
+    Loaded loaded = load_text(text, "leeward.yaml", "/");
+    EXPECT_TRUE(loaded.platform);
+    for (const Tier& tier : loaded.platform->tiers)
+      if (tier.port == 5000) return std::pair(tier.instances_max(), tier.slots());
+    return std::pair(0, 0);
+  };
+  auto [own, all] = slots(kTier);
+  EXPECT_EQ(own, all);
+  EXPECT_EQ(slots(deployed("max_surge: 2")), std::pair(own, own + 2));
+  EXPECT_EQ(slots(deployed("strategy: blue-green")), std::pair(own, 2 * own));
+  EXPECT_EQ(slots(scaled("max: 5") + "    deploy: { strategy: blue-green }\n"), std::pair(5, 10));
+}
+
+const std::string kWebTier = "    port: 8080\n    ready: { path: /healthz }\n";
+std::string web_with(const std::string& settings) { return kWebTier + "    " + settings + "\n"; }
+
+INSTANTIATE_TEST_SUITE_P(
+    FunctionsOfATier, Rule,
+    ::testing::Values(
+        Change{kWebTier, web_with("standby: functions"), ""},
+        Change{kWebTier,
+               web_with("standby: functions_first\n    functions: { connect: "
+                        "[\"{gateway.orders}\", \"10.0.0.9:80\"], instance_port: 9000 }"),
+               ""},
+        Change{kWebTier, web_with("standby: function"), "did you mean 'functions'?"},
+        Change{kWebTier, web_with("functions: { prepared: 2 }"), "nothing uses this section"},
+        Change{kWebTier, web_with("standby: functions\n    functions: { connect: [nowhere] }"),
+               "'nowhere' is not an address"},
+        Change{kWebTier,
+               web_with("standby: functions\n    functions: { connect: [\"{gateway.order}\"] }"),
+               "{gateway.order} names a database that does not exist"},
+        Change{kWebTier, web_with("standby: functions\n    pass_listener: true"),
+               "a function is not handed a socket"},
+        Change{"    directory: .\n" + kWebTier, web_with("standby: functions"),
+               "functions need 'directory'"},
+        Change{"    directory: .\n" + kWebTier, web_with("image: shop.tar\n    standby: functions"),
+               "functions do not run from images"},
+        Change{kWebTier,
+               "    port: 8080\n    ready: { path: /healthz, port: 9 }\n    standby: functions\n",
+               "functions are asked at the tier's port only; write 8080"},
+        Change{kWebTier, web_with("standby: functions\n    functions: { instance_port: 9000 }"),
+               "'instance_port' belongs to standby: functions_first"},
+        Change{kWebTier,
+               web_with("standby: functions_first\n    functions: { instance_port: 7401 }"),
+               "port clash on site 'aws': the instances of tier 'web' and agent.port"},
+        Change{kWebTier,
+               web_with("instances: 3\n    standby: functions_first\n"
+                        "    functions: { instance_port: 65534 }"),
+               "3 instances from port 65534 on go beyond 65535"},
+        Change{kWebTier,
+               web_with("deploy: { max_surge: 2 }\n    standby: functions_first\n"
+                        "    functions: { instance_port: 65534 }"),
+               "3 instances from port 65534 on go beyond 65535"}));
 
 TEST(Rules, ASecondPrimaryIsNamed) {
   std::string text = starting_file("shop");

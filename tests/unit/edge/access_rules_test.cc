@@ -259,5 +259,117 @@ TEST_F(AccessRulesTest, ABlockedClientGets403UntilItsTimeIsUp) {
   EXPECT_FALSE(ask(*rules, "192.0.2.1", 30s).refused);
 }
 
+TEST_F(AccessRulesTest, WhoGoesOnAfterBeingRefusedIsBannedFromEverything) {
+  EdgeFirewall spec;
+  spec.rate_limits = {{.name = "login",
+                       .path = "/login",
+                       .requests = 2,
+                       .per = 10s,
+                       .action = RateAction::kBan,
+                       .ban_after = 3,
+                       .ban_for = 5min}};
+  auto rules = load(spec);
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(ask(*rules, "192.0.2.1", 0s, "/login").refused);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ask(*rules, "192.0.2.1", 0s, "/login").status, 429) << i;
+  EXPECT_FALSE(ask(*rules, "192.0.2.1", 0s, "/").refused) << "not banned yet";
+  const Verdict last = ask(*rules, "192.0.2.1", 0s, "/login");
+  EXPECT_EQ(last.status, 403);
+  EXPECT_EQ(last.retry_after, 5min);
+  const Verdict elsewhere = ask(*rules, "192.0.2.1", 1min, "/");
+  EXPECT_EQ(elsewhere.status, 403);
+  EXPECT_EQ(elsewhere.retry_after, 4min);
+  EXPECT_EQ(elsewhere.rule, "login");
+  EXPECT_FALSE(ask(*rules, "192.0.2.2", 1min, "/").refused) << "somebody else";
+  EXPECT_EQ(ask(*rules, "192.0.2.1", 5min - 1s, "/").status, 403);
+  EXPECT_FALSE(ask(*rules, "192.0.2.1", 5min, "/").refused);
+  const std::string metrics = rules->prometheus_text();
+  EXPECT_NE(metrics.find("leeward_edge_bans_total{rule=\"login\"} 1"), std::string::npos)
+      << metrics;
+  EXPECT_NE(metrics.find("leeward_edge_rate_exceeded_total{rule=\"login\"} 4"), std::string::npos);
+}
+
+TEST_F(AccessRulesTest, ALimitThatCountsRefusesNothingAndNamesItself) {
+  EdgeFirewall spec;
+  spec.rate_limits = {{.name = "would", .requests = 1, .per = 10s, .action = RateAction::kCount},
+                      {.name = "does", .path = "/x", .requests = 1, .per = 10s}};
+  auto rules = load(spec);
+  EXPECT_TRUE(ask(*rules, "192.0.2.1").rule.empty());
+  const Verdict counted = ask(*rules, "192.0.2.1");
+  EXPECT_FALSE(counted.refused);
+  EXPECT_EQ(counted.rule, "would");
+  EXPECT_FALSE(ask(*rules, "192.0.2.1", 0s, "/x").refused);
+  EXPECT_EQ(ask(*rules, "192.0.2.1", 0s, "/x").rule, "does") << "limits behind it still hold";
+}
+
+TEST_F(AccessRulesTest, BansOutliveAReloadWhileTheirLimitDoes) {
+  EdgeFirewall spec;
+  spec.rate_limits = {
+      {.name = "scan", .path = "/s", .requests = 1, .per = 10s, .action = RateAction::kBan},
+      {.name = "net",
+       .path = "/n",
+       .key = "network",
+       .requests = 1,
+       .per = 10s,
+       .action = RateAction::kBan}};
+  auto rules = load(spec);
+  for (int i = 0; i < 2; ++i) ask(*rules, "192.0.2.1", 0s, "/s");
+  for (int i = 0; i < 2; ++i) ask(*rules, "198.51.100.20", Duration{1s} * i, "/n");
+  EXPECT_EQ(rules->banned(at(1s).boot, 10).size(), 2u);
+  EXPECT_EQ(ask(*rules, "198.51.100.99", 2s).rule, "net");
+
+  EdgeFirewall other = spec;
+  other.rate_limits[0].requests = 7;
+  auto again = AccessRules::load(other, {}, nullptr, rules.get());
+  ASSERT_TRUE(again);
+  EXPECT_EQ(ask(**again, "192.0.2.1", 2s).rule, "scan");
+  other.rate_limits.erase(other.rate_limits.begin());
+  auto without = AccessRules::load(other, {}, nullptr, again->get());
+  ASSERT_TRUE(without);
+  EXPECT_FALSE(ask(**without, "192.0.2.1", 2s).refused);
+  EXPECT_EQ((*without)->banned(at(2s).boot, 10).size(), 1u);
+  EXPECT_EQ((*without)->lift(address("198.51.100.7"), at(2s).boot), 1u) << "its network's";
+  EXPECT_FALSE(ask(**without, "198.51.100.99", 2s).refused);
+}
+
+TEST_F(AccessRulesTest, ExplainSaysWhoIsBannedAndHowMuchIsLeft) {
+  EdgeFirewall spec;
+  spec.rate_limits = {{.name = "login",
+                       .path = "/login",
+                       .requests = 3,
+                       .per = 1min,
+                       .action = RateAction::kBan,
+                       .ban_for = 10min}};
+  auto rules = load(spec);
+  RequestView request;
+  request.target = "/login";
+  EXPECT_EQ(rules->explain(request, false, at(0s)),
+            "firewall  limit login: 3 in 1m by address, then ban\n");
+  request.client = address("192.0.2.1");
+  ask(*rules, "192.0.2.1", 0s, "/login");
+  EXPECT_EQ(rules->explain(request, true, at(0s)),
+            "firewall  limit login: 3 in 1m by address, then ban; 2 more now\n");
+  for (int i = 0; i < 3; ++i) ask(*rules, "192.0.2.1", 0s, "/login");
+  EXPECT_EQ(rules->explain(request, true, at(4min)),
+            "firewall  192.0.2.1 is banned by login for 6m more: 403\n"
+            "firewall  limit login: 3 in 1m by address, then ban; 3 more now\n");
+}
+
+TEST(BanList, AFullSetLiftsTheBanThatEndsSoonestAndCountsIt) {
+  BanList bans(1);  // one set of four
+  const BootTime now = at(0s).boot;
+  for (std::uint64_t key = 1; key <= 4; ++key)
+    bans.add(key, {.rule = 1, .client = {}, .left = Duration{1min} * static_cast<int>(key)}, now);
+  EXPECT_EQ(bans.forgotten(), 0u);
+  bans.add(5, {.rule = 1, .client = {}, .left = 1h}, now);
+  EXPECT_EQ(bans.forgotten(), 1u);
+  EXPECT_EQ(bans.left(1, now), 0s);
+  EXPECT_EQ(bans.left(2, now), 2min);
+  EXPECT_EQ(bans.left(5, now), 1h);
+  bans.add(5, {.rule = 1, .client = {}, .left = 1s}, now);
+  EXPECT_EQ(bans.left(5, now), 1h) << "a shorter ban does not shorten it";
+  bans.add(6, {.rule = 1, .client = {}, .left = 1s}, at(3min).boot);
+  EXPECT_EQ(bans.forgotten(), 1u) << "two had ended";
+}
+
 }  // namespace
 }  // namespace leeward::edge

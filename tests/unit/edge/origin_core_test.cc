@@ -59,6 +59,31 @@ TEST(OriginCore, SilenceCountsFromTheEndOfTheRequest) {
   EXPECT_EQ(core.under_way(0), 0u);
 }
 
+// Also where requests are so short that the others never have one under way.
+TEST(OriginCore, WhatComesBackGetsAShareThatGrows) {
+  for (Balancing balancing : {Balancing::kTwoChoices, Balancing::kLeastRequests,
+                              Balancing::kRoundRobin, Balancing::kHash}) {
+    OriginPolicy policy;
+    policy.balancing = balancing;
+    policy.slow_start = 2s;
+    OriginCore core(policy, {1, 1});
+    core.on_check(at(0s), 1, false, false);
+    core.on_check(at(1s), 1, true, true);
+    auto share_at = [&](Duration when) {
+      int got = 0;
+      for (std::uint64_t i = 0; i < 2000; ++i)
+        got += core.pick(at(when), 0, i, i * 0x9e3779b97f4a7c15, true)->origin == 1;
+      return got / 2000.0;
+    };
+    const double cold = share_at(1s), half = share_at(2s), whole = share_at(3s);
+    EXPECT_GT(cold, 0.02) << static_cast<int>(balancing);
+    EXPECT_LT(cold, 0.12) << static_cast<int>(balancing);
+    EXPECT_GT(half, 0.2) << static_cast<int>(balancing);
+    EXPECT_LT(half, 0.4) << static_cast<int>(balancing);
+    EXPECT_NEAR(whole, 0.5, 0.05) << static_cast<int>(balancing);
+  }
+}
+
 TEST(OriginCore, FailuresInARowEject) {
   OriginCore core = two_sites();
   fail_one(core, 0s, 0);

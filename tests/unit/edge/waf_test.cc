@@ -2,9 +2,11 @@
 // that asks it.
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -173,6 +175,32 @@ TEST_F(Rules, AreReplacedWhileTheOldOnesAreStillAsked) {
   EXPECT_EQ(old->inspect(get(kAttack)).kind, Kind::kBlock);
 }
 
+// Phase 1 runs again for a response: what it sets is there, and nothing is counted twice.
+TEST_F(Rules, CountARequestOnceAlthoughItsAnswerIsInspectedToo) {
+  auto engine = load(R"(
+SecResponseBodyAccess On
+SecAction "id:1,phase:1,pass,nolog,initcol:ip=%{REMOTE_ADDR}"
+SecAction "id:4,phase:1,pass,nolog,setvar:ip.asked=+1,setvar:tx.leak=secret"
+SecRule IP:asked "@gt 3" "id:2,phase:1,deny,status:429,log,msg:'too often'"
+SecRule RESPONSE_BODY "@contains %{tx.leak}" "id:3,phase:4,deny,status:502,log,msg:'leak'"
+)");
+  const InspectedRequest request = get("/");
+  const InspectedResponse leak{.status = 200,
+                               .protocol = "1.1",
+                               .fields = {{"Content-Type", "text/html"}},
+                               .body = "a secret"};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(engine->inspect(request).kind, Kind::kPass) << i;
+    EXPECT_EQ(engine->inspect_response(request, leak).decisive.rule, "3") << i;
+  }
+  EXPECT_EQ(engine->inspect(request).decisive.rule, "2");
+  // Meanwhile the client is above its limit: an answer to what was let pass is looked at all the
+  // same.
+  const WafVerdict late = engine->inspect_response(request, leak);
+  EXPECT_EQ(late.status, 502);
+  EXPECT_EQ(late.decisive.rule, "3");
+}
+
 TEST_F(Rules, AnswerAtOnceForSmallRequestsOnly) {
   auto engine = load();
   const auto small = engine->inspect_at_once(get(kAttack));
@@ -180,7 +208,7 @@ TEST_F(Rules, AnswerAtOnceForSmallRequestsOnly) {
   EXPECT_EQ(small->kind, Kind::kBlock);
   EXPECT_FALSE(engine->inspect_at_once(post(kForm, "pad=" + std::string(5000, 'x'))));
   InspectedRequest large = get("/");
-  large.fields.emplace_back("X-Pad", std::string(9000, 'x'));
+  large.fields.emplace_back("X-Pad", std::string(2100, 'x'));
   EXPECT_FALSE(engine->inspect_at_once(large));
 }
 
@@ -207,6 +235,7 @@ class GatedEngine final : public InspectionEngine {
   WafVerdict inspect(const InspectedRequest& request) const override {
     std::unique_lock lock(mutex_);
     ++begun_;
+    nice_ = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
     changed_.notify_all();
     if (request.target != "/free") changed_.wait(lock, [&] { return open_; });
     return {};
@@ -224,11 +253,15 @@ class GatedEngine final : public InspectionEngine {
     std::lock_guard lock(mutex_);
     return begun_;
   }
+  int nice() const {  // of the thread that began last
+    std::lock_guard lock(mutex_);
+    return nice_;
+  }
 
  private:
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  mutable int begun_ = 0;
+  mutable int begun_ = 0, nice_ = 0;
   bool open_ = false;
 };
 
@@ -278,6 +311,18 @@ TEST_F(Pool, KeepsThreadsForSmallRequestsWhileLargeBodiesAreInspected) {
   EXPECT_EQ(engine_->begun(), 2);  // one large body, whose verdict is not there, and the small one
   engine_->open();
   EXPECT_TRUE(ear_.wait_for(5));
+}
+
+TEST_F(Pool, GivesWayToTheLoops) {
+  WafPool pool(2, Logger());
+  const int mine = ::getpriority(PRIO_PROCESS, 0);
+  for (std::size_t size : {std::size_t{0}, std::size_t{1} << 20}) {
+    InspectedRequest request = post("text/plain", std::string(size, 'x'));
+    request.target = "/free";
+    ASSERT_TRUE(pool.submit(make(std::move(request)), {&ear_, size}, settings_));
+    ASSERT_TRUE(ear_.wait_for(size == 0 ? 1 : 2));
+    EXPECT_EQ(engine_->nice(), std::min(mine + 15, 19));
+  }
 }
 
 TEST_F(Pool, TurnsAwayWhatFindsNoRoom) {

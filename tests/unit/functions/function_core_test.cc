@@ -230,6 +230,86 @@ TEST_F(FunctionCoreTest, OneThatLeftTheQueueIsNotDelivered) {
   EXPECT_EQ(core.counts(kShop).idle, 1u);
 }
 
+class PreparedTest : public FunctionCoreTest {
+ protected:
+  void SetUp() override {
+    rule.prepared = 1;
+    rule.prepared_for = 600s;
+    rule.prepare_after = 1s;
+    core.set_pool(kShop, rule);
+  }
+  // One invocation from a cold start to its end; the environment is idle then.
+  void serve_once() {
+    ASSERT_THAT(invoke(1), ElementsAre(start(1)));
+    ASSERT_THAT(pass(2s), IsEmpty());  // nothing is prepared for a function that never worked
+    static_cast<void>(polled(1));
+    ASSERT_TRUE(answered(1, 1));
+    static_cast<void>(polled(1));
+  }
+  static Start preparing(std::uint64_t e) { return {EnvironmentId{e}, kShop, true}; }
+};
+
+TEST_F(PreparedTest, OneIsMadeWhenItIsQuietAndIsTakenWhenNoUsedOneIsFree) {
+  serve_once();
+  EXPECT_EQ(core.counts(kShop).prepared, 0u);
+  EXPECT_THAT(pass(999ms), ElementsAre(Freeze{EnvironmentId{1}}));
+  EXPECT_THAT(pass(1ms), ElementsAre(preparing(2)));
+  EXPECT_THAT(polled(2), IsEmpty());
+  EXPECT_EQ(core.counts(kShop), (PoolCounts{.frozen = 1, .prepared = 1}));
+  EXPECT_THAT(pass(1s), ElementsAre(Freeze{EnvironmentId{2}}));
+  // The used one first, then the prepared one; a third has to be started.
+  EXPECT_THAT(invoke(2), ElementsAre(Thaw{EnvironmentId{1}},
+                                     Deliver{EnvironmentId{1}, InvocationId{2}, now + 3s}));
+  EXPECT_THAT(invoke(3), ElementsAre(Thaw{EnvironmentId{2}},
+                                     Deliver{EnvironmentId{2}, InvocationId{3}, now + 3s, true}));
+  EXPECT_THAT(invoke(4), ElementsAre(start(3)));
+  // The next one is prepared when it is quiet again, if there is room: the family has three.
+  static_cast<void>(polled(3));
+  EXPECT_TRUE(answered(3, 4));
+  static_cast<void>(polled(3));
+  for (const Effect& effect : pass(1s)) EXPECT_FALSE(std::holds_alternative<Start>(effect));
+}
+
+TEST_F(PreparedTest, OneOutlivesTheUsedOnesAndThenGoesToo) {
+  serve_once();
+  static_cast<void>(pass(1s));
+  static_cast<void>(polled(2));
+  static_cast<void>(pass(1s));
+  EXPECT_THAT(pass(58s), ElementsAre(Stop{EnvironmentId{1}, StopReason::kIdle}));
+  EXPECT_THAT(core.exited(now, EnvironmentId{1}), IsEmpty());
+  EXPECT_EQ(core.counts(kShop).live(), 0u);
+  EXPECT_THAT(pass(537s), IsEmpty());
+  EXPECT_THAT(pass(1s), ElementsAre(Stop{EnvironmentId{2}, StopReason::kIdle}));
+  EXPECT_THAT(core.exited(now, EnvironmentId{2}), IsEmpty());
+  EXPECT_EQ(core.environments(), 0u);
+  EXPECT_EQ(core.deadline(), std::nullopt);
+}
+
+TEST_F(PreparedTest, OneThatFailsIsNotTriedAgainUntilTheFunctionHasServed) {
+  serve_once();
+  EXPECT_THAT(pass(1s), ElementsAre(Freeze{EnvironmentId{1}}, preparing(2)));
+  EXPECT_THAT(core.init_failed(now, EnvironmentId{2}, Failure::kInitFailed),
+              ElementsAre(Stop{EnvironmentId{2}, StopReason::kInitFailed}));
+  EXPECT_THAT(core.exited(now, EnvironmentId{2}), IsEmpty());
+  EXPECT_THAT(pass(30s), IsEmpty());
+  static_cast<void>(invoke(2));
+  EXPECT_TRUE(answered(1, 2));
+  static_cast<void>(polled(1));
+  EXPECT_THAT(pass(1s), ElementsAre(Freeze{EnvironmentId{1}}, preparing(3)));
+}
+
+TEST_F(PreparedTest, OneGivesWayBeforeWhatIsUsed) {
+  serve_once();
+  static_cast<void>(pass(1s));
+  static_cast<void>(polled(2));
+  const PoolId other{2};
+  core.set_pool(other, PoolRule{.family = kShopFamily});
+  core.set_pool(PoolId{3}, PoolRule{.family = kShopFamily});
+  EXPECT_THAT(invoke(2, other), ElementsAre(start(3, other)));  // the family has three now
+  EXPECT_THAT(invoke(3, PoolId{3}),
+              ElementsAre(Stop{EnvironmentId{2}, StopReason::kEvicted}, start(4, PoolId{3})));
+}
+
 // Random events in any order: every invocation ends exactly once, bounds hold, and at rest nothing
 // is left.
 TEST(FunctionCoreSoak, EveryInvocationEndsOnceAndNoBoundIsBroken) {
@@ -239,9 +319,12 @@ TEST(FunctionCoreSoak, EveryInvocationEndsOnceAndNoBoundIsBroken) {
     auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
     FunctionCore core(HostRule{.environments_max = 5, .starts_max = 2, .family_max = 3});
     for (std::uint64_t p = 1; p <= 3; ++p)
-      core.set_pool(
-          PoolId{p},
-          PoolRule{.family = FamilyId{p % 2}, .timeout = 2s, .queue_max = 8, .queue_timeout = 5s});
+      core.set_pool(PoolId{p}, PoolRule{.family = FamilyId{p % 2},
+                                        .timeout = 2s,
+                                        .queue_max = 8,
+                                        .queue_timeout = 5s,
+                                        .prepared = p % 3,
+                                        .prepared_for = 60s});
     BootTime now{1s};
     std::set<InvocationId> open;
     std::map<EnvironmentId, InvocationId> running;

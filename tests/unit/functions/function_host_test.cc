@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "functions/http_function.h"
 #include "host_rig.h"
 
@@ -61,6 +63,39 @@ TEST(FunctionHost, ReapsWhatIsIdleAndCostsNothing) {
   EXPECT_EQ(rig.host->environments(), 0u);
   EXPECT_EQ(rig.invoke(pool, "8").payload, "8");
   EXPECT_EQ(rig.host->usage("echo").cold_starts, 2u);
+}
+
+TEST(FunctionHost, APreparedEnvironmentHasItsInitBehindItAndSharesNothing) {
+  HostRig rig({.environments_max = 8, .starts_max = 4, .family_max = 4}, 10ms, 100ms, 1);
+  const PoolId pool = rig.host->add(rig.python("slow", R"(
+import os, random, time
+time.sleep(0.3)
+born, drawn = time.monotonic(), random.random()
+def handler(event, context):
+    left = os.path.exists("/tmp/left")
+    open("/tmp/left", "w").close()
+    return {"age": time.monotonic() - born, "drawn": drawn, "left": left}
+)"));
+  const InvocationResult first = rig.invoke(pool);
+  ASSERT_EQ(first.end, InvocationEnd::kAnswered);
+  EXPECT_GT(first.report.init, 300ms);
+  auto at_rest = [&] {
+    return rig.host->environments() == 1 && rig.host->counts(pool).prepared == 1;
+  };
+  rig.run_until(at_rest);
+  ASSERT_TRUE(at_rest());
+  std::set<std::string> answers{first.payload};
+  for (int i = 0; i < 2; ++i) {
+    const InvocationResult next = rig.invoke(pool);
+    EXPECT_EQ(next.end, InvocationEnd::kAnswered);
+    EXPECT_EQ(next.report.init, 0s);
+    EXPECT_LT(next.report.duration, 300ms);  // its init was over
+    EXPECT_THAT(next.payload, HasSubstr("\"left\": false"));
+    EXPECT_TRUE(answers.insert(next.payload).second);
+    rig.run_until(at_rest);
+  }
+  EXPECT_EQ(rig.host->usage("slow").cold_starts, 1u);
+  EXPECT_EQ(rig.host->usage("slow").prepared_starts, 2u);
 }
 
 TEST(FunctionHost, TellsErrorsAsLambdaDoes) {

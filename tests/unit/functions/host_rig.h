@@ -17,7 +17,8 @@ namespace leeward::functions {
 class HostRig {
  public:
   explicit HostRig(HostRule rule = {.environments_max = 8, .starts_max = 4, .family_max = 4},
-                   Duration freeze_after = 50ms, Duration reap_after = 300s) {
+                   Duration freeze_after = 50ms, Duration reap_after = 300s,
+                   std::size_t prepared = 0) {
     char name[] = "/tmp/leeward-functions-test-XXXXXX";
     path_ = ::mkdtemp(name);
     ::chmod(path_.c_str(), 0755);
@@ -29,6 +30,7 @@ class HostRig {
     options.rule = rule;
     options.freeze_after = freeze_after;
     options.reap_after = reap_after;
+    options.prepared = prepared;
     host = std::make_unique<FunctionHost>(loop, options);
   }
   ~HostRig() {

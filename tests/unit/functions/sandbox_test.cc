@@ -479,5 +479,17 @@ TEST(Sandbox, FreezesThawsAndDiesFrozen) {
   });
 }
 
+TEST(Sandbox, StartsInAGroupThatWasLeftFrozen) {
+  as_everybody([](const Place& place, const CgroupTree& cgroups) {
+    const SandboxSpec spec = spec_for(place, shell("echo here"));
+    auto left = cgroups.create(spec.name);
+    ASSERT_TRUE(left) << left.error().message;
+    if (!left->freeze(true)) return;  // no groups that freeze: none is left so
+    const Outcome outcome = run(place, spec, cgroups, 5s);
+    EXPECT_TRUE(outcome.in_time);
+    EXPECT_EQ(outcome.output, "here\n");
+  });
+}
+
 }  // namespace
 }  // namespace leeward::functions

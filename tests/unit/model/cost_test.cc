@@ -114,7 +114,7 @@ TEST_F(Cost, ThePlotShowsEachWayAndEscapesNames) {
   EXPECT_THAT(svg, HasSubstr("a &lt;b> &amp; &quot;c&quot;"));
   EXPECT_THAT(svg, HasSubstr(">257.30 USD<"));
   EXPECT_THAT(svg, HasSubstr("width=\"397.5\""));  // 400 × 255.7 / 257.3, what waiting costs
-  EXPECT_THAT(svg, HasSubstr("RTO 15 min (not measured)"));
+  EXPECT_THAT(svg, HasSubstr("RTO 15 min (assumed)"));
   EXPECT_THAT(svg, HasSubstr("RTO 5.02 s (measured)"));
   EXPECT_THAT(cost_plot({}, "USD", "nothing"), Not(HasSubstr("nan")));
 }

@@ -100,6 +100,9 @@ AgentReport report() {
   a.comparison = ComparisonReport{22, 23, 24, "shop.orders id=42 missing", kTime};
   a.tiers_ready = 2;
   a.tiers_wanted = 65535;
+  a.deployments = 4'000'000'001;
+  a.rollbacks = 3;
+  a.deployment = "app, revision 3: its instances exited by themselves 3 times";
   a.ledger_open = 4'000'000'000;
   a.protection = 16;
   a.problem = "lag";

@@ -74,6 +74,11 @@ TEST(WafExpression, MistakesAreNamedWithTheirColumn) {
   EXPECT_EQ(refusal(R"(path contains "")"), "column 15: an empty text is in every value");
   EXPECT_EQ(refusal("header(name)"), "column 8: a name in quotes was expected here");
   EXPECT_EQ(refusal("size(size(path)) > 1"), "column 1: size of a size is nothing");
+  EXPECT_EQ(refusal(R"(bot == "tol")").substr(0, 45),
+            "column 8: bot is never 'tol'; it can be no-us");
+  EXPECT_EQ(refusal(R"(bot in ["tool", "x"])").substr(0, 28), "column 17: bot is never 'x';");
+  EXPECT_EQ(refusal(R"(crawler == "real")"),
+            "column 12: crawler is never 'real'; it can be unverified, verified, false");
 }
 
 TEST(WafExpression, DepthAndSizeHaveBounds) {

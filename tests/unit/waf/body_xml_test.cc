@@ -1,5 +1,6 @@
 #include "waf/body_xml.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <modsecurity/rule_message.h>
 
@@ -145,6 +146,23 @@ TEST(XmlBody, SaysWhereADocumentIsWrong) {
   ASSERT_TRUE(body.error);
   EXPECT_NE(body.error->message.find("3:"), std::string::npos) << body.error->message;
   EXPECT_TRUE(parsed("").error);
+}
+
+TEST(XmlBody, OctetsThatAreNotInItsEncodingAreAnError) {
+  reference::Engine engine(kRules);
+  testing::internal::CaptureStderr();
+  std::vector<bool> ours;
+  for (const char* encoding : {"EUC-JP", "ISO-2022-JP", "UTF-7"}) {
+    const std::string body = fmt::format(
+        "<?xml version='1.0' encoding='{}'?><a>\xff\xff\x80<b c='evil'/></a>", encoding);
+    ours.push_back(parsed(body).error.has_value());
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "strangers could fill a disk by it";
+  EXPECT_EQ(ours, std::vector(3, true));
+  reference::Request theirs(engine);
+  theirs.body("text/xml",
+              "<?xml version='1.0' encoding='EUC-JP'?><a>\xff\xff\x80<b c='evil'/></a>");
+  EXPECT_EQ(reference::value_of(theirs.transaction.m_variableReqbodyError), "1");
 }
 
 TEST(XmlBody, EndsAtItsLimits) {

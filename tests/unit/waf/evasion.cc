@@ -259,6 +259,46 @@ bool only_on_wire(const Technique& technique) {
   return technique.mutate == same && technique.name != "plain";
 }
 
+// EBCDIC, code page 37, of each ASCII character.
+constexpr unsigned char kIbm037[128] = {
+    0x00, 0x01, 0x02, 0x03, 0x37, 0x2d, 0x2e, 0x2f, 0x16, 0x05, 0x25, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f,
+    0x10, 0x11, 0x12, 0x13, 0x3c, 0x3d, 0x32, 0x26, 0x18, 0x19, 0x3f, 0x27, 0x1c, 0x1d, 0x1e, 0x1f,
+    0x40, 0x5a, 0x7f, 0x7b, 0x5b, 0x6c, 0x50, 0x7d, 0x4d, 0x5d, 0x5c, 0x4e, 0x6b, 0x60, 0x4b, 0x61,
+    0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0x7a, 0x5e, 0x4c, 0x7e, 0x6e, 0x6f,
+    0x7c, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6,
+    0xd7, 0xd8, 0xd9, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xba, 0xe0, 0xbb, 0xb0, 0x6d,
+    0x79, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x91, 0x92, 0x93, 0x94, 0x95, 0x96,
+    0x97, 0x98, 0x99, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xc0, 0x4f, 0xd0, 0xa1, 0x07};
+
+Text ibm037(View text) {
+  Text out;
+  for (const unsigned char c : text) out += static_cast<char>(c < 128 ? kIbm037[c] : c);
+  return out;
+}
+
+Text utf_16(View text) {  // with its mark, little end first
+  Text out = "\xff\xfe";
+  for (const char c : text) (out += c) += '\0';
+  return out;
+}
+
+Text utf_7(View text) {  // RFC 2152: what a filter looks for, in base64 between + and -
+  Text out;
+  for (const char c : text) {
+    if (c == '<')
+      out += "+ADw-";
+    else if (c == '>')
+      out += "+AD4-";
+    else if (c == '"')
+      out += "+ACI-";
+    else if (c == '\'')
+      out += "+ACc-";
+    else
+      out += c;
+  }
+  return out;
+}
+
 Text json_string(View text) {
   return replaced(
       text, [](char c) { return c == '"' || c == '\\' || (c >= 0 && c < ' '); },
@@ -402,6 +442,14 @@ void in_odd_bodies(std::vector<Request>& out, const Attack& attack) {
   types.post("form, upper case", "APPLICATION/X-WWW-FORM-URLENCODED", "q=" + wire);
   types.post("form, ibm500", "application/x-www-form-urlencoded; charset=ibm500", "q=" + wire);
   types.post("form, utf-16", "application/x-www-form-urlencoded; charset=utf-16", "q=" + wire);
+  types.post("form in ibm037", "application/x-www-form-urlencoded; charset=ibm037",
+             percent_all(ibm037("q")) + "=" + percent_all(ibm037(payload)));
+  types.post("form in utf-7", "application/x-www-form-urlencoded; charset=utf-7",
+             "q=" + percent_all(utf_7(payload)));
+  types.post("json in utf-16", "application/json; charset=utf-16",
+             utf_16(R"({"q":")" + json_string(payload) + "\"}"));
+  types.post("xml in utf-16", "text/xml; charset=utf-16",
+             utf_16("<a>" + xml_text(payload) + "</a>"));
   types.post("plain text", "text/plain", "q=" + payload);
   types.post("no known type", "application/unknown", "q=" + payload);
   types.post("form that is json", kForm, R"({"q":")" + json_string(payload) + "\"}");

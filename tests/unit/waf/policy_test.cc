@@ -163,6 +163,41 @@ TEST(WafPolicyRules, BlockCountAndAllow) {
   EXPECT_EQ(under(p, {}).status, 451);
 }
 
+TEST(WafPolicyRules, AChallengeIsForThoseWithoutAPassAndEndsNothingForOthers) {
+  WafPolicy policy;
+  policy.core_rules.clear();
+  policy.rules = {{.name = "asked", .when = "path == \"/a\"", .action = WafAction::kChallenge},
+                  {.name = "closed", .when = "header(\"x-closed\")", .status = 451}};
+  const auto text = seclang_of(policy);
+  ASSERT_TRUE(text);
+  auto rules = RuleSet::parse(*text, "policy", {});
+  ASSERT_TRUE(rules) << rules.error().message;
+  const HeaderField passed[] = {{kPassedFact, "1"}};
+  const HeaderField closed[] = {{"X-Closed", "yes"}};
+  Collections collections;
+  Workspace workspace(*rules);
+  auto rule_of = [&](bool has_pass, bool is_closed, std::vector<std::string>& tags) {
+    Transaction t(workspace, collections,
+                  {std::chrono::steady_clock::now(), std::chrono::system_clock::now()});
+    RequestHead head;
+    head.method = "GET";
+    head.target = "/a";
+    head.protocol = "1.1";
+    if (has_pass) head.facts = passed;
+    if (is_closed) head.fields = closed;
+    if (!t.request_headers(head)) t.request_body({});
+    for (const MatchedRule& m : t.matches())
+      if (m.disruptive) tags = m.tags;
+    return t.intervention().status;
+  };
+  std::vector<std::string> tags;
+  EXPECT_EQ(rule_of(false, false, tags), 403);
+  EXPECT_THAT(tags, Contains(std::string(kChallengeTag)));
+  EXPECT_EQ(rule_of(true, false, tags), 200);
+  EXPECT_EQ(rule_of(true, true, tags), 451);
+  EXPECT_THAT(tags, Not(Contains(std::string(kChallengeTag))));
+}
+
 TEST(WafPolicyRules, GroupsBlockCountOrAreOff) {
   if (!std::filesystem::exists(WafPolicy{}.core_rules)) GTEST_SKIP() << "modsecurity-crs is needed";
   const Ask sqli{.target = "/?id=1%27%20or%20%271%27=%271"};

@@ -1,9 +1,11 @@
 #include "waf/rule_set.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 namespace leeward::waf {
 namespace {
@@ -107,6 +109,36 @@ TEST(RuleSet, ReadsTheWholeCoreRuleSetAndKeepsItsPatterns) {
   ASSERT_TRUE(repaired);
   EXPECT_EQ((*repaired)->compiled_bytes(), (*rules)->compiled_bytes());
   EXPECT_GT(std::filesystem::file_size(directory + "/patterns"), 1000u);
+  std::filesystem::remove_all(directory);
+}
+
+std::string contents_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(RuleSet, CompilesTheSamePatternsOnAnyNumberOfThreads) {
+  char name[] = "/tmp/leeward-rules-XXXXXX";
+  const std::string directory = mkdtemp(name);
+  // Databases of several phases, families of variables, kinds and transformations.
+  std::string text;
+  int id = 0;
+  for (int phase = 1; phase <= 2; ++phase)
+    for (const char* what : {"ARGS", "REQUEST_HEADERS", "REQUEST_URI", "REQUEST_BODY"})
+      for (const char* step : {"none", "lowercase", "base64Decode", "length"})
+        for (const char* how : {"@rx foo.{3}bar", "@rx ^x[0-9]+$", "@pm one two three",
+                                "@rx (?:union|select)", "@rx [a-f]{4,9}z"})
+          text += fmt::format("SecRule {} \"{}\" \"id:{},phase:{},pass,t:{}\"\n", what, how, ++id,
+                              phase, step);
+  std::string first;
+  for (const unsigned threads : {1u, 2u, 5u, 0u}) {
+    const std::string file = fmt::format("{}/patterns-{}", directory, threads);
+    auto rules = RuleSet::parse(text, "r.conf", {.cache_file = file, .compile_threads = threads});
+    ASSERT_TRUE(rules) << rules.error().message;
+    if (threads == 1) first = contents_of(file);
+    EXPECT_GT(first.size(), 10'000u);
+    EXPECT_EQ(contents_of(file) == first, true) << threads << " threads";
+  }
   std::filesystem::remove_all(directory);
 }
 

@@ -67,7 +67,8 @@ class Rules {
     head.country = "KR";
     if (!transaction.request_headers(head)) transaction.request_body(body);
     transaction.logging();
-    return {transaction.intervention(), transaction.matches(), transaction.limits()};
+    const auto matches = transaction.matches();
+    return {transaction.intervention(), {matches.begin(), matches.end()}, transaction.limits()};
   }
 
   std::unique_ptr<Workspace> filtered_, plain_;
@@ -271,6 +272,47 @@ TEST(Transaction, CountsASearchThatIsGivenUpAsAMatch) {
   EXPECT_TRUE(outcome.intervention.due);
   EXPECT_GE(outcome.limits, 2u);
   EXPECT_TRUE(outcome.matched(1) && outcome.matched(2));
+}
+
+// Each place of this text is the beginning of a match that fails at the text's end only.
+TEST(Transaction, EndsWhenItsSearchesTakeTooLong) {
+  const std::string_view text =
+      "SecAction \"id:9,phase:2,pass,nolog,setvar:tx.v=%{ARGS.x}\"\n"
+      "SecRule TX:v \"@rx a(?=.*c[0-9])\" \"id:1,phase:2,pass\"\n"
+      "SecAction \"id:2,phase:2,pass\"\n";
+  const std::string head =
+      "SecRequestBodyAccess On\nSecRequestBodyLimit 1000000\nSecRequestBodyNoFilesLimit 1000000\n";
+  std::string slow = "x=";
+  while (slow.size() < 100'000) slow += "ab";
+  slow += "c";
+  Rules strict(text, head + "SecRuleEngine On\n");
+  const auto refused = strict.form(slow);
+  EXPECT_EQ(refused.intervention.status, 413);
+  EXPECT_EQ(refused.limits, 1u);
+  EXPECT_FALSE(refused.matched(2));
+  EXPECT_EQ(strict.form("x=abc").ids(), "9 2") << "the next one has its own time";
+  Rules lenient(text, head + "SecRuleEngine DetectionOnly\n");
+  const auto passed = lenient.form(slow);
+  EXPECT_FALSE(passed.intervention.due);
+  EXPECT_EQ(passed.limits, 1u);
+  EXPECT_FALSE(passed.matched(2)) << "what is only detected ends too";
+}
+
+// The same matches are found in parts as in one.
+TEST(Transaction, FindsInLongTextsWhatIsAtTheirEnd) {
+  Rules rules(
+      "SecAction \"id:9,phase:2,pass,nolog,setvar:tx.v=%{ARGS.x}\"\n"
+      "SecRule TX:v \"@rx (?<=[^b])(b+)end$\" \"id:1,phase:2,pass,capture,setvar:tx.n=%{tx.1}\"\n"
+      "SecRule TX:n \"@rx ^b{150}$\" \"id:2,phase:2,pass\"\n"
+      "SecRule TX:v \"@rx ^x\" \"id:3,phase:2,pass\"\n"
+      "SecRule TX:v \"@rx absent\" \"id:4,phase:2,pass\"\n",
+      "SecRuleEngine On\nSecRequestBodyAccess On\nSecRequestBodyLimit "
+      "1000000\nSecRequestBodyNoFilesLimit 1000000\n");
+  for (const std::size_t length : {50u, 199u, 200u, 201u, 5'000u, 100'000u}) {
+    const std::string before(length, 'x');
+    EXPECT_EQ(rules.form("x=" + before + std::string(150, 'b') + "end").ids(), "9 1 2 3") << length;
+    EXPECT_EQ(rules.form("x=" + before + std::string(150, 'b') + "and").ids(), "9 3") << length;
+  }
 }
 
 TEST(Transaction, GivesUpWhenItIsInAHurryAndNeverHalfway) {
