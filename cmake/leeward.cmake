@@ -21,7 +21,25 @@ endif()
 find_program(LEEWARD_CCACHE ccache)
 if(LEEWARD_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${LEEWARD_CCACHE})
+  if(LEEWARD_PCH)  # which ccache asks to be told of
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${LEEWARD_CCACHE})
+  endif()
 endif()
+
+# Headers that most files read, compiled once for the rooms and once for their tests. The release does without,
+# so that a file that forgets one of its own includes does not build there.
+set(leeward_common_headers <algorithm> <array> <atomic> <charconv> <chrono> <cstdint> <cstring> <deque>
+  <filesystem> <functional> <map> <memory> <mutex> <optional> <set> <span> <string> <string_view> <thread>
+  <unordered_map> <utility> <vector> <fmt/format.h>)
+
+# leeward_precompile(<name> header...) : an object library for target_precompile_headers(... REUSE_FROM <name>)
+function(leeward_precompile name)
+  find_package(fmt REQUIRED)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${name}.cc CONTENT "")
+  add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/${name}.cc)
+  target_link_libraries(${name} PRIVATE leeward_options fmt::fmt)
+  target_precompile_headers(${name} PRIVATE ${ARGN})
+endfunction()
 
 # leeward_room(<name> SOURCES a.cc b.cc [DEPS room... | library...] [PRIVATE_DEPS library...])
 # Sources are relative to src/<name>. The target is leeward_<name>.
@@ -30,6 +48,9 @@ function(leeward_room name)
   string(REPLACE "/" "_" id ${name})
   add_library(leeward_${id} STATIC ${A_SOURCES})
   target_link_libraries(leeward_${id} PUBLIC leeward_options ${A_DEPS} PRIVATE ${A_PRIVATE_DEPS})
+  if(LEEWARD_PCH)
+    target_precompile_headers(leeward_${id} REUSE_FROM leeward_room_headers)
+  endif()
 endfunction()
 
 # leeward_test(<room> <file_test.cc> [DEPS library...]) : tests/unit/<room>/<file_test.cc>
@@ -39,6 +60,9 @@ function(leeward_test room file)
   set(target unit_${room}_${stem})
   add_executable(${target} ${file})
   target_link_libraries(${target} PRIVATE leeward_options ${A_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  if(LEEWARD_PCH)
+    target_precompile_headers(${target} REUSE_FROM leeward_test_headers)
+  endif()
   gtest_discover_tests(${target} TEST_PREFIX "${room}/" DISCOVERY_MODE PRE_TEST
     PROPERTIES TIMEOUT 120)
 endfunction()
