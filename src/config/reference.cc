@@ -23,7 +23,8 @@ std::string type_text(const Setting& s) {
     case Kind::kChoice:
       return fmt::format("`{}`", fmt::join(s.choices, "`, `"));
     case Kind::kTexts:
-      return fmt::format("list of {}s", s.rule->type == "text" ? "text" : s.rule->type);
+      if (s.rule->type == "text") return "list of texts";
+      return fmt::format("list, each: {}", s.rule->type);
     case Kind::kRawTexts:
       return "list of texts";
     case Kind::kEnvironment:
@@ -86,7 +87,7 @@ std::string markdown_reference() {
   std::string out =
       R"(# Configuration
 
-<!-- Written by `leeward schema --markdown`; change the declarations in src/config/platform_table.cc. -->
+<!-- Written by `leeward schema --markdown`; change the declarations in src/config/*_table.cc. -->
 
 One file, `leeward.yaml`, describes the whole platform; every site has the same copy. `leeward init`
 writes a commented one, `leeward validate` checks it, and `leeward schema` prints a JSON Schema for
@@ -97,6 +98,7 @@ nothing and a policy that would be unsafe are errors with line and column, and a
 reported at once. A process never starts with a file that has an error.
 
 - A **duration** is a number with a unit: `250ms`, `4.5s`, `30m`, `2h`, `1d`. The unit is required.
+- `–` as a default is none; of a number or a duration, 0.
 - A **secret** is a reference, never the value: `file:PATH` (relative to this file, readable by its
   owner only) or `env:NAME`.
 - An **address** is IPv4 in this version. An address with port needs quotes in YAML's short form:

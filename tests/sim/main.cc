@@ -96,6 +96,7 @@ constexpr const char* kGuards[] = {
     "promise-binds",
     "every-peer-promises",
     "no-older-record",
+    "no-older-report",
     "fence-without-lease",
     "grant-only-to-intent",
     "takeover-wait",

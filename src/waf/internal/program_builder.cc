@@ -353,6 +353,21 @@ void ProgramBuilder::note_what_is_looked_at() {
   }
 }
 
+// A slow firewall is better than none, but whoever runs it should know why it is slow.
+void ProgramBuilder::note_interpreted() {
+  std::size_t all = 0, interpreted = 0;
+  for (const Rule& rule : program_->rules)
+    if (rule.use.regex) {
+      ++all;
+      interpreted += !rule.use.regex->jit();
+    }
+  if (interpreted > 0)
+    program_->notes.push_back(
+        fmt::format("{} of {} regular expressions are interpreted, which is several times slower: may "
+                    "this process not make memory executable (systemd's MemoryDenyWriteExecute)?",
+                    interpreted, all));
+}
+
 std::unique_ptr<Program> ProgramBuilder::build() {
   end_chain();
   if (!problems_.empty()) return std::move(program_);
@@ -360,6 +375,7 @@ std::unique_ptr<Program> ProgramBuilder::build() {
   order_by_phase();
   resolve_controls();
   note_what_is_looked_at();
+  note_interpreted();
   return std::move(program_);
 }
 

@@ -61,6 +61,7 @@ class ProgramBuilder {
   void resolve_controls();
   std::vector<std::uint32_t> rules_of(const Control& control) const;
   void note_what_is_looked_at();
+  void note_interpreted();
   void look_at(Variable variable);
   void look_at(const Macro& macro);
 

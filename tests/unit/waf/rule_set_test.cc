@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -83,6 +86,29 @@ TEST(RuleSet, NotesAnExclusionOfNoRule) {
   ASSERT_EQ((*rules)->notes().size(), 2u);
   EXPECT_EQ((*rules)->notes()[0], "r.conf:2:19: there is no rule with id 7");
   EXPECT_EQ((*rules)->notes()[1], "r.conf:2:21: there is no rule with id 9-10");
+}
+
+// As under systemd's MemoryDenyWriteExecute.
+TEST(RuleSet, NotesThatItsExpressionsAreInterpreted) {
+  constexpr std::string_view kRules = "SecRule ARGS \"@rx a+b\" \"id:1\"\n";
+  auto compiled = RuleSet::parse(kRules, "r.conf", {.files = false, .cache_file = {}});
+  ASSERT_TRUE(compiled);
+  EXPECT_TRUE((*compiled)->notes().empty());
+  constexpr int kSetMdwe = 65, kRefuseExecGain = 1;  // linux/prctl.h, since 6.3
+  int exit_status = 0;
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::prctl(kSetMdwe, kRefuseExecGain, 0, 0, 0) != 0) ::_exit(77);
+    auto rules = RuleSet::parse(kRules, "r.conf", {.files = false, .cache_file = {}});
+    const bool told = rules && (*rules)->notes().size() == 1 &&
+                      (*rules)->notes()[0].find("1 of 1 regular expressions are interpreted") == 0;
+    ::_exit(told ? 0 : 1);
+  }
+  ASSERT_EQ(::waitpid(child, &exit_status, 0), child);
+  ASSERT_TRUE(WIFEXITED(exit_status));
+  if (WEXITSTATUS(exit_status) == 77) GTEST_SKIP() << "this kernel has no PR_SET_MDWE";
+  EXPECT_EQ(WEXITSTATUS(exit_status), 0);
 }
 
 TEST(RuleSet, ReadsTheWholeCoreRuleSetAndKeepsItsPatterns) {
