@@ -29,7 +29,7 @@ endif()
 # Headers that most files read, compiled once for the rooms and once for their tests. The release does without,
 # so that a file that forgets one of its own includes does not build there.
 set(leeward_common_headers <algorithm> <array> <atomic> <charconv> <chrono> <cstdint> <cstring> <deque>
-  <filesystem> <functional> <map> <memory> <mutex> <optional> <set> <span> <string> <string_view> <thread>
+  <functional> <map> <memory> <mutex> <optional> <set> <span> <string> <string_view> <thread>
   <unordered_map> <utility> <vector> <fmt/format.h>)
 
 # leeward_precompile(<name> header...) : an object library for target_precompile_headers(... REUSE_FROM <name>)

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/sha256.h"
 #include "config/config.h"
 
 namespace leeward::app {
@@ -108,6 +109,10 @@ Status read_signing_keys(const Platform& platform, edge::EdgeConfig& config) {
       config.routes[i].signing_keys.push_back({key.id, std::move(*secret)});
     }
   return {};
+}
+
+std::string edge_hop_key(std::string_view agent_token) {
+  return hmac_sha256(agent_token, "leeward edge hop");
 }
 
 Result<std::optional<edge::Challenge::Options>> edge_challenge(const Platform& platform) {

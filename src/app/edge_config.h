@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "edge/challenge.h"
 #include "edge/edge.h"
@@ -16,6 +18,9 @@ edge::EdgeConfig edge_config(const Platform& platform, SiteId self);
 // REQUIRES: platform.edge; `config` is edge_config() of it. Reads the secrets that URLs are signed
 // with; an error names the route and the key.
 Status read_signing_keys(const Platform& platform, edge::EdgeConfig& config);
+// EdgeConfig::hop_key, from the token that all processes of a platform have: its own key, so that
+// what is made with it is of no use for anything else that the token opens.
+std::string edge_hop_key(std::string_view agent_token);
 // REQUIRES: platform.edge. What clients are challenged with, nothing without a secret; an error
 // names the secret that cannot be read.
 Result<std::optional<edge::Challenge::Options>> edge_challenge(const Platform& platform);

@@ -152,6 +152,7 @@ Status reload(const cli::RoleOptions& options, const Context& context, edge::Edg
                 "{} cannot be used; the edge goes on as before. `leeward validate {}` tells why",
                 options.config_path, options.config_path);
   edge::EdgeConfig config = edge_config(*loaded.platform, context.self);
+  config.hop_key = edge_hop_key(context.tokens.agent);
   if (auto read = read_signing_keys(*loaded.platform, config); !read) return read;
   auto challenge = edge_challenge(*loaded.platform);
   if (!challenge) return fail(std::move(challenge.error()));
@@ -225,6 +226,7 @@ int run_edge(const cli::RoleOptions& options) {
   if (!firewall) return report_failure(firewall.error());
   EdgeRules rules(loop, *firewall, context->logger);
   edge::EdgeConfig config = edge_config(platform, context->self);
+  config.hop_key = edge_hop_key(context->tokens.agent);
   if (auto read = read_signing_keys(platform, config); !read) return report_failure(read.error());
   config.firewall = *firewall;
   config.challenge = (*firewall)->challenge();

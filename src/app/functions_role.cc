@@ -68,6 +68,19 @@ Result<functions::AccessKeys> read_access_keys(const std::vector<std::string>& t
   return keys;
 }
 
+constexpr Duration kDrainMax = 15s;  // less than TimeoutStopSec of the unit
+constexpr Duration kDrainLook = 20ms;
+
+// Stops once everybody has been answered, or time is up. `idle_looks`: an answer that was given a
+// moment ago is still on its way out, so one look is not enough.
+void drain(net::EventLoop& loop, std::function<std::size_t()> awaited, BootTime until,
+           std::function<void()> stop, int idle_looks = 0) {
+  idle_looks = awaited() == 0 ? idle_looks + 1 : 0;
+  if (idle_looks > 2 || BootClock::now() >= until) return stop();
+  loop.call_after(kDrainLook, [&loop, awaited = std::move(awaited), until, stop = std::move(stop),
+                               idle_looks] { drain(loop, awaited, until, stop, idle_looks); });
+}
+
 void keep_warm(functions::FunctionHostOptions& host, const cli::FunctionWarmth& warmth) {
   host.prepared = warmth.prepared;
   host.prepared_for = warmth.prepared_for;
@@ -126,7 +139,12 @@ int run_functions(const cli::FunctionsOptions& options) {
   auto opened = functions::FunctionService::open(loop, std::move(service_options));
   if (!opened) return report_failure(opened.error());
   service = std::move(*opened);
-  if (auto signals = stop_on_signals(loop); !signals) return report_failure(signals.error());
+  auto signals = stop_on_signals(loop, [&](std::function<void()> stop) {
+    logger.info("stopping", {{"under way", service->awaited()}});
+    service->stop_taking();
+    drain(loop, [&] { return service->awaited(); }, BootClock::now() + kDrainMax, std::move(stop));
+  });
+  if (!signals) return report_failure(signals.error());
   logger.info("serving", {{"address", to_string((*server)->local())}});
   loop.run();
   service.reset();
@@ -216,6 +234,10 @@ class OrderedPort {
     if (!followed_) return fail(std::move(followed_.error()).wrap("--follow " + options_.follow));
     file_ = std::move(*file);
     return {};
+  }
+
+  void stop_taking() {
+    if (function_) function_->stop_taking();
   }
 
  private:
@@ -314,7 +336,12 @@ int run_function_serve(const cli::FunctionServeOptions& options) {
   } else if (Status opened = ordered.open(); !opened) {
     return report_failure(opened.error());
   }
-  if (auto signals = stop_on_signals(loop); !signals) return report_failure(signals.error());
+  auto signals = stop_on_signals(loop, [&](std::function<void()> stop) {
+    logger.info("stopping", {{"under way", host.under_way()}});
+    function ? function->stop_taking() : ordered.stop_taking();
+    drain(loop, [&] { return host.under_way(); }, BootClock::now() + kDrainMax, std::move(stop));
+  });
+  if (!signals) return report_failure(signals.error());
   logger.info("serving", {{"address", to_string(function ? function->local() : *listen)}});
   loop.run();
   return 0;

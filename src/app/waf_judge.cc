@@ -1,6 +1,7 @@
 #include "app/waf_judge.h"
 
 #include <chrono>
+#include <utility>
 
 #include "base/time.h"
 
@@ -12,8 +13,10 @@ constexpr std::string_view kRequestsHelp = "Requests judged, by outcome.";
 
 }  // namespace
 
-WafJudge::WafJudge(Rules rules, bool enforce, const Logger& logger, Registry& registry)
+WafJudge::WafJudge(Rules rules, bool enforce, edge::SecretMask mask, const Logger& logger,
+                   Registry& registry)
     : enforce_(enforce),
+      mask_(std::move(mask)),
       logger_(logger.with("waf")),
       collections_(std::chrono::seconds(rules->settings().collection_timeout_seconds)),
       rules_(std::move(rules)),
@@ -71,12 +74,13 @@ void WafJudge::tell(const OfferedRequest& request, const waf::Transaction& t, co
   std::string rules;
   for (const waf::MatchedRule& m : t.matches())
     if (m.told) rules.append(rules.empty() ? "" : " ").append(std::to_string(m.id));
-  logger_.warn(j.enforced ? "refused" : "would be refused", {{"client", request.address},
-                                                             {"method", request.method},
-                                                             {"target", request.target},
-                                                             {"rule", j.rule},
-                                                             {"score", j.score},
-                                                             {"rules", rules}});
+  logger_.warn(j.enforced ? "refused" : "would be refused",
+               {{"client", request.address},
+                {"method", request.method},
+                {"target", mask_.target(request.target)},
+                {"rule", j.rule},
+                {"score", j.score},
+                {"rules", rules}});
 }
 
 }  // namespace leeward::app

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/log_budget.h"
 #include "base/metrics.h"
+#include "edge/secret_mask.h"
 #include "waf/collections.h"
 #include "waf/rule_set.h"
 #include "waf/transaction.h"
@@ -42,7 +43,9 @@ class WafJudge {
  public:
   using Rules = std::shared_ptr<const waf::RuleSet>;
 
-  WafJudge(Rules rules, bool enforce, const Logger& logger, Registry& registry);
+  // `mask`: what of a target is not written into the log.
+  WafJudge(Rules rules, bool enforce, edge::SecretMask mask, const Logger& logger,
+           Registry& registry);
 
   // From then on; judgements under way end under the old rules.
   void use(Rules rules);
@@ -54,6 +57,7 @@ class WafJudge {
   void tell(const OfferedRequest& request, const waf::Transaction& t, const Judgement& j);
 
   const bool enforce_;
+  const edge::SecretMask mask_;
   const Logger logger_;
   waf::Collections collections_;
   mutable std::mutex mutex_;  // of what follows

@@ -80,7 +80,8 @@ int run_waf_serve(const cli::WafServeOptions& options) {
   auto rules = waf::load_rules(setup->settings, setup->directory);
   if (!rules) return report_failure(rules.error());
   Registry registry;
-  WafJudge judge(*rules, setup->settings.mode == WafMode::kBlock, logger, registry);
+  WafJudge judge(*rules, setup->settings.mode == WafMode::kBlock,
+                 edge::SecretMask(setup->settings.mask), logger, registry);
   net::EventLoop loop;
   std::optional<waf::Workspace> workspace;  // of the loop's thread
   std::unique_ptr<net::HttpServer> http;

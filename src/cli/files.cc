@@ -107,12 +107,29 @@ std::vector<config::Problem> check_rules(const Platform& platform, Io& io) {
   return {};
 }
 
+// Routes whose large answers no rule sees, although answers are to be inspected: nothing is wrong
+// with them, but who wrote that should know.
+void note_slices(const Platform& platform, Io& io) {
+  if (!platform.edge || !platform.edge->firewall.waf.responses) return;
+  for (const EdgeRoute& route : platform.edge->routes)
+    for (const EdgeCachePolicy& named : platform.edge->cache_policies)
+      if (named.name == route.cache && named.policy.slice_bytes != 0) {
+        const std::string note = fmt::format(
+            "note: answers on route {}{} that are larger than {} bytes are not inspected: the edge "
+            "asks for them in parts (slice_bytes of cache policy {})",
+            route.host, route.path, named.policy.slice_bytes, named.name);
+        io.err << printable(note) << std::endl;
+      }
+}
+
 int validate(const Globals& globals, const std::string& file, Io& io) {
   config::Loaded loaded = config::load_file(file.empty() ? globals.config_path : file);
   const std::size_t own_problems = loaded.problems.size();
-  if (loaded.platform)
+  if (loaded.platform) {
     for (config::Problem& p : check_rules(*loaded.platform, io))
       loaded.problems.push_back(std::move(p));
+    note_slices(*loaded.platform, io);
+  }
   if (globals.json) {
     Json problems = Json::array();
     for (const config::Problem& p : loaded.problems)

@@ -538,12 +538,12 @@ void Supervisor::Impl::close_sockets(Instance& i) {
 
 void Supervisor::Impl::on_notification(Instance& i) {
   std::uint32_t user = i.spec->process.root ? i.spec->process.root->uid : 0;
-  while (auto message = i.notify ? i.notify->receive(user) : std::nullopt) {
-    if (message->status) i.said = *message->status;
+  i.notify->receive(user, [&i](const Notification& message) {
+    if (message.status) i.said = *message.status;
     BootTime now = BootClock::now();
-    if (message->ready) i.core.checked(now, true);
-    if (message->stopping) i.core.leaving(now);
-  }
+    if (message.ready) i.core.checked(now, true);
+    if (message.stopping) i.core.leaving(now);
+  });
   arm_tick(i);
   publish(i);
 }

@@ -174,10 +174,10 @@ void check_firewall(Reader& r, const EdgeFirewall& firewall) {
   }
   check_challenge(r, firewall);
   check_crawlers(r, firewall.waf);
-  if (firewall.waf.held_bytes_max < firewall.waf.body_bytes_max && r.sound(path))
+  if (firewall.waf.held_bytes_max / 2 < firewall.waf.body_bytes_max && r.sound(path))
     r.problem(r.key_at(path), path,
-              "held_bytes_max is below body_bytes_max: a body of that size could never be "
-              "inspected");
+              "held_bytes_max is below twice body_bytes_max: one network of clients has half of it "
+              "at most, so a body of that size could never be inspected");
   std::vector<std::string> names;
   for (std::size_t i = 0; i < firewall.rate_limits.size(); ++i) {
     const std::string& name = firewall.rate_limits[i].name;

@@ -221,9 +221,13 @@ void add_waf(Table<EdgeFirewall>& t) {
   t.integer("workers", of(&W::workers), {0, 256},
             "Threads that inspect, at least 2; 0: one a core. Half of them take no large bodies.");
   t.integer("queue_max", of(&W::queue_max), {1, 1'000'000},
-            "Requests that wait for a thread; above: not inspected, see on_failure.");
+            "Requests that wait for a thread, small and large ones each; clients of one network "
+            "(/24, /64) never have more of these places than they leave free. Above: not "
+            "inspected, see on_failure.");
   t.integer("held_bytes_max", of(&W::held_bytes_max), {64 * 1024, 16384 * kMiB},
-            "Bytes of bodies held back until their requests were inspected, over all requests.");
+            "Bytes of bodies held back until their requests were inspected, over all requests; "
+            "clients of one network never have more of them than they leave free. At least twice "
+            "body_bytes_max.");
   t.boolean("responses", of(&W::responses),
             "Rules see what origins answer, too (phases 3 and 4; of a policy, CRS's groups against "
             "leaks). A response is held back meanwhile.");

@@ -34,7 +34,8 @@ struct OriginSpec {
   std::string address;    // "10.0.0.1:8080", "[::1]:8080" or "unix:/path"
   SiteId site = kNoSite;  // kNoSite: belongs to every site
   std::uint32_t weight = 1;
-  bool edge = false;       // the other site's edge: never asked for what came from an edge
+  bool edge = false;       // the other site's edge: never asked for what came from an edge that
+                           // has our hop_key
   bool functions = false;  // a tier's functions at that site, beside its instances
   bool operator==(const OriginSpec&) const = default;
 };
@@ -90,6 +91,9 @@ struct EdgeConfig {
   std::shared_ptr<Firewall> firewall;               // may be null
   std::shared_ptr<const Challenge> challenge = {};  // may be null: nobody is challenged
   std::shared_ptr<const Waf> waf;  // edge/waf.h; may be null: requests are not inspected
+  // By which the edges of a platform know each other's requests, the same at all of them. Empty: no
+  // edge is known.
+  std::string hop_key = {};
 };
 
 struct EdgeOptions {

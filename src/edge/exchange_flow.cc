@@ -33,19 +33,35 @@ void Exchange::start(Downstream& down, std::string_view head_bytes, const Client
   ja4_.assign(down.ja4());
   given_head_ = head_bytes;
   peer_ = client;
-  client_ = trusted ? forwarded_client(head_.fields(), client) : client;
   secure_ = secure;
   trusted_ = trusted;
+  know_client();
   scheme_ = client_scheme();
   began_ = loop_.now();
   body_ended_ = head_.framing == Framing::kNone;
   const EdgeConfig& config = loop_.snapshot().config;
   if (!normalize_host(head_.host, scheme_ == "https", host_))
     return reply(400, "a Host that is too long");
+  // Edges that know each other go round in no circle. Before the cache: who only says so in Via is
+  // nobody that others wait for.
+  if (!from_edge_ && times_passed(find_field(head_.fields(), "via"), config.site) >= kEdgePassesMax)
+    return reply(508, "the request has come here too often");
   if (head_.method == Method::kTrace) return reply(405, "TRACE is not served");
   if (head_.has_length && head_.content_length > config.limits.request_body_bytes_max)
     return reply(413, "the body is too large");
   route();
+}
+
+// An edge of the platform is known by its key, at every listener; a proxy by the address that it
+// alone can reach.
+void Exchange::know_client() {
+  client_ = trusted_ ? forwarded_client(head_.fields(), peer_) : peer_;
+  from_edge_ = false;
+  const std::string_view hop = find_field(head_.fields(), kEdgeHopField);
+  if (hop.empty()) return;
+  const auto told = hop_client(hop, loop_.snapshot().config.hop_key, loop_.both().wall);
+  from_edge_ = told.has_value();
+  if (told) client_ = *told;
 }
 
 // A proxy that we trust has ended the client's TLS.
@@ -156,6 +172,7 @@ void Exchange::begin_background(const Exchange& model, std::unique_ptr<Fill> fil
   ja4_ = model.ja4_;
   secure_ = model.secure_;
   trusted_ = model.trusted_;
+  from_edge_ = model.from_edge_;
   scheme_ = model.scheme_;
   began_ = loop_.now();
   body_ended_ = true;
@@ -211,8 +228,8 @@ void Exchange::forward() {
 }
 
 void Exchange::park() {
-  parked_bytes_ = head_bytes_.size() + body_.size();
-  if (!loop_.park(*this, parked_bytes_)) {
+  place_ = loop_.park(*this, head_bytes_.size() + body_.size());
+  if (place_ == nullptr) {
     stats_->parked_too_long.add();
     return give_up(503, "too many requests wait for the writer to move");
   }
@@ -223,7 +240,7 @@ void Exchange::park() {
 
 void Exchange::on_release() {
   if (state_ != State::kParked) return;  // it has waited too long, and is served what is stale
-  loop_.unpark(*this, parked_bytes_);
+  place_.reset();
   timer_.disarm();
   forward();
 }
@@ -241,6 +258,8 @@ void Exchange::on_wake() {
 
 void Exchange::on_timer(Timer&) {
   switch (state_) {
+    case State::kCollect:
+      return on_collect_timeout();
     case State::kInspect:
       return on_inspection_timeout();
     case State::kHold:
@@ -250,7 +269,7 @@ void Exchange::on_timer(Timer&) {
       pass_reason_ = "fwd=miss; detail=wait-timeout";
       return forward();
     case State::kParked:
-      loop_.unpark(*this, parked_bytes_);
+      place_.reset();
       stats_->parked_too_long.add();
       return give_up(503, "the writer moves; try again");
     case State::kForward:
@@ -304,7 +323,8 @@ void Exchange::on_body_end(std::string_view trailers) {
     return;
   }
   body_ended_ = true;
-  body_trailers_.assign(trailers);
+  // They come after the verdict, and no rule reads them: where there are rules, none goes on.
+  if (loop_.snapshot().config.waf == nullptr) append_request_trailers(body_trailers_, trailers);
   if (state_ == State::kCollect) return collected();
   for (std::size_t slot = 0; slot < attempts_.size(); ++slot) send_request_body(slot);
 }
@@ -443,7 +463,6 @@ void Exchange::on_client_gone() {
   count_and_log();
   down_ = nullptr;
   end_answer();
-  if (state_ == State::kParked) loop_.unpark(*this, parked_bytes_);
   // What is being fetched into the cache is of use to others.
   if ((fill_ || storing_) && !origin_done_) return;
   finish();
@@ -505,6 +524,7 @@ void Exchange::reset() {
   firewall_rule_.clear();
   end_inspection();
   end_hold();
+  place_.reset();
   inspected_ = continued_ = false;
   waf_outcome_ = {};
   waf_rule_.clear();

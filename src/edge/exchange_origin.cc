@@ -14,7 +14,7 @@ bool Exchange::safe_to_repeat() const { return is_idempotent(head_.method) && re
 // What came from an edge is not sent to an edge again.
 OriginCore::Mask Exchange::forbidden_origins() const {
   OriginCore::Mask mask = 0;
-  if (find_field(head_.fields(), kEdgeHopField).data() == nullptr) return mask;
+  if (!from_edge_) return mask;
   const auto& origins = group_->spec().origins;
   for (std::size_t i = 0; i < origins.size(); ++i)
     if (origins[i].edge) mask |= OriginCore::Mask{1} << i;
@@ -83,14 +83,19 @@ void Exchange::send_request(std::size_t slot) {
   append_forwarded(lines);
   if (fill_) lines.append(fill_->request_lines());
   if (list_has(find_field(head_.fields(), "te"), "trailers")) lines.append("TE: trailers\r\n");
-  if (group_->spec().origins[attempts_[slot].origin].edge) {
-    lines.append(kEdgeHopField).append(": ");
-    append_address(lines, client_);
-    lines.append("\r\n");
-  }
+  const std::string& hop_key = snapshot_->config.hop_key;
+  if (group_->spec().origins[attempts_[slot].origin].edge && !hop_key.empty())
+    lines.append(kEdgeHopField)
+        .append(": ")
+        .append(edge_hop(client_, hop_key, loop_.both().wall))
+        .append("\r\n");
+  // The host as route, rules and the cache's key have it, not as it was written: an origin that
+  // tells "shop.test." or "shop.test:80" from "shop.test" would answer for all who have that key. A
+  // port that is not the scheme's own is in both. To pass the cache by instead would let everybody
+  // choose that.
   OriginRequest request{.method = head_.method_text,
                         .target = head_.target,
-                        .authority = head_.host,
+                        .authority = host_.view(),
                         .lines = lines,
                         .upgrade = {},
                         .framing = head_.framing,

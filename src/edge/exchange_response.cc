@@ -1,11 +1,12 @@
 // Exchange: inspection of what an origin answers. The response's head, and of a body that rules
 // look at its beginning, are held here; nothing of it goes to the client or into the cache before
-// the verdict. What is not held: 206 and 304, whose bodies are no whole ones, and tunnels. What
-// takes longer than response_hold, or is larger than response_bytes_max, is judged by what is here.
+// the verdict. What is not held: parts (206 that are not the whole), 304, and tunnels. What takes
+// longer than response_hold, or is larger than response_bytes_max, is judged by what is here.
 //
 // What the cache keeps was inspected when it was fetched, once.
 #include <algorithm>
 
+#include "edge/internal/cache_range.h"
 #include "edge/internal/exchange_flow.h"
 #include "waf/inflate.h"
 
@@ -17,6 +18,14 @@ std::string_view media_type(const ResponseHead& head) {
   type = type.substr(0, type.find(';'));
   while (type.ends_with(' ')) type.remove_suffix(1);
   return type;
+}
+
+// A part that is the whole is none: so comes whatever fits into one slice, for which the cache asks
+// by itself, and which it keeps and serves as an answer like others (cache_slices.h).
+bool is_part(const ResponseHead& head) {
+  if (head.status != 206) return false;
+  const auto range = parse_content_range(find_field(head.fields(), "content-range"));
+  return !range || range->size() != range->complete;
 }
 
 // As much of it as can be unpacked. A coding that nobody here knows: nothing.
@@ -54,7 +63,7 @@ HeldResponse::HeldResponse(const ResponseHead& from) : head(from) {
 bool Exchange::must_hold(const ResponseHead& head) const {
   const auto& waf = snapshot_->config.waf;
   return inspected_ && waf != nullptr && waf->settings.responses && head.status >= 200 &&
-         head.status != 206 && head.status != 304;
+         head.status != 304 && !is_part(head);
 }
 
 bool Exchange::hold_response(std::size_t slot, const ResponseHead& head) {
@@ -74,7 +83,7 @@ bool Exchange::hold_response(std::size_t slot, const ResponseHead& head) {
 bool Exchange::hold_body(std::string_view bytes) {
   held_->body.append(bytes);
   if (held_->inspection != nullptr) return true;  // HTTP/2 delivers what its window allowed
-  if (!held_->waf->pool->hold(bytes.size(), held_->waf->settings)) {
+  if (!held_->waf->pool->hold(client_, bytes.size(), held_->waf->settings)) {
     held_->inspection = std::make_shared<Inspection>(held_->waf->engine, described_request());
     return response_not_inspected(WafOutcome::kOverload, true);
   }
@@ -181,8 +190,9 @@ void Exchange::drop_response(int status, std::string_view text) {
 }
 
 std::unique_ptr<HeldResponse> Exchange::take_held() {
-  if (held_->inspection) held_->inspection->cancel();
-  if (held_->held_bytes > 0) held_->waf->pool->release(std::exchange(held_->held_bytes, 0));
+  if (held_->inspection) held_->waf->pool->cancel(*held_->inspection);
+  if (held_->held_bytes > 0)
+    held_->waf->pool->release(client_, std::exchange(held_->held_bytes, 0));
   timer_.disarm();
   state_ = State::kForward;
   return std::move(held_);

@@ -8,6 +8,14 @@
 #include "edge/internal/exchange_flow.h"
 
 namespace leeward::edge {
+namespace {
+
+// How fast a body has to come while it is held back, over each timeouts.body: hardly at all, and,
+// as soon as there is little room for others, at a speed that every usable connection has.
+constexpr double kBytesPerSecondMin = 1u << 10;
+constexpr double kBytesPerSecondMinOfMuch = 16u << 10;
+
+}  // namespace
 
 bool Exchange::must_inspect(bool before_cache) const {
   if (inspected_) return false;
@@ -27,12 +35,30 @@ void Exchange::collect() {
     continued_ = true;
     down_->send_interim(100, {});
   }
+  expect_body();
   if (down_ != nullptr) down_->resume_body();
+}
+
+void Exchange::expect_body() {
+  collected_then_ = body_received_;
+  loop_.wheel().arm(timer_, loop_.now() + loop_.snapshot().config.timeouts.body);
+}
+
+// A client that sends an octet now and then would keep the room that its body takes from all
+// others.
+void Exchange::on_collect_timeout() {
+  const bool much = waf_->pool->holds_much(waf_->settings);
+  const double least = seconds(loop_.snapshot().config.timeouts.body) *
+                       (much ? kBytesPerSecondMinOfMuch : kBytesPerSecondMin);
+  if (static_cast<double>(body_received_ - collected_then_) >= least) return expect_body();
+  // Where nothing is refused, it is judged by what is here.
+  if (waf_->settings.mode == WafMode::kDetect) return collected();
+  on_body_timeout();
 }
 
 // False: there is no memory for `bytes` more of the body, and the request has been dealt with.
 bool Exchange::hold(std::size_t bytes) {
-  if (waf_->pool->hold(bytes, waf_->settings)) {
+  if (waf_->pool->hold(client_, bytes, waf_->settings)) {
     held_bytes_ += bytes;
     return true;
   }
@@ -46,6 +72,7 @@ void Exchange::collect_body(std::size_t bytes) {
 }
 
 void Exchange::collected() {
+  timer_.disarm();
   const EdgeWaf& settings = waf_->settings;
   const bool too_large = body_.size() > settings.body_bytes_max;
   if (too_large && settings.mode == WafMode::kBlock &&
@@ -159,7 +186,7 @@ void Exchange::log_audit() {
 
 void Exchange::on_inspection_timeout() {
   if (inspection_->verdict() != nullptr) return on_inspected();  // it is just there
-  inspection_->cancel();
+  waf_->pool->cancel(*inspection_);
   not_inspected(WafOutcome::kTimeout);
 }
 
@@ -193,11 +220,10 @@ void Exchange::pass_inspection() {
 
 void Exchange::end_inspection() {
   if (inspection_) {
-    inspection_->cancel();
-    inspection_->take_body();  // a cancelled one may wait in the queue for long
+    waf_->pool->cancel(*inspection_);
     inspection_.reset();
   }
-  if (held_bytes_ > 0) waf_->pool->release(std::exchange(held_bytes_, 0));
+  if (held_bytes_ > 0) waf_->pool->release(client_, std::exchange(held_bytes_, 0));
   waf_.reset();
 }
 

@@ -104,6 +104,7 @@ enum class Special : std::uint8_t {
   kContentLength,
   kTransferEncoding,
   kConnection,
+  kContentType,
   kExpect,
   kUpgrade,
   kLookalike
@@ -131,6 +132,8 @@ Special special(std::string_view name) {
       return same_name(name, "upgrade") ? Special::kUpgrade : Special::kNone;
     case 10:
       return same_name(name, "connection") ? Special::kConnection : Special::kNone;
+    case 12:
+      return folds_to(name, "content-type") ? Special::kContentType : Special::kNone;
     case 14:
       return framing("content-length", Special::kContentLength);
     case 17:
@@ -152,6 +155,7 @@ struct Seen {
   bool upgrade_field = false;
   bool upgrade_h2 = false;
   bool expect = false;
+  bool content_type = false;
   std::string_view host_value;
 };
 
@@ -199,6 +203,11 @@ Outcome note_special(Special what, const Field& field, Head& head, Seen& seen) {
       seen.close = seen.close || list_has(field.value, "close");
       seen.keep_alive = seen.keep_alive || list_has(field.value, "keep-alive");
       seen.upgrade_token = seen.upgrade_token || list_has(field.value, "upgrade");
+      break;
+    case Special::kContentType:
+      // Origins go by the first or by the last, and rules look at the body as one of them.
+      if (seen.content_type && !seen.of_response) return bad(400, "more than one Content-Type");
+      seen.content_type = true;
       break;
     case Special::kUpgrade:
       seen.upgrade_field = true;
@@ -429,6 +438,7 @@ Outcome parse_response(std::string_view bytes, const Http1Limits& limits, bool t
 bool allowed_in_trailer(std::string_view name) {
   static constexpr std::string_view kNot[] = {"host",
                                               "content-length",
+                                              "transfer-encoding",
                                               "content-encoding",
                                               "content-type",
                                               "content-range",

@@ -5,14 +5,15 @@
 // Refused, with the reason in Outcome::why:
 //   line ends other than CR LF; CR, NUL and other control characters inside a line
 //   white space before the colon of a field, in front of the first field, or between the parts of
-//   the
-//     request line other than one space; line folding (obs-fold)
+//     the request line other than one space; line folding (obs-fold)
 //   Content-Length with Transfer-Encoding; more than one of either; a length that is not digits
-//   only a transfer coding other than exactly "chunked"; any in HTTP/1.0 a field that an origin
-//   could take for a framing one (Content_Length, Transfer_Encoding) HTTP/1.1 without exactly one
-//   Host; a Host with user information or anything but host[:port] absolute-form whose authority is
-//   not the Host; authority-form; "*" with a method but OPTIONS a target with a fragment, or with
-//   octets outside of visible ASCII
+//     only
+//   a transfer coding other than exactly "chunked"; any in HTTP/1.0
+//   a field that an origin could take for a framing one (Content_Length, Transfer_Encoding)
+//   more than one Content-Type of a request, Content_Type counted (RFC 9110 §5.3: it is no list)
+//   HTTP/1.1 without exactly one Host; a Host with user information or anything but host[:port]
+//   absolute-form whose authority is not the Host; authority-form; "*" with a method but OPTIONS
+//   a target with a fragment, or with octets outside of visible ASCII
 // One empty line before a request is skipped (RFC 9112 §2.2). A message has no body, a length, or
 // is chunked; a response may end with the connection, as one does whose coding is none that exists
 // (§6.3).

@@ -478,23 +478,26 @@ void Loop::begin_drain() {
 
 // ---- parking
 
-bool Loop::park(Exchange& exchange, std::size_t bytes) {
-  const EdgeParking& limits = snapshot_->config.parking;
-  if (parked_count_ >= limits.requests_max || parked_bytes_ + bytes > limits.bytes_max)
-    return false;
-  // Who has gone leaves his place, or the queue would grow for as long as the writer moves.
-  while (!parked_.empty() && find(parked_.front()) == nullptr) parked_.pop_front();
-  ++parked_count_;
-  parked_bytes_ += bytes;
-  parked_.push_back(exchange.token());
-  stats_.parked_now.set(parked_count_);
-  return true;
+ParkingPlace::ParkingPlace(Loop& loop, std::size_t bytes) : loop_(loop), bytes_(bytes) {
+  ++loop_.parked_count_;
+  loop_.parked_bytes_ += bytes_;
+  loop_.stats_.parked_now.set(loop_.parked_count_);
 }
 
-void Loop::unpark(Exchange&, std::size_t bytes) {
-  --parked_count_;
-  parked_bytes_ -= bytes;
-  stats_.parked_now.set(parked_count_);
+ParkingPlace::~ParkingPlace() {
+  --loop_.parked_count_;
+  loop_.parked_bytes_ -= bytes_;
+  loop_.stats_.parked_now.set(loop_.parked_count_);
+}
+
+std::unique_ptr<ParkingPlace> Loop::park(Exchange& exchange, std::size_t bytes) {
+  const EdgeParking& limits = snapshot_->config.parking;
+  if (parked_count_ >= limits.requests_max || parked_bytes_ + bytes > limits.bytes_max)
+    return nullptr;
+  // Who has gone leaves his place, or the queue would grow for as long as the writer moves.
+  while (!parked_.empty() && find(parked_.front()) == nullptr) parked_.pop_front();
+  parked_.push_back(exchange.token());
+  return std::make_unique<ParkingPlace>(*this, bytes);
 }
 
 // The longest waiting first; an eighth of them a round, so that the new writer is not met by all at

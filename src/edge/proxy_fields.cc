@@ -1,8 +1,13 @@
 #include "edge/internal/proxy_fields.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
+
+#include "edge/cache_core.h"
 #include "edge/http1.h"
+#include "edge/internal/mac.h"
 
 namespace leeward::edge {
 namespace {
@@ -14,9 +19,9 @@ bool is_any_of(std::string_view name, std::initializer_list<std::string_view> na
 }
 
 bool is_protected(std::string_view name) {
-  return is_any_of(name,
-                   {"host", "content-length", "transfer-encoding", "content-type", "cookie",
-                    "authorization", "cache-control", "via", "close", "keep-alive", "upgrade"});
+  return is_any_of(
+      name, {"host", "content-length", "transfer-encoding", "content-type", "content-encoding",
+             "cookie", "authorization", "cache-control", "via", "close", "keep-alive", "upgrade"});
 }
 
 // As an origin reads a name that makes variables of fields (CGI, WSGI): '_' is '-'.
@@ -33,6 +38,10 @@ std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
+}
+
+std::int64_t unix_seconds(WallTime time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
 }  // namespace
@@ -82,7 +91,7 @@ bool is_proxy_owned(std::string_view name) {
     case 15:
       return folds_to(name, "x-forwarded-for");
     case 16:
-      return same_name(name, kEdgeHopField);
+      return folds_to(name, "leeward-edge-hop");
     case 17:
       return folds_to(name, "x-forwarded-proto");
     default:
@@ -123,10 +132,9 @@ void append_address(std::string& out, const ClientAddress& address) {
 }
 
 ClientAddress forwarded_client(Fields fields, const ClientAddress& peer) {
-  std::string_view told = find_field(fields, kEdgeHopField);
-  if (told.data() == nullptr)
-    for (const Field& field : fields)
-      if (same_name(field.name, "x-forwarded-for")) told = field.value;
+  std::string_view told;
+  for (const Field& field : fields)
+    if (same_name(field.name, "x-forwarded-for")) told = field.value;
   told = trim(told.substr(told.rfind(',') + 1));
   // Some proxies tell the port too: "192.0.2.1:51234", "[2001:db8::1]:51234", "[2001:db8::1]".
   if (!told.empty() && told.front() == '[')
@@ -134,6 +142,56 @@ ClientAddress forwarded_client(Fields fields, const ClientAddress& peer) {
   else if (std::count(told.begin(), told.end(), ':') == 1)
     told = told.substr(0, told.find(':'));
   return parse_client_address(told).value_or(peer);
+}
+
+std::string edge_hop(const ClientAddress& client, const std::string& key, WallTime now) {
+  std::string hop = fmt::format("{};{}", to_string(client), unix_seconds(now));
+  const std::string mac = mac_of(hop, key);
+  return hop.append(";").append(mac, 0, kMacText);
+}
+
+std::optional<ClientAddress> hop_client(std::string_view hop, const std::string& key,
+                                        WallTime now) {
+  const std::size_t first = hop.find(';'), last = hop.rfind(';');
+  if (key.empty() || first == last) return std::nullopt;
+  // What is cheap to see comes first: anybody may send anything here.
+  const auto client = parse_client_address(hop.substr(0, first));
+  const std::string_view digits = hop.substr(first + 1, last - first - 1);
+  std::int64_t sent = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), sent);
+  if (!client || digits.size() > 12 || error != std::errc{} || end != digits.data() + digits.size())
+    return std::nullopt;
+  const std::int64_t age = unix_seconds(now) - sent;
+  constexpr std::int64_t kMost =
+      std::chrono::duration_cast<std::chrono::seconds>(kEdgeHopTime).count();
+  if (age > kMost || age < -kMost || !is_mac(hop.substr(last + 1), hop.substr(0, last), key))
+    return std::nullopt;
+  return client;
+}
+
+std::size_t times_passed(std::string_view via, std::string_view site) {
+  constexpr std::string_view kEdge = "-edge";
+  std::size_t times = 0;
+  while (!via.empty()) {
+    const std::size_t comma = std::min(via.find(','), via.size());
+    const std::string_view member = trim(via.substr(0, comma));
+    // "1.1 gcp-edge": the protocol, then by whom (RFC 9110 §7.6.3).
+    std::string_view by = trim(member.substr(std::min(member.find(' '), member.size())));
+    by = by.substr(0, by.find(' '));
+    if (by.size() == site.size() + kEdge.size() && by.starts_with(site) && by.ends_with(kEdge))
+      ++times;
+    via.remove_prefix(std::min(comma + 1, via.size()));
+  }
+  return times;
+}
+
+void append_request_trailers(std::string& out, std::string_view lines) {
+  for_each_line(lines, [&out](std::string_view name, std::string_view value) {
+    if (is_proxy_owned(name) || is_word_of_proxy(name) || overrides_method(name) ||
+        is_conditional(name))
+      return;
+    out.append(name).append(": ").append(value).append("\r\n");
+  });
 }
 
 std::string_view cookie_value(std::string_view cookies, std::string_view name) {

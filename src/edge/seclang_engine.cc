@@ -53,7 +53,7 @@ RuleMatch SecLangEngine::match_of(const waf::MatchedRule& rule) const {
   return {.rule = fmt::format("{}", rule.id),
           .message = rule.message.substr(0, kMessageMax),
           .variable = rule.variable.substr(0, kVariableMax),
-          .value = mask_.matched(rule.variable, rule.value).substr(0, kValueMax),
+          .value = mask_.matched(rule.origin, rule.value).substr(0, kValueMax),
           .place = rule.place,
           .severity = rule.severity,
           .audit = rule.audit};

@@ -58,11 +58,15 @@ std::string SecretMask::matched(std::string_view variable, std::string_view valu
   const std::string_view collection = variable.substr(0, colon);
   const std::string_view name =
       colon == std::string_view::npos ? std::string_view() : variable.substr(colon + 1);
+  // What is left of TX when the origin is asked for: what rules have made up, such as scores.
   if (collection.ends_with("_NAMES") || collection == "TX") return std::string(value);
   if (collection == "REQUEST_URI" || collection == "REQUEST_URI_RAW") return target(value);
+  if (collection == "REQUEST_HEADERS" && lower(name) == "referer") return target(value);
   if (collection == "QUERY_STRING") return target("?" + std::string(value)).substr(1);
-  constexpr std::array<std::string_view, 6> kWhole = {
-      "REQUEST_COOKIES", "REQUEST_BODY", "FULL_REQUEST", "REQUEST_LINE", "XML", "RESPONSE_BODY"};
+  // Of MATCHED_VAR it is not known here what it holds.
+  constexpr std::array<std::string_view, 9> kWhole = {
+      "REQUEST_COOKIES", "REQUEST_BODY", "FULL_REQUEST", "REQUEST_LINE", "XML",
+      "RESPONSE_BODY",   "MATCHED_VAR",  "MATCHED_VARS", "SESSIONID"};
   if (std::find(kWhole.begin(), kWhole.end(), collection) != kWhole.end() || is_secret(name))
     return std::string(kMasked);
   return std::string(value);

@@ -20,8 +20,9 @@ class SecretMask {
   bool is_secret(std::string_view name) const;
   // Path and query with the values of secret arguments masked. Names are compared decoded.
   std::string target(std::string_view target) const;
-  // What a rule matched: `variable` as ModSecurity names it, "ARGS:password". Of cookies, of
-  // bodies, and of texts that hold several values, everything is masked.
+  // What a rule matched: `variable` is where the value came from (waf::MatchedRule::origin), as
+  // ModSecurity names it, "ARGS:password". Of cookies, of bodies, and of texts that hold several
+  // values or anybody's, everything is masked.
   std::string matched(std::string_view variable, std::string_view value) const;
 
  private:

@@ -71,11 +71,6 @@ const WafVerdict* Inspection::verdict() const {
   return state_ == State::kDone ? &verdict_ : nullptr;
 }
 
-void Inspection::cancel() {
-  std::lock_guard lock(mutex_);
-  cancelled_ = true;
-}
-
 std::string Inspection::take_body() {
   std::lock_guard lock(mutex_);
   return state_ == State::kRunning ? request_.body : std::move(request_.body);
@@ -97,15 +92,20 @@ WafPool::~WafPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-bool WafPool::hold(std::size_t bytes, const EdgeWaf& settings) {
-  if (held_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= settings.held_bytes_max)
-    return true;
-  release(bytes);
-  return false;
+bool WafPool::hold(const ClientAddress& client, std::size_t bytes, const EdgeWaf& settings) {
+  if (bytes == 0) return true;  // most requests: not worth a lock
+  std::lock_guard lock(held_mutex_);
+  return held_bytes_.take(client, bytes, settings.held_bytes_max);
 }
 
-void WafPool::release(std::size_t bytes) {
-  held_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+void WafPool::release(const ClientAddress& client, std::size_t bytes) {
+  std::lock_guard lock(held_mutex_);
+  held_bytes_.give_back(client, bytes);
+}
+
+bool WafPool::holds_much(const EdgeWaf& settings) const {
+  std::lock_guard lock(held_mutex_);
+  return held_bytes_.taken() > settings.held_bytes_max / 2;
 }
 
 std::optional<WafVerdict> WafPool::inspect_at_once(const Inspection& inspection) {
@@ -117,20 +117,47 @@ std::optional<WafVerdict> WafPool::inspect_at_once(const Inspection& inspection)
   return verdict;
 }
 
+WafPool::Queue& WafPool::queue_of(const Inspection& inspection) {
+  const std::size_t small = inspection.request_.body_coded ? 0 : kSmallBodyBytes;
+  return inspection.body_size() > small ? large_queue_ : small_queue_;
+}
+
 bool WafPool::submit(std::shared_ptr<Inspection> inspection, Waiter waiter,
                      const EdgeWaf& settings) {
-  inspection->waiter_ = waiter;
-  const bool coded = inspection->request_.body_coded;
-  const bool large = inspection->body_size() > (coded ? 0 : kSmallBodyBytes);
+  Inspection& submitted = *inspection;
+  Queue& queue = queue_of(submitted);
+  const bool large = &queue == &large_queue_;
   {
     std::lock_guard lock(mutex_);
-    if (small_queue_.size() + large_queue_.size() >= settings.queue_max) return false;
-    (large ? large_queue_ : small_queue_).push_back(std::move(inspection));
+    if (!queue.places.take(submitted.request_.client, 1, settings.queue_max)) return false;
+    submitted.waiter_ = waiter;  // nobody else has it before it is in the queue
+    submitted.state_ = Inspection::State::kWaiting;
+    submitted.queued_ = true;
+    submitted.place_ = queue.waiting.insert(queue.waiting.end(), std::move(inspection));
   }
   // Threads for large requests take small ones too, but those for small ones are asked first.
   if (!large) small_.notify_one();
   large_.notify_one();
   return true;
+}
+
+std::shared_ptr<Inspection> WafPool::take_out(Inspection& inspection) {
+  Queue& queue = queue_of(inspection);
+  std::shared_ptr<Inspection> owner = std::move(*inspection.place_);
+  queue.waiting.erase(inspection.place_);
+  queue.places.give_back(inspection.request_.client, 1);
+  inspection.queued_ = false;
+  return owner;
+}
+
+void WafPool::cancel(Inspection& inspection) {
+  {
+    std::lock_guard lock(inspection.mutex_);
+    inspection.cancelled_ = true;
+    if (inspection.state_ != Inspection::State::kWaiting) return;
+  }
+  std::lock_guard lock(mutex_);
+  if (inspection.queued_) take_out(inspection);  // the caller has it too, so it does not end here
 }
 
 void WafPool::work(bool takes_large) {
@@ -149,14 +176,12 @@ void WafPool::work(bool takes_large) {
 std::shared_ptr<Inspection> WafPool::next(bool takes_large) {
   std::unique_lock lock(mutex_);
   (takes_large ? large_ : small_).wait(lock, [&] {
-    return stop_ || !small_queue_.empty() || (takes_large && !large_queue_.empty());
+    return stop_ || !small_queue_.waiting.empty() || (takes_large && !large_queue_.waiting.empty());
   });
   if (stop_) return nullptr;
-  Queue& queue = takes_large && !large_queue_.empty() ? large_queue_ : small_queue_;
-  std::shared_ptr<Inspection> inspection = std::move(queue.front());
-  queue.pop_front();
+  Queue& queue = takes_large && !large_queue_.waiting.empty() ? large_queue_ : small_queue_;
   ++busy_;
-  return inspection;
+  return take_out(*queue.waiting.front());
 }
 
 void WafPool::inspect(Inspection& inspection) {
@@ -260,15 +285,19 @@ std::string WafPool::prometheus_text() const {
   std::size_t waiting = 0, busy = 0;
   {
     std::lock_guard lock(mutex_);
-    waiting = small_queue_.size() + large_queue_.size();
+    waiting = small_queue_.waiting.size() + large_queue_.waiting.size();
     busy = busy_;
+  }
+  std::size_t held = 0;
+  {
+    std::lock_guard lock(held_mutex_);
+    held = held_bytes_.taken();
   }
   auto gauge = [&](std::string_view name, std::string_view help, std::size_t value) {
     fmt::format_to(to, "# HELP {} {}\n# TYPE {} gauge\n{} {}\n", name, help, name, name, value);
   };
   gauge("leeward_waf_queue", "Requests that wait for inspection.", waiting);
-  gauge("leeward_waf_held_bytes", "Bytes of bodies held back until a verdict.",
-        held_bytes_.load(std::memory_order_relaxed));
+  gauge("leeward_waf_held_bytes", "Bytes of bodies held back until a verdict.", held);
   gauge("leeward_waf_busy", "Threads that inspect.", busy);
   out.append(
       "# HELP leeward_waf_seconds Time at the engine, without waiting.\n"

@@ -2,7 +2,8 @@
 //
 // Two queues: requests with up to kSmallBodyBytes of body, and those with larger or with packed
 // ones. Half of the threads (at least one) take small requests only; the others take large ones
-// first. So large bodies never hold up small requests, and small ones never starve large ones.
+// first, and neither takes a place of the other. So large bodies never hold up small requests, and
+// small ones never starve large ones.
 //
 // They run at nice + 15: a loop that shares its core with one must have it back the moment that
 // something comes. EEVDF gives it to whom less than its share was given so far; beside a thread of
@@ -11,10 +12,12 @@
 // need not wait long for it, unless the process itself has a higher priority, as in
 // packaging/systemd/leeward-edge.service.
 //
-// Bounds: requests that wait (queue_max), and bytes of bodies that are held back until a verdict
-// (held_bytes_max); a request that finds no room is turned away at once. An inspection that has
-// begun cannot be stopped: when its request leaves or its time is over, its thread goes on to the
-// end and nobody hears of it.
+// Bounds: requests that wait (queue_max in each queue), and bytes of bodies that are held back
+// until a verdict (held_bytes_max); of each the clients of one network have a fair share
+// (fair_share.h), so that none of them can turn away everybody else. A request that finds no room
+// is turned away at once. One that leaves while it waits leaves its place at once too; an
+// inspection that has begun cannot be stopped: its thread goes on to the end and nobody hears of
+// it.
 //
 // Threads: everything may be called from any thread.
 #pragma once
@@ -22,7 +25,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -34,6 +37,7 @@
 #include "base/log.h"
 #include "base/log_budget.h"
 #include "base/metrics.h"
+#include "edge/fair_share.h"
 #include "edge/waf.h"
 
 namespace leeward::edge {
@@ -53,14 +57,13 @@ class Inspection {
   // The verdict once the waiter was woken for it; null before.
   const WafVerdict* verdict() const;
   // The body, for the origin: moved out, or copied while a thread reads it. REQUIRES: the verdict
-  // is there, or cancel() was called, or the inspection was not submitted.
+  // is there, or it was cancelled, or not submitted.
   std::string take_body();
-  // The waiter is not woken after this returns; an inspection that has not begun does not begin.
-  void cancel();
 
  private:
   friend class WafPool;
-  enum class State { kWaiting, kRunning, kDone };
+  using Queue = std::list<std::shared_ptr<Inspection>>;
+  enum class State { kNew, kWaiting, kRunning, kDone };
   std::size_t body_size() const {
     return response_ ? response_->body.size() : request_.body_inspected;
   }
@@ -69,10 +72,14 @@ class Inspection {
   std::optional<InspectedResponse> response_;
   std::shared_ptr<const InspectionEngine> engine_;
   mutable std::mutex mutex_;  // of what follows
-  State state_ = State::kWaiting;
+  State state_ = State::kNew;
   bool cancelled_ = false;
   Waiter waiter_;
   WafVerdict verdict_;
+
+  // Of the pool's mutex:
+  bool queued_ = false;
+  Queue::iterator place_;  // while it is queued
 };
 
 // How a request that was to be inspected fared, for metrics and log.
@@ -99,10 +106,12 @@ class WafPool {
   WafPool(const WafPool&) = delete;
   WafPool& operator=(const WafPool&) = delete;
 
-  // Room for bytes of a body that is held back until its request was inspected; false when there is
-  // none by `settings`. What was held is released.
-  bool hold(std::size_t bytes, const EdgeWaf& settings);
-  void release(std::size_t bytes);
+  // Room for bytes of a body of that client's that is held back until its request was inspected;
+  // false when there is none by `settings`. What was held is released, for the same client.
+  bool hold(const ClientAddress& client, std::size_t bytes, const EdgeWaf& settings);
+  void release(const ClientAddress& client, std::size_t bytes);
+  // Whether more than half of what may be held is held.
+  bool holds_much(const EdgeWaf& settings) const;
 
   // The verdict that the engine can give at once, on the caller's thread; nothing: submit() it.
   std::optional<WafVerdict> inspect_at_once(const Inspection& inspection);
@@ -110,6 +119,9 @@ class WafPool {
   // False when the queue has no room by `settings`. Otherwise the waiter is woken once the verdict
   // is there, unless cancel() was called before.
   bool submit(std::shared_ptr<Inspection> inspection, Waiter waiter, const EdgeWaf& settings);
+  // The waiter is not woken after this returns; an inspection that has not begun does not begin,
+  // and its place in the queue is free. REQUIRES: it was submitted to no other pool.
+  void cancel(Inspection& inspection);
 
   // Counts, and logs what is not kPass: ten lines a second, then only how many were left out.
   // `client`, `url` and the verdict's texts are escaped; secrets in `url` are masked, without a
@@ -123,10 +135,15 @@ class WafPool {
 
  private:
   static constexpr std::size_t kRulesCounted = 1000;  // rules with a counter of their own
-  using Queue = std::deque<std::shared_ptr<Inspection>>;
+  struct Queue {
+    Inspection::Queue waiting;
+    FairShare places;  // one for each of them
+  };
 
+  Queue& queue_of(const Inspection& inspection);
   void work(bool takes_large);
   std::shared_ptr<Inspection> next(bool takes_large);
+  std::shared_ptr<Inspection> take_out(Inspection& inspection);  // under the lock
   void inspect(Inspection& inspection);
 
   const Logger logger_;
@@ -136,7 +153,9 @@ class WafPool {
   std::size_t busy_ = 0;
   bool stop_ = false;
 
-  std::atomic<std::uint64_t> held_bytes_{0};
+  mutable std::mutex held_mutex_;  // of what follows
+  FairShare held_bytes_;
+
   using Outcomes = std::array<std::atomic<std::uint64_t>, kWafOutcomes>;
   void note(Outcomes& outcomes, std::string_view what, WafOutcome outcome,
             const InspectedRequest& request, const WafVerdict* verdict, const SecretMask* mask);

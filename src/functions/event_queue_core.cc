@@ -16,9 +16,15 @@ constexpr Duration kRetryPauses[] = {std::chrono::minutes(1), std::chrono::minut
 bool EventQueueCore::accept(BootTime now, EventId id, const EventRule& rule) {
   if (events_.size() >= events_max_) return false;
   events_[id] = Event{rule, now, 0, 0};
-  waiting_.emplace(now, id);
   return true;
 }
+
+void EventQueueCore::kept(BootTime now, EventId id) {
+  LEEWARD_CHECK(events_.contains(id));
+  waiting_.emplace(now, id);
+}
+
+void EventQueueCore::withdraw(EventId id) { events_.erase(id); }
 
 std::vector<EventId> EventQueueCore::due(BootTime now) {
   std::vector<EventId> ids;

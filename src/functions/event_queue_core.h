@@ -7,6 +7,9 @@
 // given up goes to the failure destination. At-least-once: after a crash of the host an event that
 // was under way runs again.
 //
+//   accept ──▶ kept ──▶ (due ──▶ finished)… ──▶ its end
+//      └─────▶ withdraw
+//
 // Pure. Bounds: events known, and events under way at once; beyond the first, accept() says no and
 // the caller is throttled.
 #pragma once
@@ -43,8 +46,11 @@ class EventQueueCore {
   EventQueueCore(std::size_t events_max, std::size_t running_max)
       : events_max_(events_max), running_max_(running_max) {}
 
-  // False at the bound.
+  // False at the bound. It runs when it has been kept, which whoever accepts it sees to.
   [[nodiscard]] bool accept(BootTime now, EventId id, const EventRule& rule);
+  // It is on disk, or could not be put there and is forgotten. REQUIRES: accepted, neither yet.
+  void kept(BootTime now, EventId id);
+  void withdraw(EventId id);
   // Events to invoke now, oldest due first, within running_max; each must be reported by
   // finished().
   [[nodiscard]] std::vector<EventId> due(BootTime now);
@@ -52,6 +58,7 @@ class EventQueueCore {
   // When due() has something again, unless everything that is due waits for one to finish.
   std::optional<BootTime> deadline() const;
   std::size_t size() const { return events_.size(); }
+  std::size_t running() const { return running_; }
 
  private:
   struct Event {

@@ -14,11 +14,20 @@ constexpr char kRuntimeAddress[] = "127.0.0.1";
 constexpr std::uint16_t kRuntimePort = 9001;
 constexpr int kTelemetrySenders = 2;
 constexpr std::size_t kTelemetryWaiting = 256;
+// Of a body that is neither a response nor an error of the runtime: calls of extensions, which are
+// far smaller, and what has no meaning.
+constexpr std::size_t kSmallBodyBytesMax = 64u << 10;
 
+// What code in a sandbox can make the host hold is outside of its own memory limit, so it is
+// bounded here and by on_head(): a payload that comes, one or two that go, and little for each
+// connection.
 net::HttpLimits runtime_limits() {
   net::HttpLimits limits;
   limits.body_bytes_max = kStreamBytesMax;
-  limits.connections_max = 64;
+  // AWS's runtimes keep one or two. Each of ten extensions that are programs waits on one and may
+  // speak on another; each of ten that are parts of the runtime waits on one (extensions.h).
+  limits.connections_max = 32;
+  limits.answer_bytes_max = 2 * kPayloadBytesMax;
   // A runtime may think as long as it likes between two requests; it is bounded by its time-outs.
   limits.idle_timeout = std::chrono::hours(24);
   limits.request_timeout = std::chrono::minutes(15);
@@ -426,20 +435,23 @@ void FunctionHost::on_posted(EnvironmentId id, const RuntimeCall& call, net::Htt
   if (running == nullptr)
     return respond(runtime_error(400, "InvalidRequestID", "Invalid request ID"));
   const InvocationId invocation = *core_.running(id);
-  const bool streamed = is_streamed_response(request);
-  if (!streamed && request.body.size() > kPayloadBytesMax) {
+  if (request.body_dropped > 0 && request.body.size() < kPayloadBytesMax)
+    return respond(runtime_error(403, "InvalidStateTransition",
+                                 "another response to the invocation is on its way"));
+  if (request.body_dropped > 0) {
     respond(runtime_error(
         413, "RequestEntityTooLarge",
         fmt::format("Exceeded maximum allowed payload size ({} bytes).", kPayloadBytesMax)));
     static_cast<void>(core_.answered(BootClock::now(), id, invocation));
-    return finish(invocation, id, InvocationEnd::kFunctionError, response_too_large_error());
+    return finish(invocation, id, InvocationEnd::kFunctionError,
+                  response_too_large_error(kPayloadBytesMax));
   }
   LEEWARD_CHECK(core_.answered(BootClock::now(), id, invocation));
   respond(accepted_response());
   if (call.kind == Kind::kError)
     return finish(invocation, id, InvocationEnd::kFunctionError, posted_error(request.body, type));
   std::string content_type(request.header("Content-Type"));
-  if (!streamed)
+  if (!is_streamed_response(request))
     return finish(invocation, id, InvocationEnd::kAnswered, std::move(request.body),
                   content_type.empty() ? "application/json" : content_type);
   // The end of a stream; an error in its middle comes in the trailer.
@@ -450,11 +462,27 @@ void FunctionHost::on_posted(EnvironmentId id, const RuntimeCall& call, net::Htt
   finish(invocation, id, InvocationEnd::kAnswered, std::move(collected), content_type);
 }
 
-net::HttpBodySink FunctionHost::on_head(EnvironmentId id, const net::HttpRequest& head) {
-  if (!is_streamed_response(head)) return nullptr;
+// Only what ends the init or the invocation under way may be large, and only one of these at a
+// time: the others are let go as they come, and told so by on_posted().
+net::HttpBodyRule FunctionHost::on_head(EnvironmentId id, const net::HttpRequest& head) {
+  using Kind = RuntimeCall::Kind;
   const RuntimeCall call = parse_runtime_call(head);
-  return [this, id, request_id = call.request_id, type = std::string(head.header("Content-Type"))](
-             std::string_view bytes) { stream(id, request_id, type, bytes); };
+  const bool of_invocation = call.kind == Kind::kResponse || call.kind == Kind::kError;
+  const bool awaited = of_invocation ? running_call(id, call.request_id) != nullptr
+                                     : call.kind == Kind::kInitError &&
+                                           core_.state(id) == EnvironmentState::kStarting;
+  const bool streamed = is_streamed_response(head);
+  Environment& environment = environments_.at(id);
+  if (!awaited || !environment.posting.expired())
+    return {.kept_max = streamed ? 0 : kSmallBodyBytesMax};
+  std::shared_ptr<void> posting = std::make_shared<bool>();
+  environment.posting = posting;
+  // What is larger than a payload is read to its end, so that it is answered as AWS does.
+  if (!streamed) return {.kept_max = kPayloadBytesMax, .while_it_comes = std::move(posting)};
+  return {.sink = [this, id, request_id = call.request_id,
+                   type = std::string(head.header("Content-Type"))](
+                      std::string_view bytes) { stream(id, request_id, type, bytes); },
+          .while_it_comes = std::move(posting)};
 }
 
 void FunctionHost::stream(EnvironmentId id, const std::string& request_id,
@@ -466,6 +494,8 @@ void FunctionHost::stream(EnvironmentId id, const std::string& request_id,
     if (call->streamed_bytes <= kPayloadBytesMax) call->collected += bytes;
     return;
   }
+  // Only in several attempts, each of which was cut; finish() tells.
+  if (call->streamed_bytes > kStreamBytesMax) return;
   if (!call->streaming) call->caller.begin(content_type);
   call->streaming = true;
   call->caller.bytes(bytes);
@@ -483,9 +513,10 @@ void FunctionHost::finish(InvocationId id, EnvironmentId environment_id, Invocat
   result.end = end;
   result.payload = std::move(payload);
   result.content_type = std::move(content_type);
-  if (!call.caller.begin && call.streamed_bytes > kPayloadBytesMax) {
+  const std::size_t streamed_bytes_max = call.caller.begin ? kStreamBytesMax : kPayloadBytesMax;
+  if (call.streamed_bytes > streamed_bytes_max) {
     result.end = InvocationEnd::kFunctionError;
-    result.payload = response_too_large_error();
+    result.payload = response_too_large_error(streamed_bytes_max);
   }
   InvocationReport& report = result.report;
   report.memory_bytes = version.limits.memory_bytes;

@@ -66,6 +66,7 @@ class FunctionHost {
 
   PoolCounts counts(PoolId pool) const { return core_.counts(pool); }
   std::size_t environments() const { return core_.environments(); }
+  std::size_t under_way() const { return calls_.size(); }  // invocations that wait or run
   Usage usage(const std::string& name) const;
   void set_usage(const std::string& name, const Usage& usage);  // what was kept from earlier
   const CgroupTree& cgroups() const { return cgroups_; }
@@ -92,7 +93,8 @@ class FunctionHost {
     std::unique_ptr<Sandbox> sandbox;
     std::unique_ptr<net::HttpServer> runtime_api;
     std::unique_ptr<GrantRelay> relay;
-    net::Responder next;  // of the poll that waits
+    net::Responder next;          // of the poll that waits
+    std::weak_ptr<void> posting;  // the response or error that is on its way: one at a time
     BootTime started;
     std::optional<Duration> init;  // until its first invocation reports it
     std::string init_error;        // as posted
@@ -128,7 +130,7 @@ class FunctionHost {
   void on_request(EnvironmentId id, net::HttpRequest request, net::Responder respond);
   void on_posted(EnvironmentId id, const RuntimeCall& call, net::HttpRequest request,
                  const net::Responder& respond);
-  net::HttpBodySink on_head(EnvironmentId id, const net::HttpRequest& head);
+  net::HttpBodyRule on_head(EnvironmentId id, const net::HttpRequest& head);
   Call* running_call(EnvironmentId id, const std::string& request_id);
   void stream(EnvironmentId id, const std::string& request_id, const std::string& content_type,
               std::string_view bytes);

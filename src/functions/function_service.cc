@@ -1,5 +1,6 @@
 #include "functions/function_service.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "functions/internal/api_request.h"
@@ -8,6 +9,8 @@ namespace leeward::functions {
 namespace {
 
 constexpr std::size_t kUnpackWaiting = 8;  // uploads that wait for the one being unpacked
+constexpr int kWriters = 4;                // of events; the file system joins their flushes
+constexpr std::size_t kWritesWaiting = 1024;
 
 }  // namespace
 
@@ -30,6 +33,7 @@ FunctionService::~FunctionService() {
   if (usage_timer_) loop_.cancel(*usage_timer_);
   if (host_) save_usage();
   unpacker_.reset();
+  writers_.reset();
   host_.reset();
 }
 
@@ -69,7 +73,12 @@ Status FunctionService::load() {
     }
   }
   unpacker_ = std::make_unique<net::WorkerPool>(1, kUnpackWaiting);
+  writers_ = std::make_unique<net::WorkerPool>(kWriters, kWritesWaiting);
   return load_events();
+}
+
+std::size_t FunctionService::awaited() const {
+  return host_->under_way() - std::min(host_->under_way(), event_queue_.running());
 }
 
 Status FunctionService::save() {

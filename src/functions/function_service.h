@@ -5,11 +5,14 @@
 // events/ (accepted and not yet done), dead-letters/QUEUE/, usage.json, log/. Everything is read
 // again by open(); events that were under way run again.
 //
-// For the loop's thread. Unpacking archives runs on a thread of its own.
+// For the loop's thread. Unpacking archives runs on a thread of its own, and so does writing events:
+// a slow disk delays those who hand them in, and nobody else.
 #pragma once
 
 #include <map>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <string>
@@ -54,6 +57,10 @@ class FunctionService {
 
   // The Lambda API, function URLs below /function-urls/, and GET /leeward/functions (usage).
   void handle(net::HttpRequest request, net::Responder respond);
+  // From now on every request is refused (503), and no event begins. What runs is finished.
+  void stop_taking() { stopping_ = true; }
+  // Invocations that somebody waits for. Events are none: what was not finished runs again.
+  std::size_t awaited() const;
   // A request to the function itself, as to its function URL. For a listener of its own.
   void handle_url(const FunctionReference& reference, net::HttpRequest request,
                   net::Responder respond);
@@ -73,6 +80,9 @@ class FunctionService {
   struct Event {
     FunctionReference reference;
     std::string request_id, payload, client_context;
+  };
+  struct Delivery {
+    std::string arn, text;
   };
 
   FunctionService(net::EventLoop& loop, FunctionServiceOptions options);
@@ -100,6 +110,11 @@ class FunctionService {
   Answer tags(Request& request, const std::string& arn);
   Answer usage_list() const;
   Answer log_tail(const std::string& name);
+  // Answers with what a change says; one that is refused halfway, or cannot be kept on disk, leaves
+  // the registry as it was.
+  template <typename... Args>
+  void answer_change(Request& request, Answer (FunctionService::*change)(Request&, Args...),
+                     const std::type_identity_t<Args>&... args);
   void store_code(Request& request,
                   Answer (FunctionService::*then)(Request&, const CodeStore::Stored&));
 
@@ -116,11 +131,15 @@ class FunctionService {
   ApiStatus check_destination(const std::string& arn) const;
 
   // function_events.cc
-  ApiStatus accept_event(const FunctionReference& reference, Event event);
+  // `then` is told when the event is on disk, or why it is not taken; maybe from inside this call.
+  void accept_event(Event event, std::function<void(ApiStatus)> then);
   void run_due_events();
   void run_event(EventId id);
   void event_finished(EventId id, const std::string& version, const InvocationResult& result);
-  void deliver(const std::string& arn, const std::string& request_id, const std::string& record);
+  void hand_over(const std::string& request_id, std::vector<Delivery> left);
+  void write_letter(const std::string& request_id, const std::string& queue,
+                    const Delivery& delivery, std::vector<Delivery> left);
+  std::string event_path(const std::string& request_id) const;
   Status load_events();
   EventSettings event_settings(const FunctionReference& reference) const;
 
@@ -143,8 +162,10 @@ class FunctionService {
   std::map<EventId, Event> events_;
   std::uint64_t last_event_ = 0;
   std::optional<net::TimerId> event_timer_, usage_timer_;
+  bool stopping_ = false;
+  std::mutex letters_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  std::unique_ptr<net::WorkerPool> unpacker_;  // last: its jobs use what is above
+  std::unique_ptr<net::WorkerPool> unpacker_, writers_;  // last: their jobs use what is above
 };
 
 }  // namespace leeward::functions

@@ -1,9 +1,55 @@
 #include "functions/function_url.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "functions/base64.h"
 #include "functions/internal/http_event.h"
 
 namespace leeward::functions {
+namespace {
+
+constexpr std::size_t kPreludeBytesMax = 64u << 10;  // with its end
+constexpr std::string_view kPreludeEnd("\0\0\0\0\0\0\0\0", 8);
+
+tl::unexpected<Error> broken(std::string_view what) {
+  return fail(Code::kCorrupt, "the function's response has a broken {}", what);
+}
+
+// Status, fields and cookies of `answer`, an object.
+Status read_head(const json& answer, net::HttpResponse& response) {
+  if (auto status = answer.find("statusCode"); status != answer.end()) {
+    const int code = status->is_number_integer() ? status->get<int>()
+                     : status->is_string()       ? std::atoi(status->get<std::string>().c_str())
+                                                 : 0;
+    if (code < 100 || code > 599) return broken("statusCode");
+    response.status = code;
+  }
+  if (auto headers = answer.find("headers"); headers != answer.end() && !headers->is_null()) {
+    if (!headers->is_object()) return broken("headers");
+    for (const auto& [name, value] : headers->items()) {
+      const std::string text = text_of(value);
+      if (!is_token(name) || !is_field_value(text)) return broken("header");
+      if (is_hop_field(lower(name))) continue;
+      if (lower(name) == "content-type")
+        response.content_type = text;
+      else
+        response.headers[name] = text;
+    }
+  }
+  if (auto cookies = answer.find("cookies"); cookies != answer.end() && !cookies->is_null()) {
+    if (!cookies->is_array()) return broken("cookies");
+    for (const json& cookie : *cookies) {
+      const std::string text = text_of(cookie);
+      if (!is_field_value(text)) return broken("cookie");
+      response.cookies.push_back(text);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 std::string event_of(const net::HttpRequest& request, const UrlContext& context) {
   const auto mark = request.target.find('?');
   const std::string raw_path = request.target.substr(0, mark);
@@ -78,45 +124,44 @@ net::HttpResponse response_of(std::string_view payload, Status& sound) {
     return response;
   }
   const json& answer = *parsed;
-  auto broken = [&](std::string_view what) {
-    sound = fail(Code::kCorrupt, "the function's response has a broken {}", what);
-    return net::HttpResponse{};
-  };
-  const json& status = answer["statusCode"];
-  const int code = status.is_number_integer() ? status.get<int>()
-                   : status.is_string()       ? std::atoi(status.get<std::string>().c_str())
-                                              : 0;
-  if (code < 100 || code > 599) return broken("statusCode");
-  response.status = code;
-  if (auto headers = answer.find("headers"); headers != answer.end() && !headers->is_null()) {
-    if (!headers->is_object()) return broken("headers");
-    for (const auto& [name, value] : headers->items()) {
-      const std::string text = text_of(value);
-      if (!is_token(name) || !is_field_value(text)) return broken("header");
-      if (is_hop_field(lower(name))) continue;
-      if (lower(name) == "content-type")
-        response.content_type = text;
-      else
-        response.headers[name] = text;
-    }
-  }
-  if (auto cookies = answer.find("cookies"); cookies != answer.end() && !cookies->is_null()) {
-    if (!cookies->is_array()) return broken("cookies");
-    for (const json& cookie : *cookies) {
-      const std::string text = text_of(cookie);
-      if (!is_field_value(text)) return broken("cookie");
-      response.cookies.push_back(text);
-    }
-  }
+  sound = read_head(answer, response);
+  if (!sound) return {};
   if (auto body = answer.find("body"); body != answer.end() && !body->is_null())
     response.body = text_of(*body);
   const auto encoded = answer.find("isBase64Encoded");
   if (encoded != answer.end() && encoded->is_boolean() && encoded->get<bool>()) {
     auto bytes = from_base64(response.body);
-    if (!bytes) return broken("body (base64)");
+    if (!bytes) {
+      sound = broken("body (base64)");
+      return {};
+    }
     response.body = std::move(*bytes);
   }
   return response;
+}
+
+bool has_prelude(std::string_view content_type) {
+  std::string type = lower(content_type.substr(0, content_type.find(';')));
+  while (type.ends_with(' ')) type.pop_back();
+  return type == "application/vnd.awslambda.http-integration-response";
+}
+
+Result<std::optional<net::HttpResponse>> StreamPrelude::take(std::string_view bytes) {
+  // The end may have begun in what came before.
+  const std::size_t searched = held_.size() - std::min(held_.size(), kPreludeEnd.size() - 1);
+  held_ += bytes;
+  const auto end = held_.find(kPreludeEnd, searched);
+  const bool whole = end != std::string::npos;
+  if ((whole ? end + kPreludeEnd.size() : held_.size()) > kPreludeBytesMax)
+    return broken("prelude: it is too long");
+  if (!whole) return std::optional<net::HttpResponse>();
+  auto parsed = parse(std::string_view(held_).substr(0, end));
+  if (!parsed || !parsed->is_object()) return broken("prelude: it is not a JSON object");
+  net::HttpResponse response;
+  response.content_type = "application/octet-stream";
+  if (Status sound = read_head(*parsed, response); !sound) return fail(sound.error());
+  response.body = held_.substr(end + kPreludeEnd.size());
+  return std::optional(std::move(response));
 }
 
 }  // namespace leeward::functions

@@ -71,9 +71,15 @@ void HttpFunction::retire(PoolId pool) {
 void HttpFunction::handle(net::HttpRequest request, net::Responder then) {
   net::Responder respond = [this, then = std::move(then),
                             alive = std::weak_ptr(alive_)](net::HttpResponse response) {
-    response.close = alive.expired() || away_;
+    response.close = alive.expired() || away_ || stopping_;
     then(std::move(response));
   };
+  if (stopping_) {
+    net::HttpResponse response;
+    response.status = 503;
+    response.body = R"({"Message":"Service Unavailable"})";
+    return respond(std::move(response));
+  }
   const bool check = request.method == "GET" && std::find(idle_paths_.begin(), idle_paths_.end(),
                                                           request.path) != idle_paths_.end();
   if (check && host_.counts(pool_).live() == 0) {

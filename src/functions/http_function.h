@@ -33,6 +33,8 @@ class HttpFunction {
   Endpoint local() const { return server_->local(); }
   // Whether connections are to end with their next answer, because others serve from now on.
   void send_away(bool away) { away_ = away; }
+  // From now on every request is refused (503). What waits or runs is finished.
+  void stop_taking() { stopping_ = true; }
   // Requests go to `version` from now on; what waits or runs is finished by the one before.
   void replace(FunctionVersion version);
 
@@ -47,7 +49,7 @@ class HttpFunction {
   const std::vector<std::string> idle_paths_;
   PoolId pool_;
   std::mt19937_64 random_;
-  bool away_ = false;
+  bool away_ = false, stopping_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<net::HttpServer> server_;
 };

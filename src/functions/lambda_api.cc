@@ -55,6 +55,14 @@ ApiResult<json> page(const net::HttpRequest& request, const char* key, const jso
 
 void FunctionService::handle(net::HttpRequest http, net::Responder respond) {
   constexpr std::string_view kUrls = "/function-urls/";
+  if (stopping_) {
+    net::HttpResponse response;
+    response.status = 503;
+    response.headers["x-amzn-ErrorType"] = "ServiceException";
+    response.body = R"({"Type":"Server","Message":"The host is stopping."})";
+    response.close = true;
+    return respond(std::move(response));
+  }
   if (http.path.starts_with(kUrls)) {
     const std::string id =
         http.path.substr(kUrls.size(), http.path.find('/', kUrls.size()) - kUrls.size());
@@ -82,6 +90,17 @@ void FunctionService::handle(net::HttpRequest http, net::Responder respond) {
   route(request);
 }
 
+template <typename... Args>
+void FunctionService::answer_change(Request& request,
+                                    Answer (FunctionService::*change)(Request&, Args...),
+                                    const std::type_identity_t<Args>&... args) {
+  if (request.http.method == "GET") return request.answer((this->*change)(request, args...));
+  auto before = registry_.all();
+  Answer answer = (this->*change)(request, args...);
+  if (!answer) registry_.load(std::move(before));
+  request.answer(std::move(answer));
+}
+
 void FunctionService::route(Request& request) {
   const std::vector<std::string> path = segments_of(request.http.path);
   const std::string& method = request.http.method;
@@ -100,7 +119,7 @@ void FunctionService::route(Request& request) {
     request.body = std::move(*body);
   }
   if (path[1] == "tags" && path[0] == "2017-03-31" && path.size() == 3)
-    return request.answer(tags(request, path[2]));
+    return answer_change(request, &FunctionService::tags, path[2]);
   if (path[1] != "functions") return request.answer(unknown_operation(request.http));
   if (path.size() == 2) {
     if (method == "GET") return request.answer(list_functions(request));
@@ -120,23 +139,27 @@ void FunctionService::route_function(Request& request, const std::string& date,
   const std::string what = rest.empty() ? "" : rest[0];
   if (rest.size() == 2 && what == "aliases") {
     if (method == "GET") return request.answer(get_alias(request, rest[1]));
-    if (method == "PUT") return request.answer(put_alias(request, rest[1]));
-    if (method == "DELETE") return request.answer(delete_alias(request, rest[1]));
+    if (method == "PUT") return answer_change(request, &FunctionService::put_alias, rest[1]);
+    if (method == "DELETE") return answer_change(request, &FunctionService::delete_alias, rest[1]);
   }
   if (rest.size() > 1) return request.answer(unknown_operation(request.http));
   if (what.empty() && method == "GET") return request.answer(get_function(request));
-  if (what.empty() && method == "DELETE") return request.answer(delete_function(request));
+  if (what.empty() && method == "DELETE")
+    return answer_change(request, &FunctionService::delete_function);
   if (what == "configuration" && method == "GET") return request.answer(get_configuration(request));
   if (what == "configuration" && method == "PUT")
-    return request.answer(update_configuration(request));
+    return answer_change(request, &FunctionService::update_configuration);
   if (what == "code" && method == "PUT") return store_code(request, &FunctionService::update_code);
-  if (what == "versions" && method == "POST") return request.answer(publish(request));
+  if (what == "versions" && method == "POST")
+    return answer_change(request, &FunctionService::publish);
   if (what == "versions" && method == "GET") return request.answer(list_versions(request));
-  if (what == "aliases" && method == "POST") return request.answer(put_alias(request, ""));
+  if (what == "aliases" && method == "POST")
+    return answer_change(request, &FunctionService::put_alias, "");
   if (what == "aliases" && method == "GET") return request.answer(list_aliases(request));
-  if (what == "concurrency") return request.answer(concurrency(request));
-  if (what == "url" || what == "urls") return request.answer(function_url(request));
-  if (what == "event-invoke-config") return request.answer(event_config(request));
+  if (what == "concurrency") return answer_change(request, &FunctionService::concurrency);
+  if (what == "url" || what == "urls")
+    return answer_change(request, &FunctionService::function_url);
+  if (what == "event-invoke-config") return answer_change(request, &FunctionService::event_config);
   if (what == "invocations" && method == "POST") return invoke(request);
   if (what == "response-streaming-invocations" && date == "2021-11-15" && method == "POST")
     return invoke_streaming(request);
@@ -172,7 +195,7 @@ void FunctionService::store_code(Request& request,
                 ? invalid_parameter("Could not unzip uploaded file. " + error.message)
                 : service_error(error));
       }
-      held->answer((this->*then)(*held, **stored));
+      answer_change(*held, then, **stored);
     });
   };
   if (Status queued = unpacker_->submit(work); !queued)

@@ -22,10 +22,12 @@ constexpr std::size_t kGrantsMax = 16;
 // The executable files in the code's folder `extensions`, which run beside the function.
 std::vector<std::string> extensions_of(const std::string& code_directory) {
   std::vector<std::string> names;
+  const std::string folder = code_directory + "/extensions";
   std::error_code error;  // no such folder: none
-  for (const auto& entry :
-       std::filesystem::directory_iterator(code_directory + "/extensions", error))
-    if (entry.is_regular_file() && ::access(entry.path().c_str(), X_OK) == 0)
+  // A link is none either: what is mounted as /opt/extensions is the folder that was read here.
+  if (!std::filesystem::is_directory(std::filesystem::symlink_status(folder, error))) return names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (entry.is_regular_file(error) && ::access(entry.path().c_str(), X_OK) == 0)
       names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
@@ -196,10 +198,11 @@ void FunctionService::invoke(Request& request) {
     context = std::move(*decoded);
   }
   if (event) {
-    ApiStatus accepted = accept_event(request.function, {request.function, request.request_id,
-                                                         std::move(request.http.body), context});
-    if (!accepted) return request.answer(tl::unexpected(accepted.error()));
-    return request.answer(empty_answer(202));
+    Event taken{request.function, request.request_id, std::move(request.http.body), context};
+    return accept_event(std::move(taken), [request](const ApiStatus& accepted) {
+      if (!accepted) return request.answer(tl::unexpected(accepted.error()));
+      request.answer(empty_answer(202));
+    });
   }
   Invocation invocation;
   invocation.request_id = request.request_id;
@@ -288,14 +291,35 @@ void FunctionService::handle_url(const FunctionReference& reference, net::HttpRe
   auto begun = std::make_shared<bool>(false);
   InvocationCaller caller;
   if (streams) {
-    caller.begin = [respond, stream, begun](std::string_view type) {
+    auto answer = [respond, begun, request_id = context.request_id](net::HttpResponse response) {
       *begun = true;
+      response.headers["x-amzn-RequestId"] = request_id;
+      respond(std::move(response));
+    };
+    auto prelude = std::make_shared<std::optional<StreamPrelude>>();
+    caller.begin = [answer, stream, prelude](std::string_view type) {
+      if (has_prelude(type)) {
+        prelude->emplace();
+        return;
+      }
       net::HttpResponse response;
       response.content_type = type.empty() ? "application/octet-stream" : std::string(type);
       response.stream = stream;
-      respond(std::move(response));
+      answer(std::move(response));
     };
-    caller.bytes = [stream](std::string_view bytes) { stream->write(bytes); };
+    caller.bytes = [answer, stream, begun, prelude](std::string_view bytes) {
+      if (*begun) return stream->write(bytes);
+      auto response = (*prelude)->take(bytes);
+      if (!response) {
+        stream->abort();  // what else comes goes nowhere
+        InvocationResult failed;
+        failed.end = InvocationEnd::kFunctionError;
+        return answer(http_answer(failed));
+      }
+      if (!*response) return;
+      (*response)->stream = stream;
+      answer(std::move(**response));
+    };
   }
   caller.done = [respond, stream, begun, request_id = context.request_id](InvocationResult result) {
     const bool answered = result.end == InvocationEnd::kAnswered;

@@ -135,11 +135,11 @@ std::string exited_error(const std::string& request_id, const SandboxEnd& end) {
                       fmt::format("RequestId: {} Error: {}", request_id, how));
 }
 
-std::string response_too_large_error() {
+std::string response_too_large_error(std::size_t bytes_max) {
   return error_object(
       "Function.ResponseSizeTooLarge",
       fmt::format("Response payload size exceeded maximum allowed payload size ({} bytes).",
-                  kPayloadBytesMax));
+                  bytes_max));
 }
 
 std::string start_line(const Invocation& invocation, const std::string& version) {

@@ -38,7 +38,7 @@ std::string timed_out_error(const std::string& request_id, Duration timeout);
 std::string init_timed_out_error(const std::string& request_id, Duration timeout);
 // How the runtime ended: exit status, signal, memory.
 std::string exited_error(const std::string& request_id, const SandboxEnd& end);
-std::string response_too_large_error();
+std::string response_too_large_error(std::size_t bytes_max);
 
 // Lines of a function's log.
 std::string start_line(const Invocation& invocation, const std::string& version);

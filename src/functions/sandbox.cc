@@ -145,20 +145,20 @@ Status Sandbox::spawn(const std::string& executable, const SandboxPlan& plan) {
   if (::pipe2(pipes, O_CLOEXEC) != 0) return fail(os_error(errno, "pipe"));
   companion_output_.reset(pipes[0]);
   UniqueFd companion_output(pipes[1]);
+  // Beyond the numbers that the actions below write over, whichever of them happen to be free here.
+  for (UniqueFd* fd : {&theirs, &*file, &output, &companion_output}) {
+    fd->reset(::fcntl(fd->get(), F_DUPFD_CLOEXEC, kSandboxCompanionOutputFd + 1));
+    if (!fd->valid()) return fail(os_error(errno, "pass on a descriptor"));
+  }
 
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDERR_FILENO);
-  // Through numbers that are surely free, so that neither overwrites the other.
-  constexpr int kFar = 1000;
-  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kSandboxControlFd + kFar);
-  ::posix_spawn_file_actions_adddup2(&actions, file->get(), kSandboxPlanFd + kFar);
-  ::posix_spawn_file_actions_adddup2(&actions, companion_output.get(),
-                                     kSandboxCompanionOutputFd + kFar);
-  for (int fd : {kSandboxControlFd, kSandboxPlanFd, kSandboxCompanionOutputFd})
-    ::posix_spawn_file_actions_adddup2(&actions, fd + kFar, fd);
+  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kSandboxControlFd);
+  ::posix_spawn_file_actions_adddup2(&actions, file->get(), kSandboxPlanFd);
+  ::posix_spawn_file_actions_adddup2(&actions, companion_output.get(), kSandboxCompanionOutputFd);
   ::posix_spawn_file_actions_addclosefrom_np(&actions, kSandboxCompanionOutputFd + 1);
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);

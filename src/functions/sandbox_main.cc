@@ -176,15 +176,24 @@ class Keeper {
   pid_t program_ = 0;
 };
 
-// Process 1. `go` becomes readable when the identity is mapped.
-[[noreturn]] void run_inside(const SandboxPlan& plan, int go) {
+// Waits for the parent's next step; it has reported why, if there is none.
+void await_parent(int go) {
   char byte = 0;
-  if (::read(go, &byte, 1) != 1) ::_exit(kFailedStatus);  // the parent has reported why
+  if (::read(go, &byte, 1) != 1) ::_exit(kFailedStatus);
+}
+
+// Process 1. `go` has a byte when the identity is mapped, and one when the control groups are
+// joined, which takes as long as all that can be done before.
+[[noreturn]] void run_inside(const SandboxPlan& plan, int go) {
+  await_parent(go);
   if (Status entered = enter_root(plan); !entered) give_up(entered.error());
   // After the change of identity, which clears it. The parent may have died just before.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   auto listeners = open_listeners(plan);
   if (!listeners) give_up(listeners.error());
+  await_parent(go);
+  if (::syscall(SYS_unshare, CLONE_NEWCGROUP) != 0)
+    give_up(os_error(errno, "hide the control groups"));
   // Not even a process of the same user may read this one's memory or descriptors.
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) give_up(os_error(errno, "set dumpable"));
   if (Status dropped = drop_rights(); !dropped) give_up(dropped.error());
@@ -207,13 +216,12 @@ int run() {
   auto plan = read_plan();
   if (!plan) give_up(plan.error());
   ::close(kSandboxPlanFd);
-  if (Status joined = join_cgroups(*plan); !joined) give_up(joined.error());
   int go[2];
   if (::pipe2(go, O_CLOEXEC) != 0) give_up(os_error(errno, "pipe"));
 
   clone_args args{};
-  args.flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
-               CLONE_NEWUTS | CLONE_NEWCGROUP;
+  args.flags =
+      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
   int pidfd = -1;
   args.flags |= CLONE_PIDFD;
   args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
@@ -231,7 +239,11 @@ int run() {
     tell_host(kSandboxMade, "", descriptor);
   }
   if (Status mapped = map_identity(*plan, inside); !mapped) give_up(mapped.error());
-  if (::write(go[1], "g", 1) != 1) give_up(os_error(errno, "start process 1"));
+  if (::write(go[1], "m", 1) != 1) give_up(os_error(errno, "start process 1"));
+  Status joined = join_cgroups(*plan, inside);
+  if (joined) joined = join_cgroups(*plan, ::getpid());
+  if (!joined) give_up(joined.error());
+  if (::write(go[1], "j", 1) != 1) give_up(os_error(errno, "start process 1"));
   ::close(go[1]);
   ::close(kSandboxControlFd);  // process 1 speaks to the host from here on
   ::close(STDOUT_FILENO);

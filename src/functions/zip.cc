@@ -63,18 +63,24 @@ std::string_view path_fault(std::string_view path, const ZipLimits& limits) {
   return {};
 }
 
-// Whether a link at `path` with this target stays inside.
+// Whether a link at `path` with this target stays inside, alone and with all others like it.
+//
+// ".." is for the front of a target only. The directory that holds a link is a real one, below the
+// top and reached without links (extract_zip), and each ".." in front goes to a real directory
+// above it, at most to the top. From there every step goes down: to what is in a directory inside,
+// or through another link, which by the same argument ends inside. A ".." behind a name could come
+// behind such a link, and would then go up from where that leads, not from where it stands.
 bool link_stays_inside(std::string_view path, std::string_view target) {
   if (target.empty() || target.front() == '/' || target.find('\0') != std::string_view::npos)
     return false;
   auto depth = std::count(path.begin(), path.end(), '/');
+  bool down = false;
   while (!target.empty()) {
     const auto slash = target.find('/');
     const auto part = target.substr(0, slash);
     target = slash == std::string_view::npos ? std::string_view{} : target.substr(slash + 1);
-    if (part == "..") --depth;
-    if (part != ".." && part != "." && !part.empty()) ++depth;
-    if (depth < 0) return false;
+    if (part == ".." && (down || --depth < 0)) return false;
+    down = down || (part != ".." && part != "." && !part.empty());
   }
   return true;
 }
@@ -232,7 +238,7 @@ UniqueFd open_below(int root, const std::string& path, int flags, mode_t mode = 
 Status make_parents(int root, const std::string& path) {
   for (std::size_t at = path.find('/'); at != std::string::npos; at = path.find('/', at + 1)) {
     const std::string parent = path.substr(0, at);
-    // No link exists yet while files are written, so plain mkdirat cannot be led away.
+    // No link exists yet when directories are made, so plain mkdirat cannot be led away.
     if (::mkdirat(root, parent.c_str(), 0755) != 0 && errno != EEXIST)
       return fail(os_error(errno, "make " + shown(parent)));
   }
@@ -263,7 +269,6 @@ Status write_file(int root, const ZipEntry& entry, std::string_view content) {
 Status make_link(int root, const ZipEntry& entry, const std::string& target) {
   if (!link_stays_inside(entry.path, target))
     return refuse("the link '{}' leads out of the archive", shown(entry.path));
-  if (Status parents = make_parents(root, entry.path); !parents) return parents;
   const auto slash = entry.path.rfind('/');
   const std::string parent = slash == std::string::npos ? "." : entry.path.substr(0, slash);
   UniqueFd folder = open_below(root, parent, O_PATH | O_DIRECTORY);
@@ -281,10 +286,13 @@ Status extract_zip(std::string_view archive, const std::string& directory,
   if (!entries) return fail(entries.error());
   UniqueFd root(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return fail(os_error(errno, "open " + directory));
+  // Directories come before the first link, those that links lie in included: a name with anything
+  // below it is a directory by then, and a link of that name is refused.
   for (const ZipEntry& entry : *entries) {
-    if (entry.kind == ZipEntry::Kind::kLink) continue;
-    if (entry.kind == ZipEntry::Kind::kDirectory) {
-      if (Status made = make_parents(root.get(), entry.path + "/"); !made) return made;
+    if (entry.kind != ZipEntry::Kind::kFile) {
+      const bool itself = entry.kind == ZipEntry::Kind::kDirectory;
+      Status made = make_parents(root.get(), itself ? entry.path + "/" : entry.path);
+      if (!made) return made;
       continue;
     }
     auto content = unpack(archive, entry);

@@ -4,9 +4,10 @@
 // Read are stored and deflated entries as the central directory lists them (APPNOTE.TXT 6.3.10
 // §4.3). Refused, with the entry's name: paths that are absolute, empty, have "..", ".", a
 // backslash or a NUL, or appear twice; entries that are encrypted, of another method, or whose
-// local header says something else than the directory; links that lead out; devices; ZIP64 and
-// several disks, which archives of this size do not need; and everything beyond the limits. Sizes
-// are checked against what really comes out of the decompressor, so that no claim is believed.
+// local header says something else than the directory; links that are absolute, lead out, or have
+// ".." anywhere but in front; devices; ZIP64 and several disks, which archives of this size do not
+// need; and everything beyond the limits. Sizes are checked against what really comes out of the
+// decompressor, so that no claim is believed.
 #pragma once
 
 #include <cstdint>
@@ -43,9 +44,10 @@ Result<std::vector<ZipEntry>> read_zip(std::string_view archive, const ZipLimits
 // The entry's content. kInvalid when it is not what the directory said.
 Result<std::string> unpack(std::string_view archive, const ZipEntry& entry);
 
-// Unpacks all of it below `directory`, which must be empty; links come last, and nothing is ever
-// written through one. Files get mode 0644 or 0755. On an error what was made so far is left for
-// the caller to remove. kInvalid, kIo.
+// Unpacks all of it below `directory`, which must be empty; links come last, nothing is ever
+// written through one, and none leads out of `directory`, by itself or through others. Files get
+// mode 0644 or 0755. On an error what was made so far is left for the caller to remove. kInvalid,
+// kIo.
 Status extract_zip(std::string_view archive, const std::string& directory,
                    const ZipLimits& limits = {});
 

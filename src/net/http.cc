@@ -97,6 +97,7 @@ class HttpServer::Core : public std::enable_shared_from_this<HttpServer::Core> {
   HttpHeadHandler on_head;
   const HttpLimits limits;
   const std::shared_ptr<LoopMailbox> mailbox;
+  std::size_t answer_bytes = 0;  // HttpLimits::answer_bytes_max
 
  private:
   void wait_for_clients();
@@ -146,7 +147,7 @@ class HttpServer::Core::Session : public std::enable_shared_from_this<Session> {
   void write(HttpResponse response);
   void on_written(const error_code& error);
   void write_stream();
-  void drain_to_sink();
+  void take_body();
   void set_deadline(Duration after);
   void on_deadline();
 
@@ -162,9 +163,11 @@ class HttpServer::Core::Session : public std::enable_shared_from_this<Session> {
   bool head_only_ = false;
   bool continued_ = false;  // "100 Continue" was sent for this request
   bool head_seen_ = false;  // on_head was asked about this request
-  HttpBodySink sink_;
-  std::string head_;  // of the answer being written, with body_
+  HttpBodyRule rule_;
+  std::size_t dropped_ = 0;  // bytes of the body, by the rule
+  std::string head_;         // of the answer being written, with body_
   std::string body_;
+  std::size_t counted_ = 0;                 // bytes of it in the core's answer_bytes
   std::shared_ptr<HttpBodyStream> stream_;  // what follows body_
   bool chunked_ = false;
 };
@@ -176,7 +179,8 @@ void HttpServer::Core::Session::next_request() {
   parser_->body_limit(core_->limits.body_bytes_max);
   continued_ = false;
   head_seen_ = false;
-  sink_ = nullptr;
+  rule_ = {};
+  dropped_ = 0;
   state_ = State::kIdle;
   set_deadline(core_->limits.idle_timeout);
 }
@@ -211,7 +215,7 @@ void HttpServer::Core::Session::advance() {
   while (state_ == State::kReceiving && buffer_.size() > 0) {
     error_code error;
     buffer_.consume(parser_->put(buffer_.data(), error));
-    if (!error || error == http::error::need_more) drain_to_sink();
+    if (!error || error == http::error::need_more) take_body();
     if (error == http::error::need_more) break;
     if (error == http::error::body_limit) return refuse(413, "the body is too large");
     if (error == http::error::header_limit) return refuse(431, "the header is too large");
@@ -224,18 +228,23 @@ void HttpServer::Core::Session::advance() {
   read();
 }
 
-// Hands on what the parser has collected of the body, if the request is one that streams.
-void HttpServer::Core::Session::drain_to_sink() {
+// Does by the rule with what the parser has collected of the body.
+void HttpServer::Core::Session::take_body() {
   if (!core_->on_head || !parser_->is_header_done()) return;
   if (!head_seen_) {
     head_seen_ = true;
     auto head = request_from(parser_->get(), peer_);
-    if (head) sink_ = core_->on_head(*head);  // a broken target is refused at the end
+    rule_.kept_max = 0;  // of a broken target, which is refused at the end
+    if (head) rule_ = core_->on_head(*head);
   }
   std::string& body = parser_->get().body();
-  if (!sink_ || body.empty()) return;
-  sink_(body);
-  body.clear();
+  if (rule_.sink) {
+    if (!body.empty()) rule_.sink(body);
+    body.clear();
+  } else if (body.size() > rule_.kept_max) {
+    dropped_ += body.size() - rule_.kept_max;
+    body.resize(rule_.kept_max);
+  }
 }
 
 void HttpServer::Core::Session::deliver() {
@@ -250,6 +259,8 @@ void HttpServer::Core::Session::deliver() {
   timer_.cancel();  // the handler may take its time
   HttpRequest request = std::move(*parsed);
   request.body = std::move(message.body());
+  request.body_dropped = dropped_;
+  rule_ = {};
   auto pending = std::make_shared<PendingAnswer<Session>>(core_->mailbox, weak_from_this());
   read();
   core_->handler(std::move(request), [pending = std::move(pending)](HttpResponse response) {
@@ -273,7 +284,8 @@ void HttpServer::Core::Session::send_continue() {
 // Answers something that is no request, after which nothing on this connection can be trusted.
 void HttpServer::Core::Session::refuse(int status, std::string_view why) {
   keep_alive_ = false;
-  sink_ = nullptr;
+  rule_ = {};
+  parser_.reset();  // with what it has collected: the client may take its time
   HttpResponse response = error_response(Error{Code::kInvalid, std::string(why)});
   response.status = status;
   write(response);
@@ -303,6 +315,9 @@ void HttpServer::Core::Session::write(HttpResponse response) {
   }
   head_ = format_response_head(response, reason, keep_alive_, chunked_);
   body_ = no_body ? std::string{} : std::move(response.body);
+  counted_ = body_.size();
+  core_->answer_bytes += counted_;
+  if (core_->answer_bytes > core_->limits.answer_bytes_max) return close();
   std::array<asio::const_buffer, 2> parts{asio::buffer(head_), asio::buffer(body_)};
   asio::async_write(socket_, parts,
                     [self = shared_from_this()](const error_code& error, std::size_t) {
@@ -313,6 +328,8 @@ void HttpServer::Core::Session::write(HttpResponse response) {
 void HttpServer::Core::Session::on_written(const error_code& error) {
   if (state_ == State::kClosed) return;
   if (error) return close();
+  core_->answer_bytes -= std::exchange(counted_, 0);
+  std::string().swap(body_);  // assigning would keep its memory until the next answer
   if (stream_) {
     state_ = State::kStreaming;
     timer_.cancel();  // the writer may take its time
@@ -374,7 +391,8 @@ void HttpServer::Core::Session::close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
   timer_.cancel();
-  sink_ = nullptr;
+  rule_ = {};
+  core_->answer_bytes -= std::exchange(counted_, 0);
   if (stream_) stream_->gone_ = true;
   error_code ignored;
   socket_.close(ignored);

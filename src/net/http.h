@@ -32,8 +32,9 @@ struct HttpRequest {
   std::map<std::string, std::string> query;  // decoded; the last of equal names wins
   HttpHeaders headers;                       // the client adds Host and Content-Length by itself
   std::string body;
-  Endpoint peer;            // server: who asks
-  std::string target = {};  // server: path and query as they came; the client ignores it
+  Endpoint peer;                 // server: who asks
+  std::string target = {};       // server: path and query as they came; the client ignores it
+  std::size_t body_dropped = 0;  // server: bytes that came beyond HttpBodyRule::kept_max
 
   // The value of a header or a query parameter; empty when it is not there.
   std::string_view header(std::string_view name) const;
@@ -88,18 +89,29 @@ using Responder = std::function<void(HttpResponse)>;
 using HttpHandler = std::function<void(HttpRequest, Responder)>;
 // Takes the bytes of a request's body as they arrive.
 using HttpBodySink = std::function<void(std::string_view)>;
-// Called with a request's head before its body; what it returns takes the body, and the handler is
-// called after the last byte with an empty body and, among the headers, the trailer. Null: the body
-// is collected as usual. When the client leaves in the middle, the sink is destroyed and the
-// handler not called. Runs on the loop's thread.
-using HttpHeadHandler = std::function<HttpBodySink(const HttpRequest& head)>;
+// What becomes of the body of a request.
+struct HttpBodyRule {
+  // Takes it; the handler is called after the last byte with an empty body and, among the headers,
+  // the trailer. Null: the body is collected for the handler.
+  HttpBodySink sink = {};
+  // Bytes that are collected. What comes beyond is counted (HttpRequest::body_dropped), not held.
+  std::size_t kept_max = ~std::size_t{0};
+  // Let go, with the sink, just before the handler is called.
+  std::shared_ptr<void> while_it_comes = {};
+};
+// Called with a request's head before its body. When the client leaves in the middle, the rule is
+// destroyed and the handler not called. Runs on the loop's thread.
+using HttpHeadHandler = std::function<HttpBodyRule(const HttpRequest& head)>;
 
 struct HttpLimits {
   std::size_t body_bytes_max = 8u << 20;     // above: 413, connection closed
   std::size_t header_bytes_max = 16u << 10;  // above: 431, connection closed
   std::size_t connections_max = 512;         // above: 503 if the socket takes it, closed
-  Duration idle_timeout = 75s;               // between requests, and to take an answer: closed
-  Duration request_timeout = 10s;            // from a request's first byte to its last: 408, closed
+  // Of answers that wait for their clients to take them, over all connections. The one that would
+  // be more is not sent: its connection is closed.
+  std::size_t answer_bytes_max = ~std::size_t{0};
+  Duration idle_timeout = 75s;     // between requests, and to take an answer: closed
+  Duration request_timeout = 10s;  // from a request's first byte to its last: 408, closed
 };
 
 // Listens from start() until it is destroyed. Connections are kept alive; requests on one

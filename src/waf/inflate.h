@@ -5,6 +5,9 @@
 // 8878 §3.1). "deflate" is zlib's format (RFC 9110 §8.4.1.2) and, because clients send it, the bare
 // one. What follows the end of the compressed data is an error.
 //
+// Formats have room beside the data, which decoders pass over and which is text of the sender's all
+// the same: see InflateLimits::only_data.
+//
 // Streaming. Threading: one object for one body on one thread.
 #pragma once
 
@@ -31,6 +34,11 @@ struct InflateLimits {
   std::size_t ratio_max = 100;  // at least 1
   std::size_t ratio_free_bytes = 1u << 20;
   std::size_t window_bytes_max = 8u << 20;  // memory a zstd frame may ask for
+  // Refuse what stands beside the data: a comment, an extra field, and a file name that does not
+  // look like one in a member of gzip (RFC 1952 §2.3.1; its program writes the file's name), and
+  // skippable frames of zstd (RFC 8878 §3.1.2). Metadata of brotli (RFC 7932 §9.2) cannot be told
+  // from data without a decoder that says so, and passes.
+  bool only_data = false;
 };
 
 class Inflate {

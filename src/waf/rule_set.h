@@ -23,10 +23,11 @@ namespace leeward::waf {
 
 enum class Engine : std::uint8_t { kOff, kDetectionOnly, kOn };
 
-// A request body with Content-Encoding.
+// A request body with Content-Encoding. Where it is unpacked, rules see its other reading too: the
+// arguments that an origin finds that leaves the field alone and reads the bytes as they came.
 enum class CodedBody : std::uint8_t {
   kAsSent,   // rules look at the packed bytes, as ModSecurity's do
-  kPartly,   // unpacked; of one that cannot be, what came out until then
+  kPartly,   // unpacked; one that cannot be is looked at as it came, and with what came out of it
   kRefused,  // unpacked; one that cannot be is refused
 };
 

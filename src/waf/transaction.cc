@@ -40,9 +40,10 @@ bool Transaction::request_body(std::string_view body) {
     runner_->note_partial_body();
     whole = false;
   }
-  const auto unpacked = runner_->unpack(body, whole);
-  if (!unpacked) return true;
-  runner_->take_body(*unpacked);
+  const auto readings = runner_->unpack(body, whole);
+  if (!readings) return true;
+  runner_->take_body(readings->body);
+  runner_->take_other_reading(readings->other);
   runner_->run_phase(2);
   return runner_->intervention.due;
 }

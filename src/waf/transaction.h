@@ -72,8 +72,11 @@ struct MatchedRule {
   std::vector<std::string> tags;
   std::string variable;  // "ARGS:name", the last that matched
   std::string value;     // of it, transformed; kValueMax bytes at most
-  std::string place;     // "FILE:LINE:COLUMN" of the rule
-  bool told = true;      // log; false: nolog
+  // The variable that the value came from. Another one than `variable` for MATCHED_VAR and for what
+  // rules keep in TX: of "TX:1", captured from a password, it is "ARGS:password".
+  std::string origin;
+  std::string place;  // "FILE:LINE:COLUMN" of the rule
+  bool told = true;   // log; false: nolog
   bool audit = true;
   bool disruptive = false;  // asked for the intervention
 };

@@ -2,6 +2,8 @@
 stops, a reload, and a wait that is over already. Nobody else must notice.
 """
 
+import base64
+import hmac
 import os
 import socket
 import threading
@@ -287,8 +289,31 @@ def test_the_client_is_who_a_trusted_proxy_has_seen(tmp_path):
         assert behind.ask("/page", fields=twice[::-1]).status == 200
         assert world.origin.last("/page").field("X-Forwarded-For") == "203.0.113.7, 198.51.100.1, 127.0.0.1"
         # Another edge tells it by its own field: between us and the client may be more than one proxy.
-        hop = [("X-Forwarded-For", "203.0.113.7, 198.51.100.2"), ("Leeward-Edge-Hop", "203.0.113.7")]
-        assert behind.ask("/page", fields=hop).status == 403
-        # Nobody else is believed.
-        assert direct.ask("/page", fields=hop).status == 200
-        assert world.origin.last("/page").field("X-Forwarded-For") == "127.0.0.1"
+        proxies = ("X-Forwarded-For", "203.0.113.7, 198.51.100.2")
+        for wire in (behind, direct):
+            assert wire.ask("/page", fields=[proxies, hop("203.0.113.7")]).status == 403
+            assert wire.ask("/page", fields=[proxies, hop("198.51.100.1")]).status == 200
+            assert world.origin.last("/page").field("Leeward-Edge-Hop") is None
+        # A proxy lets it pass from anybody else too, who is not believed.
+        invented = ("203.0.113.7", hop("203.0.113.7", token=b"a guess")[1], hop("203.0.113.7", later=-3600)[1],
+                    hop("198.51.100.1")[1].replace("198.51.100.1", "203.0.113.7"))
+        for told in invented:
+            fields = [proxies, ("Leeward-Edge-Hop", told)]
+            assert behind.ask("/page", fields=fields).status == 200, told
+            assert world.origin.last("/page").field("X-Forwarded-For") == f"{proxies[1]}, 127.0.0.1"
+            assert world.origin.last("/page").field("Leeward-Edge-Hop") is None
+            assert direct.ask("/page", fields=fields).status == 200, told
+            assert world.origin.last("/page").field("X-Forwarded-For") == "127.0.0.1"
+        # Nor does it help who is blocked.
+        blocked = [("X-Forwarded-For", "203.0.113.7"), ("Leeward-Edge-Hop", "198.51.100.1")]
+        assert behind.ask("/page", fields=blocked).status == 403
+        world.edge.reload()
+        assert behind.ask("/page", fields=[proxies, hop("203.0.113.7")]).status == 403
+
+
+def hop(client, token=b"agent.token-of-the-edge-test", later=0):
+    """What an edge of the platform tells another of a client, as a field."""
+    key = hmac.digest(token, b"leeward edge hop", "sha256")
+    said = f"{client};{int(time.time()) + later}"
+    mac = base64.urlsafe_b64encode(hmac.digest(key, said.encode(), "sha256")).decode().rstrip("=")
+    return "Leeward-Edge-Hop", f"{said};{mac}"

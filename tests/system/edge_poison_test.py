@@ -7,6 +7,7 @@ import os
 import pytest
 
 import edge_rig as rig
+from h2_wire import H2, get
 
 pytestmark = pytest.mark.skipif(not os.access(rig.layout.binary(), os.X_OK),
                                 reason="leeward is not built")
@@ -65,6 +66,44 @@ def test_a_client_does_not_tell_the_origin_what_only_a_proxy_knows(world, name):
     world.origin.handlers["/links"] = link
     assert ask(world, target, [(name, "evil.test")]).body == b"https://shop.test/"
     assert ask(world, target).body == b"https://shop.test/"
+
+
+def to_canonical_host(world):
+    """An origin that sends everybody to the host as it writes it, and lets that be stored."""
+    def page(wire, request):
+        if request.field("Host") == "shop.test":
+            return world.origin.answer(wire, request, 200, b"page", [KEPT])
+        return world.origin.answer(wire, request, 301, b"", [KEPT, ("Location", "http://shop.test/canonical")])
+
+    world.origin.handlers["/canonical"] = page
+
+
+@pytest.mark.parametrize("written", ["shop.test.", "shop.test:80", "SHOP.test", "Shop.Test.:80"])
+def test_a_host_written_otherwise_is_the_same_host_to_the_origin_too(world, written):
+    to_canonical_host(world)
+    target = f"/canonical?{written.replace(':', '-')}"
+    assert (ask(world, target, host=written).status, ask(world, target).status) == (200, 200)
+    assert world.origin.count(target) == 1 and world.origin.last(target).field("Host") == "shop.test"
+
+
+@pytest.mark.parametrize("written", ["shop.test:8080", "shop.test:443", "other.test"])
+def test_another_host_or_port_has_an_answer_of_its_own(world, written):
+    to_canonical_host(world)
+    target = f"/canonical?{written.replace(':', '-')}"
+    assert ask(world, target, host=written).status == 301
+    assert world.origin.last(target).field("Host") == written
+    assert ask(world, target).status == 200
+    assert ask(world, target, host=written.upper()).status == 301
+    assert world.origin.count(target) == 2
+
+
+def test_a_host_of_http2_written_otherwise_is_the_same_host_too(world):
+    to_canonical_host(world)
+    with H2(world.port) as h2:
+        fields = [(name, "SHOP.test." if name == ":authority" else value) for name, value in get("/canonical?h2")]
+        assert h2.response(h2.request(fields))[1] == b"page"
+    assert ask(world, "/canonical?h2").body == b"page"
+    assert world.origin.count("/canonical?h2") == 1
 
 
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "x-http-method", "X_Method_Override"])

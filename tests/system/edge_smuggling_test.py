@@ -135,6 +135,11 @@ REFUSED = {
     "two hosts": post("Host: other.test\r\n") + SMUGGLED,
     "two hosts, the same": post("Host: shop.test\r\n") + SMUGGLED,
     "no host": "GET /smuggled HTTP/1.1\r\n\r\n",
+    # ---- a body of two types: rules look at it as one, an origin as the other
+    "two media types": post("Content-Type: application/x-www-form-urlencoded\r\nContent-Type: text/xml\r\n"
+                            "Content-Length: 0\r\n"),
+    "two boundaries": post('Content-Type: multipart/form-data; boundary=a\r\n'
+                           'content-type: multipart/form-data; boundary=b\r\nContent-Length: 0\r\n'),
     "another authority": post(line="POST http://other.test/first HTTP/1.1") + SMUGGLED,
     "a host with a user": post().replace("shop.test", "me@shop.test") + SMUGGLED,
     "a host with a path": post().replace("shop.test", "shop.test/smuggled") + SMUGGLED,
@@ -185,6 +190,9 @@ PASSED = {
         (post(f"Connection: Content-Length\r\nContent-Length: {len(SMUGGLED)}\r\n", SMUGGLED), SMUGGLED),
     "a coding named in Connection":
         (post(f"Connection: Transfer-Encoding\r\n{CHUNKED}", f"{SIZE}\r\n{SMUGGLED}\r\n{LAST}"), SMUGGLED),
+    "a content coding named in Connection":
+        (post(f"Connection: Content-Encoding\r\nContent-Encoding: gzip\r\nContent-Length: {len(SMUGGLED)}\r\n",
+              SMUGGLED), SMUGGLED),
     "a host named in Connection":
         (post(f"Connection: Host\r\nContent-Length: {len(SMUGGLED)}\r\n", SMUGGLED), SMUGGLED),
     "the coding in capitals": (post("TRANSFER-ENCODING: CHUNKED\r\n", f"{SIZE}\r\n{SMUGGLED}\r\n{LAST}"),
@@ -258,6 +266,7 @@ def test_what_can_be_read_in_one_way_is_one_request(world, name):
     names = collections.Counter(n.lower() for n, _ in seen.fields)
     assert names["host"] == 1 and names["content-length"] + names["transfer-encoding"] == 1
     assert names["upgrade"] == 0 and names["http2-settings"] == 0
+    assert names["content-encoding"] == sent.count("Content-Encoding:")
     assert not {n.lower() for n, _ in seen.trailers} & {"host", "content-length", "transfer-encoding"}
 
 
@@ -298,6 +307,7 @@ DOWNGRADES = {
     "a line break in the authority": [*POST[:3], (":authority", "shop.test\r\ncontent-length: 0")],
     "a space in the authority": [*POST[:3], (":authority", "shop.test other.test")],
     "a path in the authority": [*POST[:3], (":authority", "shop.test/smuggled?")],
+    "two media types": [*POST, ("content-type", "text/xml"), ("content-type", "application/json")],
     "a user in the authority": [*POST[:3], (":authority", "other.test@shop.test")],
     "two hosts": [*POST, ("host", "other.test")],
     "a host twice": [*POST[:3], ("host", "shop.test"), ("host", "other.test")],

@@ -17,10 +17,13 @@ pytestmark = pytest.mark.skipif(not os.access(rig.layout.binary(), os.X_OK),
 SECTION = """
 listeners: [{{ address: 127.0.0.1, port: {port} }}]
 origins: {{ web: {{ servers: ["127.0.0.1:{origin}"] }} }}
-cache_policies: {{ pages: {{ ttl_default: 1h }} }}
+cache_policies:
+  pages: {{ ttl_default: 1h }}
+  films: {{ ttl_default: 1h, slice_bytes: 65536 }}
 routes:
   - {{ origins: web }}
   - {{ path: /cached, origins: web, cache: pages }}
+  - {{ path: /sliced, origins: web, cache: films }}
 firewall:
   rules_file: rules.conf
   mode: {mode}
@@ -164,6 +167,34 @@ def test_the_cache_keeps_no_leak_and_its_hits_are_not_inspected_again(world):
     hit = world.ask("/cached/page")
     assert hit.body == b"<p>kept</p>" and "hit" in hit.field("Cache-Status")
     assert world.outcome("pass") == inspected and world.origin.count("/cached/page") == 1
+
+
+def test_what_fits_into_one_slice_is_inspected_and_larger_answers_are_named(world):
+    def serve_parts(path, body):
+        def handler(wire, request):
+            first, last = map(int, request.field("Range").removeprefix("bytes=").split("-"))
+            last = min(last, len(body) - 1)
+            rig.Origin.answer(wire, request, 206, body[first:last + 1],
+                              (HTML, ("ETag", '"1"'), ("Content-Range", f"bytes {first}-{last}/{len(body)}")))
+
+        world.origin.handlers[path] = handler
+
+    serve_parts("/sliced/leak", LEAK)
+    assert [world.ask("/sliced/leak").status for _ in range(2)] == [403, 403]
+    assert world.origin.count("/sliced/leak") == 2
+    serve_parts("/sliced/page", b"<p>kept</p>")
+    first = world.ask("/sliced/page")
+    assert first.status == 200 and first.body == b"<p>kept</p>"
+    again = world.ask("/sliced/page")
+    assert again.body == first.body and "hit" in again.field("Cache-Status")
+    assert world.origin.count("/sliced/page") == 1
+    large = LEAK + b"x" * 100_000  # in slices, of which none is the whole
+    serve_parts("/sliced/large", large)
+    assert world.ask("/sliced/large").body == large
+    told = world.edge.cli("validate")
+    assert told.returncode == 0, told.stderr
+    assert "note: answers on route /sliced that are larger than 65536 bytes are not inspected" in told.stderr
+    assert "/cached" not in told.stderr
 
 
 def test_detect_only_tells(world):

@@ -130,7 +130,13 @@ def test_packed_bodies_are_inspected_unpacked_and_bombs_are_refused(world):
         good = gzip.compress(b"name=Anna&note=" + b"two+words+" * 300)
         assert post("gzip", good) == 200
         assert world.origin.last("/packed").body == good
+        hidden = [*FORM, ("Content-Encoding", "gzip"), ("Connection", "Content-Encoding")]
+        assert world.ask("/packed", "POST", hidden, good).status == 200
+        assert world.origin.last("/packed").field("Content-Encoding") == "gzip", "it is what was inspected"
         seen = len(world.origin.requests)
+        # A comment (RFC 1952 §2.3) is nothing to who unpacks it, and a form to who does not.
+        beside = good[:3] + b"\x10" + good[4:10] + b"&user=1%27+or+%271%27%3D%271&\0" + good[10:]
+        assert gzip.decompress(beside) == gzip.decompress(good) and post("gzip", beside) == 400
         assert post("gzip", gzip.compress(b"user=1%27+or+%271%27%3D%271")) == 403
         assert post("deflate", zlib.compress(b"user=1%27+or+%271%27%3D%271")) == 403
         bomb = gzip.compress(b"a" * 50_000_000)
@@ -141,6 +147,13 @@ def test_packed_bodies_are_inspected_unpacked_and_bombs_are_refused(world):
     finally:
         world.rules(RULES)
         world.edge.reload()
+
+
+def test_a_body_of_two_types_is_refused(world):
+    seen = len(world.origin.requests)
+    body = b"<a><!--&q=1%27+UNION+SELECT+pw+FROM+users%23&--></a>"
+    assert world.ask("/", "POST", [*FORM, ("Content-Type", "text/xml")], body).status == 400
+    assert len(world.origin.requests) == seen
 
 
 def test_the_command_explains_which_rule_it_was(world):

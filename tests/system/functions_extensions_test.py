@@ -143,6 +143,11 @@ def test_an_extension_that_crashes_fails_the_function_and_says_which(host):
     assert body["errorType"] == "Extension.Crash" and "crasher: exit status 7" in body["errorMessage"]
 
 
+def test_a_link_is_no_folder_of_extensions(host):
+    create(host, "linked", {"parts/crasher!": CRASHER, "extensions@": "parts"})
+    assert invoke(host, "linked", 1)[2] == 1
+
+
 def test_what_an_extension_must_not_do_is_refused(host):
     """An internal extension: a part of the runtime, which speaks the API by itself."""
     create(host, "inside", {"app.py": """

@@ -29,13 +29,13 @@ AWS = "/usr/bin/aws"
 
 
 def zipped(files):
-    """A zip archive of {name: text}; names that end with ! are executable."""
+    """A zip archive of {name: text}; names that end with ! are executable, with @ links."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
-            info = zipfile.ZipInfo(name.rstrip("!"))
+            info = zipfile.ZipInfo(name.rstrip("!@"))
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = (0o100755 if name.endswith("!") else 0o100644) << 16
+            info.external_attr = {"!": 0o100755, "@": 0o120777}.get(name[-1], 0o100644) << 16
             archive.writestr(info, text)
     return out.getvalue()
 
@@ -340,6 +340,15 @@ while True:
 """
 
 
+def stream_url(host, name):
+    """The URL of a function that streams; Debian's botocore is older than InvokeMode."""
+    request = urllib.request.Request(
+        host.url + f"/2021-10-31/functions/{name}/url", method="POST",
+        data=json.dumps({"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM"}).encode())
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)["FunctionUrl"]
+
+
 def test_a_response_streams(host):
     host.boto.create_function(FunctionName="stream", Runtime="provided.al2023", Handler="x",
                               Role="arn:aws:iam::0:role/r",
@@ -357,16 +366,35 @@ def test_a_response_streams(host):
     events = [(m.headers[":event-type"], m.payload) for m in buffer]
     assert b"".join(p for kind, p in events if kind == "PayloadChunk") == b"one two three"
     assert events[-1] == ("InvokeComplete", b"{}")
-    # Debian's botocore is older than InvokeMode.
-    request = urllib.request.Request(
-        host.url + "/2021-10-31/functions/stream/url", method="POST",
-        data=json.dumps({"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM"}).encode())
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        url = json.load(answer)["FunctionUrl"]
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(stream_url(host, "stream"), timeout=20) as answer:
         assert answer.headers["Content-Type"] == "text/plain"
         assert answer.read() == b"one two three"
     host.boto.delete_function(FunctionName="stream")
+
+
+def test_a_stream_says_its_own_status_and_headers(host):
+    """As awslambda.HttpResponseStream.from() writes it: a prelude, eight NUL bytes, the body."""
+    def create(name, *parts):
+        code = STREAM.replace("text/plain", "application/vnd.awslambda.http-integration-response")
+        code = code.replace('(b"one ", b"two ", b"three")', repr(parts))
+        host.boto.create_function(FunctionName=name, Runtime="provided.al2023", Handler="x",
+                                  Role="arn:aws:iam::0:role/r", Code={"ZipFile": zipped({"bootstrap!": code})})
+        return stream_url(host, name)
+
+    prelude = (b'{"statusCode": 201, "headers": {"Content-Type": "text/html", "X-Pot": "tea"}, '
+               b'"cookies": ["a=1", "b=2"]}')
+    url = create("prelude", prelude[:20], prelude[20:] + bytes(3), bytes(5) + b"<p>", b"short and stout")
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        assert answer.status == 201 and answer.headers["Content-Type"] == "text/html"
+        assert answer.headers["X-Pot"] == "tea" and answer.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+        assert answer.read() == b"<p>short and stout"
+    for number, parts in enumerate(((b"no JSON" + bytes(8), b"body"), (b" " * 70_000, b" "), (b"{}", b"no end"))):
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(create(f"broken{number}", *parts), timeout=20)
+        assert raised.value.code == 502
+        assert json.load(raised.value) == {"Message": "Internal Server Error"}
+        host.boto.delete_function(FunctionName=f"broken{number}")
+    host.boto.delete_function(FunctionName="prelude")
 
 
 def test_an_http_application_runs_unchanged(host):

@@ -179,6 +179,17 @@ def test_haproxy_hands_bodies_over_and_learns_the_score(world):
     assert world.ask(world.haproxy, "/note", "POST", odd, b'{"a": "1\' or \'1\'=\'1"}').status == 403
 
 
+def test_secrets_of_a_target_are_not_logged(world):
+    log = world.directory / "leeward.out"
+
+    def told():
+        assert world.ask(world.haproxy, f"{SQLI}&token=t0p-secret").status == 403
+        return "&token=***" in log.read_text()
+
+    world.wait_until(told)
+    assert "t0p-secret" not in log.read_text()
+
+
 def test_rules_are_read_again_and_bad_ones_leave_the_old(world):
     path = world.directory / "leeward.yaml"
     good = path.read_text()

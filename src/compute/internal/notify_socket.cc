@@ -11,11 +11,6 @@
 #include "base/token.h"
 
 namespace leeward::compute {
-namespace {
-
-constexpr int kForeignMessagesMax = 64;  // passed over in one receive()
-
-}  // namespace
 
 Result<NotifySocket> NotifySocket::open() {
   NotifySocket s;
@@ -35,8 +30,9 @@ Result<NotifySocket> NotifySocket::open() {
   return s;
 }
 
-std::optional<Notification> NotifySocket::receive(std::uint32_t user) {
-  for (int i = 0; i < kForeignMessagesMax; ++i) {
+void NotifySocket::receive(std::uint32_t user,
+                           const std::function<void(const Notification&)>& take) {
+  for (int i = 0; i < kNotifyMessagesMax; ++i) {
     char message[kNotifyBytesMax];
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(16 * sizeof(int))];
     iovec part{message, sizeof message};
@@ -46,7 +42,7 @@ std::optional<Notification> NotifySocket::receive(std::uint32_t user) {
     header.msg_control = control;
     header.msg_controllen = sizeof control;
     ssize_t n = ::recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC);
-    if (n < 0) return std::nullopt;
+    if (n < 0) return;
     bool trusted = false;
     for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
       if (c->cmsg_level != SOL_SOCKET) continue;
@@ -65,9 +61,8 @@ std::optional<Notification> NotifySocket::receive(std::uint32_t user) {
       }
     }
     if (trusted && (header.msg_flags & MSG_TRUNC) == 0)
-      return parse_notification({message, static_cast<std::size_t>(n)});
+      take(parse_notification({message, static_cast<std::size_t>(n)}));
   }
-  return std::nullopt;
 }
 
 }  // namespace leeward::compute

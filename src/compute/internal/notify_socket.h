@@ -6,7 +6,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <functional>
 #include <string>
 
 #include "base/error.h"
@@ -15,13 +15,17 @@
 
 namespace leeward::compute {
 
+inline constexpr int kNotifyMessagesMax = 64;  // read in one receive()
+
 class NotifySocket {
  public:
   static Result<NotifySocket> open();
   int fd() const { return fd_.get(); }
   const std::string& variable() const { return variable_; }  // "NOTIFY_SOCKET=@…"
-  // The next message that counts, also those of `user`; nothing when none waits.
-  std::optional<Notification> receive(std::uint32_t user = 0);
+  // Reads the messages that wait, but not more than kNotifyMessagesMax: a process that sends
+  // without end must not keep the loop, and fd() stays readable for the rest. `take` gets those
+  // that count, also those of `user`.
+  void receive(std::uint32_t user, const std::function<void(const Notification&)>& take);
 
  private:
   UniqueFd fd_;

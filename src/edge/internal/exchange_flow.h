@@ -94,6 +94,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
   void on_timer(Timer& timer) override;
 
   // exchange_flow.cc
+  void know_client();
   void route();
   std::string_view client_scheme() const;
   bool check_signature();  // false: refused
@@ -122,7 +123,9 @@ class Exchange final : public OriginUser, private Timer::Owner {
   // exchange_waf.cc
   bool must_inspect(bool before_cache) const;
   void collect();
+  void expect_body();
   void collect_body(std::size_t bytes);  // so many more are in body_
+  void on_collect_timeout();
   bool hold(std::size_t bytes);
   void collected();
   InspectedRequest inspected_request();
@@ -184,12 +187,13 @@ class Exchange final : public OriginUser, private Timer::Owner {
   std::string_view given_head_;
   HostText host_;
   std::string path_storage_;
-  ClientAddress client_;       // as a trusted proxy tells it
+  ClientAddress client_;       // as another edge, or a trusted proxy, tells it
   ClientAddress peer_;         // whose connection it is
   std::string_view protocol_;  // "1.1"; static text
   std::string ja4_;            // empty: not by TLS
   bool secure_ = false;
   bool trusted_ = false;
+  bool from_edge_ = false;            // of the platform
   std::string_view scheme_ = "http";  // as the client spoke; static text
   std::shared_ptr<const Snapshot> snapshot_;
   const RouteSpec* route_ = nullptr;
@@ -235,7 +239,8 @@ class Exchange final : public OriginUser, private Timer::Owner {
   // Inspection.
   std::shared_ptr<const Waf> waf_;  // while it goes on
   std::shared_ptr<Inspection> inspection_;
-  std::size_t held_bytes_ = 0;  // of the body, as the pool counts them
+  std::size_t held_bytes_ = 0;        // of the body, as the pool counts them
+  std::uint64_t collected_then_ = 0;  // of body_received_, when timer_ was armed
   std::unique_ptr<HeldResponse> held_;
   bool outside_stream_ = false;  // what ends a stream is not called by it
   bool inspected_ = false;
@@ -245,7 +250,7 @@ class Exchange final : public OriginUser, private Timer::Owner {
   std::shared_ptr<const Waf> audit_waf_;  // whose audit policy is asked at the end
   std::unique_ptr<AuditEntry> audit_;     // null: not to be written
 
-  std::size_t parked_bytes_ = 0;
+  std::unique_ptr<ParkingPlace> place_;  // while it waits for the writer
 };
 
 }  // namespace leeward::edge

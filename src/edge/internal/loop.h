@@ -86,6 +86,20 @@ struct Shared {
   AccessLog* audit_log = nullptr;   // null: none
 };
 
+// A place among the requests that wait for the writer, and the room for their bytes: given back
+// when this ends, so that no way out of waiting can keep it.
+class ParkingPlace {
+ public:
+  ParkingPlace(Loop& loop, std::size_t bytes);
+  ~ParkingPlace();
+  ParkingPlace(const ParkingPlace&) = delete;
+  ParkingPlace& operator=(const ParkingPlace&) = delete;
+
+ private:
+  Loop& loop_;
+  const std::size_t bytes_;
+};
+
 class Loop final : public Wakeup {
  public:
   static constexpr std::size_t kScratchBytes = 64u << 10;
@@ -164,11 +178,11 @@ class Loop final : public Wakeup {
   void probe(std::size_t group, std::size_t origin, ProbeQuestion question,
              std::function<void(Result<ProbeReply>)> done);
 
-  // Parking: false when there is no room. A released request's on_release() is called.
-  bool park(Exchange& exchange, std::size_t bytes);
-  void unpark(Exchange& exchange, std::size_t bytes);
+  // Null when there is no room. Until the place is given back, on_release() may come.
+  std::unique_ptr<ParkingPlace> park(Exchange& exchange, std::size_t bytes);
 
  private:
+  friend class ParkingPlace;
   struct Listener;
   void main();
   bool accept_from(Listener& listener);  // true: more may wait

@@ -109,9 +109,9 @@ Status add_address(int fd, const in_addr& address, int number) {
 
 }  // namespace
 
-Status join_cgroups(const SandboxPlan& plan) {
+Status join_cgroups(const SandboxPlan& plan, pid_t process) {
   for (const std::string& file : plan.cgroup_procs)
-    if (Status joined = write_whole(file, "0", 0); !joined) return joined;
+    if (Status joined = write_whole(file, std::to_string(process), 0); !joined) return joined;
   return {};
 }
 

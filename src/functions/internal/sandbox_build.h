@@ -5,6 +5,8 @@
 // rights and none can be undone, so after an error the only thing to do is to report it and exit.
 #pragma once
 
+#include <sys/types.h>
+
 #include <vector>
 
 #include "base/error.h"
@@ -13,8 +15,9 @@
 
 namespace leeward::functions {
 
-// Writes this process's id into each of the plan's cgroup files. Before the namespaces exist.
-Status join_cgroups(const SandboxPlan& plan);
+// Puts `process` into each of the plan's control groups. In the namespaces of the host. On a kernel
+// without favordynmods the first one takes some 10 ms, in which nothing is computed.
+Status join_cgroups(const SandboxPlan& plan, pid_t process);
 
 // Writes the user and group map of `process`, which waits in its new user namespace.
 Status map_identity(const SandboxPlan& plan, pid_t process);

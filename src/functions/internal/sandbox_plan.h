@@ -36,7 +36,7 @@ struct SandboxPlan {
   std::vector<Link> links;
   std::vector<File> files;
   std::vector<Listener> listeners;
-  std::vector<std::string> cgroup_procs;  // files that the process id is written to first
+  std::vector<std::string> cgroup_procs;  // files that process ids are written to
   std::uint64_t tmp_bytes = 0;            // size of /tmp
   std::uint64_t processes_max = 0;        // RLIMIT_NPROC
   std::uint64_t open_files_max = 0;       // RLIMIT_NOFILE

@@ -74,7 +74,6 @@ class SeedRun {
   std::vector<std::unique_ptr<Unit>> units_;
   SeedReport report_;
   std::uint64_t rows_total_ = 0;
-  bool logged_ = false;
 
   std::mutex mutex_;  // of all below and of the units
   std::optional<Error> failure_;

@@ -9,7 +9,9 @@
 #include "waf/bot_signals.h"
 #include "waf/cookies.h"
 #include "waf/inflate.h"
+#include "waf/internal/content_disposition.h"
 #include "waf/internal/runner.h"
+#include "waf/operators.h"
 
 namespace leeward::waf {
 namespace {
@@ -47,6 +49,33 @@ std::string_view without_host(std::string_view uri) {
 
 bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() && same_ignoring_case(text.substr(0, prefix.size()), prefix);
+}
+
+bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
+
+// What an origin may take for the name of an argument in a body that is not text; empty: nothing.
+std::string_view readable_name(std::string_view name) {
+  name = name.substr(0, name.find('\0'));  // as PHP does
+  const bool text = std::all_of(name.begin(), name.end(), [](char c) {
+    return is_printable(c) || static_cast<unsigned char>(c) >= 0x80;
+  });
+  return text && !first_utf8_fault(name) ? name : std::string_view();
+}
+
+// The text in a value that may not be text: all of it when it is, and otherwise its runs of three
+// characters and more. Chance makes shorter ones all the time. An attack that is broken up by other
+// bytes has to hide them in comments or strings, whose own characters make its pieces longer.
+std::string readable_text(std::string_view text) {
+  const auto is_text = [](char c) { return is_printable(c) || (c >= '\t' && c <= '\r'); };
+  if (std::all_of(text.begin(), text.end(), is_text)) return std::string(text);
+  constexpr std::ptrdiff_t kRunMin = 3;
+  std::string out;
+  for (auto at = text.begin(); at != text.end();) {
+    const auto end = std::find_if_not(at, text.end(), is_text);
+    if (end - at >= kRunMin) out.append(out.empty() ? "" : " ").append(at, end);
+    at = std::find_if(end, text.end(), is_text);
+  }
+  return out;
 }
 
 }  // namespace
@@ -129,6 +158,7 @@ void Runner::take_field(const HeaderField& field) {
       break;
     case 12:
       if (!same_ignoring_case(field.name, "content-type")) break;
+      ++content_types_;
       content_type_ = field.value;
       if (starts_with_ignoring_case(field.value, "multipart/form-data")) {
         body_processor_ = "MULTIPART";
@@ -236,23 +266,8 @@ void Runner::take_multipart(std::string_view body) {
   multipart.feed(body);
   multipart.finish();
   const MultipartResult& parts = multipart.result();
-  Arena& arena = rooms_.arena;
-  for (const Field field : parts.arguments)
-    add_argument(arena.copy(field.name), arena.copy(field.value), true);
-  set(Variable::kArgsCombinedSize, arguments_bytes_);
-  for (const MultipartFile& file : parts.files) {
-    const std::string_view name = arena.copy(file.field);
-    add(Variable::kFiles, name, arena.copy(file.filename));
-    add(Variable::kFilesNames, name, name);
-    add(Variable::kFilesSizes, name, arena.copy(std::to_string(file.bytes)));
-  }
+  add_parts(parts);
   set(Variable::kFilesCombinedSize, parts.files_bytes);
-  const auto add_all = [&](Variable variable, const FieldList& list) {
-    for (const Field field : list) add(variable, arena.copy(field.name), arena.copy(field.value));
-  };
-  add_all(Variable::kMultipartPartHeaders, parts.part_headers);
-  add_all(Variable::kMultipartName, parts.names);
-  add_all(Variable::kMultipartFilename, parts.filenames);
   const MultipartFlags& flags = parts.flags;
   const auto flag = [&](Variable variable, bool value) { set(variable, value ? "1" : "0"); };
   flag(Variable::kMultipartBoundaryQuoted, flags.boundary_quoted);
@@ -272,6 +287,25 @@ void Runner::take_multipart(std::string_view body) {
   if (multipart.error()) body_error("Multipart parsing error", multipart.error()->message);
 }
 
+void Runner::add_parts(const MultipartResult& parts) {
+  Arena& arena = rooms_.arena;
+  for (const Field field : parts.arguments)
+    add_argument(arena.copy(field.name), arena.copy(field.value), true);
+  set(Variable::kArgsCombinedSize, arguments_bytes_);
+  for (const MultipartFile& file : parts.files) {
+    const std::string_view name = arena.copy(file.field);
+    add(Variable::kFiles, name, arena.copy(file.filename));
+    add(Variable::kFilesNames, name, name);
+    add(Variable::kFilesSizes, name, arena.copy(std::to_string(file.bytes)));
+  }
+  const auto add_all = [&](Variable variable, const FieldList& list) {
+    for (const Field field : list) add(variable, arena.copy(field.name), arena.copy(field.value));
+  };
+  add_all(Variable::kMultipartPartHeaders, parts.part_headers);
+  add_all(Variable::kMultipartName, parts.names);
+  add_all(Variable::kMultipartFilename, parts.filenames);
+}
+
 bool Runner::refuse_body() {
   set(Variable::kInboundDataError, "1");
   if (engine_ != Engine::kOn) return false;
@@ -289,30 +323,34 @@ bool Runner::refuse_coded(int status, std::string why) {
   return true;
 }
 
-std::optional<std::string_view> Runner::unpack(std::string_view body, bool whole) {
+std::optional<Runner::Readings> Runner::unpack(std::string_view body, bool whole) {
   if (program_.settings.coded_body == CodedBody::kAsSent || body.empty() ||
       content_coding_.empty() || same_ignoring_case(content_coding_, "identity"))
-    return body;
+    return Readings{.body = body};
   const auto coding = content_coding_named(content_coding_);
   if (!coding) {
     if (refuse_coded(415, fmt::format("the coding of the body is not known: {}", content_coding_)))
       return std::nullopt;
-    return body;
+    return Readings{.body = body};
   }
   const std::size_t most = program_.settings.request_body_bytes_max;
-  Inflate inflate(*coding, {.output_bytes_max = most});
+  Inflate inflate(*coding, {.output_bytes_max = most, .only_data = true});
   rooms_.unpacked.clear();
   const bool good = inflate.feed(body, rooms_.unpacked) && (!whole || inflate.finish());
   if (!good && refuse_coded(inflate.at_limit() ? 413 : 400,
                             "the body cannot be unpacked: " + inflate.error()->message))
     return std::nullopt;
-  return std::string_view(rooms_.unpacked).substr(0, most);
+  const std::string_view unpacked = std::string_view(rooms_.unpacked).substr(0, most);
+  if (good || inflate.at_limit()) return Readings{.body = unpacked, .other = body};
+  return Readings{.body = body, .other = unpacked};  // it is not what its field says
 }
 
 void Runner::take_body(std::string_view body) {
   body_ = body;
   set(Variable::kReqbodyError, "0");
   set(Variable::kReqbodyProcessorError, "0");
+  // A field that may be there once (RFC 9110 §5.3): which of them an origin goes by, nobody knows.
+  if (content_types_ > 1) body_error("Request body", "there is more than one Content-Type");
   const std::size_t no_files = program_.settings.request_body_no_files_max;
   const bool with_files = body_processor_ == "MULTIPART";
   if (no_files > 0 && body.size() > no_files && !with_files && !body_processor_.empty()) {
@@ -338,6 +376,61 @@ void Runner::take_body(std::string_view body) {
   whole.append("\n\n").append(body);
   set(Variable::kFullRequest, rooms_.arena.copy(whole));
   set(Variable::kFullRequestLength, whole.size());
+}
+
+// Packed bytes are no text, but a sender can make any text of them: not only beside the data, but
+// by the choice of its Huffman codes and of where its blocks begin. Chance makes an argument with a
+// readable name of some 40,000 bytes, and what is text in its value is seldom what rules look for.
+// JSON and XML are text from their first byte, and parts begin with the boundary: chance makes none
+// of them. So rules look at what is there, and that the rest is malformed is no error.
+void Runner::take_other_reading(std::string_view body) {
+  if (body.empty()) return;
+  BodyLimits bounds;
+  bounds.fields_max = 10 * kArgumentsMax;
+  FieldList fields;
+  if (body_processor_ == "XML") {
+    XmlBody xml({});
+    if (xml.feed(body)) xml.finish();
+    if (!xml.text().empty()) add(Variable::kXml, "/*", rooms_.arena.copy(xml.text()));
+    for (const std::string& attribute : xml.attributes())
+      add(Variable::kXml, "//@*", rooms_.arena.copy(attribute));
+  } else if (body_processor_ == "JSON") {
+    bounds.depth_max = program_.settings.json_depth_max;
+    JsonBody json(fields, bounds);
+    if (json.feed(body)) json.finish();
+  } else if (body_processor_ == "MULTIPART") {
+    take_other_parts(body);
+  } else if (body_processor_ == "URLENCODED") {
+    bounds.text_bytes_max = body.size() + 1;
+    if (parse_urlencoded(body, fields, bounds, program_.settings.argument_separator).error)
+      refuse_body();
+  }
+  for (const Field field : fields) add_readable(field.name, field.value);
+  set(Variable::kArgsCombinedSize, arguments_bytes_);
+}
+
+void Runner::take_other_parts(std::string_view body) {
+  BodyLimits bounds;
+  bounds.fields_max = 10 * kArgumentsMax;
+  MultipartBody multipart(content_type_, bounds);
+  multipart.feed(body);
+  // Some origins take a part that does not end; what stands before and behind them nobody minds.
+  multipart.feed("\r\n--" + read_boundary(content_type_).boundary + "--\r\n");
+  multipart.finish();
+  const MultipartResult& parts = multipart.result();
+  if (parts.names.empty()) return;
+  add_parts(parts);
+  MultipartFlags flags = parts.flags;
+  flags.data_before = flags.data_after = false;
+  constexpr std::string_view kWhy = "the packed body has parts that cannot be read";
+  if ((multipart.error() || flags.strict_error()) && !refuse_coded(400, std::string(kWhy)))
+    body_error("Multipart parsing error", kWhy);
+}
+
+void Runner::add_readable(std::string_view name, std::string_view text) {
+  name = readable_name(name);
+  if (!name.empty())
+    add_argument(rooms_.arena.copy(name), rooms_.arena.copy(readable_text(text)), true);
 }
 
 void Runner::take_response_head(int status, std::string_view protocol,

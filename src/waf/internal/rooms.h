@@ -73,7 +73,10 @@ struct Rooms {
   std::vector<std::uint64_t> text_candidates;
   std::string macro, macro_name;  // of macros
   std::string unremembered;       // a transformed text when memory for them is used up
-  std::vector<Value> matched;     // MATCHED_VARS
+  struct Matched {
+    std::string_view name, text, origin;
+  };
+  std::vector<Matched> matched;  // MATCHED_VARS; each with its MatchedRule::origin
   enum Mark : std::uint8_t { kRemoved = 1, kTargets = 2 };
   std::vector<std::uint8_t> marks;  // by rule: what ctl has done to it
   std::vector<std::uint32_t> marked;

@@ -71,6 +71,29 @@ void Runner::set_variables(const Rule& rule) {
   for (const SetVar& set : rule.actions.setvars) set_variable(set);
 }
 
+// Where the text of a macro was taken from: of several variables it is as secret as a whole
+// request.
+std::string_view Runner::origin_of(const Macro& macro) {
+  std::string_view found;
+  for (const Macro::Piece& piece : macro.pieces()) {
+    if (!piece.variable) continue;
+    const Variable variable = *piece.variable;
+    std::string_view origin;
+    if (variable == Variable::kMatchedVar)
+      origin = matched_origin_;
+    else if (variable == Variable::kMatchedVars)
+      origin = name(variable);
+    else if (variable == Variable::kTx)
+      origin = rooms_.tx.origin(piece.name, piece.hash);
+    else if (is_stable(variable))
+      origin =
+          piece.name.empty() ? name(variable) : rooms_.arena.join(name(variable), ":", piece.name);
+    if (!found.empty() && !origin.empty() && origin != found) return name(Variable::kFullRequest);
+    if (!origin.empty()) found = origin;
+  }
+  return found;
+}
+
 void Runner::set_variable(const SetVar& set) {
   const std::string_view name = expand(set.name, rooms_.macro_name);
   const bool tx = set.collection == Variable::kTx;
@@ -89,7 +112,8 @@ void Runner::set_variable(const SetVar& set) {
   const auto stable_name = [&] { return kept ? name : rooms_.arena.copy(name); };
   if (set.how == SetVar::How::kSet) {
     if (tx)
-      rooms_.tx.set(stable_name(), hash, set.value.is_literal() ? text : rooms_.arena.copy(text));
+      rooms_.tx.set(stable_name(), hash, set.value.is_literal() ? text : rooms_.arena.copy(text),
+                    origin_of(set.value));
     else
       collections_.set(kind_of(set.collection), *key, name, text, time_.now);
     return;
@@ -238,8 +262,8 @@ void Runner::finish_match(const Rule& head) {
   matched.told = head.telling.message;
   matched.audit = head.telling.audit;
   matched.disruptive = disruptive_;
-  for (std::string* text :
-       {&matched.message, &matched.data, &matched.variable, &matched.value, &matched.place})
+  for (std::string* text : {&matched.message, &matched.data, &matched.variable, &matched.value,
+                            &matched.origin, &matched.place})
     text->clear();
   matched.tags.clear();
   if (!tells_) return;
@@ -247,6 +271,7 @@ void Runner::finish_match(const Rule& head) {
   matched.data = data_;
   std::swap(matched.tags, tags_);
   matched.variable = matched_var_name_;
+  matched.origin = matched_origin_;
   matched.value = matched_var_.substr(0, Transaction::kValueMax);
   matched.place = head.place.text();
 }

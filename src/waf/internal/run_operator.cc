@@ -13,7 +13,7 @@ constexpr std::string_view kGroupNames[] = {"0", "1", "2", "3", "4", "5", "6", "
 
 void Runner::capture(int group, std::string_view text) {
   if (group < static_cast<int>(std::size(kGroupNames)))
-    rooms_.tx.set(kGroupNames[group], rooms_.arena.copy(text));
+    rooms_.tx.set(kGroupNames[group], rooms_.arena.copy(text), origin());
 }
 
 // A search that was given up counts as a match, of a negated rule too: see transaction.h. When the

@@ -97,7 +97,11 @@ void Runner::run_number(const Step& step, const Rule& rule) {
       compare(step.comparison, number_of(step.comparison, *text), step.number) == step.negated)
     return forget_matched();
   begin_head(rule);
-  note_match(step.matched_name, *text);
+  const std::string_view origin =
+      step.kind == Step::Kind::kCount
+          ? std::string_view()
+          : rooms_.tx.origin(step.selection->name, step.selection->hash);
+  note_match(step.matched_name, *text, origin.empty() ? step.matched_name : origin);
   set_variables(rule);
   if (run_chained(rule)) finish_match(rule);
 }
@@ -109,14 +113,16 @@ bool Runner::too_late() {
   return unfinished;
 }
 
-void Runner::note_match(std::string_view name, std::string_view text) {
+void Runner::note_match(std::string_view name, std::string_view text, std::string_view origin) {
   matched_var_name_ = name;
   matched_var_ = text;
-  if (rooms_.matched.size() < Transaction::kMatchesMax) rooms_.matched.push_back({name, text});
+  matched_origin_ = origin;
+  if (rooms_.matched.size() < Transaction::kMatchesMax)
+    rooms_.matched.push_back({name, text, origin});
 }
 
 void Runner::forget_matched() {
-  matched_var_ = matched_var_name_ = {};
+  matched_var_ = matched_var_name_ = matched_origin_ = {};
   rooms_.matched.clear();
 }
 
@@ -250,16 +256,30 @@ bool Runner::run_value(const Rule& rule, const Target& target, const Source& sou
   return found;
 }
 
-bool Runner::run_text(const Rule& rule, const Target& target, const Source& source,
-                      std::string_view text) {
-  if (operate(rule, text) == rule.use.negated) return false;
-  // "ARGS:name", also when the target was all of ARGS; of what has one value only its name.
+// "ARGS:name", also when the target was all of ARGS; of what has one value only its name.
+std::string_view Runner::full_name(const Target& target, const Source& source, Arena& arena) {
+  if (target.count) return target.selection.source;
   const std::string_view collection = name(target.selection.variable);
   const bool whole = source.name.empty() && !has_names(target.selection.variable);
-  note_match(target.count ? target.selection.source
-             : whole      ? collection
-                          : rooms_.arena.join(collection, ":", source.name),
-             text.data() == rooms_.unremembered.data() ? rooms_.arena.copy(text) : text);
+  return whole ? collection : arena.join(collection, ":", source.name);
+}
+
+std::string_view Runner::origin() {
+  if (origin_.empty())
+    origin_ =
+        source_->origin.empty() ? full_name(*target_, *source_, rooms_.arena) : source_->origin;
+  return origin_;
+}
+
+bool Runner::run_text(const Rule& rule, const Target& target, const Source& source,
+                      std::string_view text) {
+  target_ = &target;
+  source_ = &source;
+  origin_ = {};
+  if (operate(rule, text) == rule.use.negated) return false;
+  const std::string_view name = full_name(target, source, rooms_.arena);
+  note_match(name, text.data() == rooms_.unremembered.data() ? rooms_.arena.copy(text) : text,
+             source.origin.empty() ? name : source.origin);
   set_variables(rule);
   return true;
 }
@@ -282,7 +302,9 @@ void Runner::each_changing(const Selection& selection, Visit&& visit) {
     case Variable::kTx: {
       if (selection.kind == Selection::Kind::kName) {
         if (const std::string_view* text = rooms_.tx.get(selection.name, selection.hash))
-          visit(Source{selection.name, *text});
+          visit(Source{.name = selection.name,
+                       .text = *text,
+                       .origin = rooms_.tx.origin(selection.name, selection.hash)});
         return;
       }
       // Rules may store while their values are walked, so by position, up to where it ends now.
@@ -290,7 +312,7 @@ void Runner::each_changing(const Selection& selection, Visit&& visit) {
       for (std::size_t i = 0; i < end; ++i) {
         const TxStore::Entry entry = rooms_.tx.entries()[i];
         if (entry.set && selection.takes(entry.name, rooms_.regex) &&
-            !visit(Source{entry.name, entry.text}))
+            !visit(Source{.name = entry.name, .text = entry.text, .origin = entry.origin}))
           return;
       }
       return;
@@ -300,9 +322,10 @@ void Runner::each_changing(const Selection& selection, Visit&& visit) {
       const bool names = selection.variable == Variable::kMatchedVarsNames;
       const std::size_t end = rooms_.matched.size();
       for (std::size_t i = 0; i < end; ++i) {
-        const Value value = rooms_.matched[i];
-        if (selection.takes(value.name, rooms_.regex) &&
-            !visit(Source{value.name, names ? value.name : value.text}))
+        const Rooms::Matched value = rooms_.matched[i];
+        if (!selection.takes(value.name, rooms_.regex)) continue;
+        if (!visit(names ? Source{.name = value.name, .text = value.name}
+                         : Source{.name = value.name, .text = value.text, .origin = value.origin}))
           return;
       }
       return;
@@ -326,6 +349,9 @@ void Runner::each_changing(const Selection& selection, Visit&& visit) {
           return;
       return;
     }
+    case Variable::kMatchedVar:
+      visit(Source{.name = {}, .text = matched_var_, .origin = matched_origin_});
+      return;
     default:
       visit(Source{{}, single(selection.variable)});
   }
@@ -345,8 +371,6 @@ std::string_view Runner::single(Variable variable) {
     return rooms_.arena.copy({digits, end.size});
   };
   switch (variable) {
-    case Variable::kMatchedVar:
-      return matched_var_;
     case Variable::kMatchedVarName:
       return matched_var_name_;
     case Variable::kSessionId:

@@ -15,6 +15,8 @@
 
 namespace leeward::waf {
 
+struct MultipartResult;
+
 class Runner {
  public:
   Runner(Rooms& rooms, Collections& collections, Transaction::Time time);
@@ -24,6 +26,8 @@ class Runner {
   // request_values.cc
   void take_head(const RequestHead& head);
   void take_body(std::string_view body);
+  // The same body as somebody else may read it. Empty: nobody does.
+  void take_other_reading(std::string_view body);
   void take_response_head(int status, std::string_view protocol,
                           std::span<const HeaderField> fields);
   void take_response_body(std::string_view body);
@@ -31,9 +35,14 @@ class Runner {
   // Refuse for its size; false when the engine only detects.
   bool refuse_body();
   void note_partial_body() { set(Variable::kInboundDataError, "1"); }
+  // A body with Content-Encoding has two readings, because some origins unpack it and most do not.
+  struct Readings {
+    std::string_view body;        // what rules look at
+    std::string_view other = {};  // how else it may be read; empty when there is but one
+  };
   // `body` without its Content-Encoding, as Settings::coded_body says; the same when it has none.
   // `whole`: nothing of it was cut off before. Nullopt: it is refused.
-  std::optional<std::string_view> unpack(std::string_view body, bool whole);
+  std::optional<Readings> unpack(std::string_view body, bool whole);
 
   Intervention intervention;
   std::uint32_t limits = 0;
@@ -57,6 +66,7 @@ class Runner {
     std::string_view text;  // untransformed
     ValueList* list = nullptr;
     std::size_t position = 0;
+    std::string_view origin = {};  // see MatchedRule; empty: it is what its own name says
   };
 
   // runner.cc
@@ -76,7 +86,9 @@ class Runner {
   void each_changing(const Selection& selection, Visit&& visit);
   bool excluded(const Target& target, std::string_view name);
   bool removed_by_ctl(std::uint32_t number, const Target& target, std::string_view name);
-  void note_match(std::string_view name, std::string_view text);
+  static std::string_view full_name(const Target& target, const Source& source, Arena& arena);
+  std::string_view origin();  // of the text that an operator looks at, see MatchedRule
+  void note_match(std::string_view name, std::string_view text, std::string_view origin);
   void forget_matched();
   bool too_late();                             // looks at the clock now and then
   std::string_view single(Variable variable);  // of those that change
@@ -112,6 +124,7 @@ class Runner {
   void first_changing(const Selection& selection, std::string_view& found);  // runner.cc
   void set_variables(const Rule& rule);
   void set_variable(const SetVar& set);
+  std::string_view origin_of(const Macro& macro);
   void tell(const Rule& rule);
   void after_match(const Rule& rule);
   void run_control(const Control& control);
@@ -130,10 +143,12 @@ class Runner {
   void take_field(const HeaderField& field);
   void take_arguments(std::string_view text, bool post);
   void add_argument(std::string_view name, std::string_view text, bool post);
-  void take_form(std::string_view body);
   void take_json(std::string_view body);
   void take_xml(std::string_view body);
   void take_multipart(std::string_view body);
+  void add_parts(const MultipartResult& parts);
+  void take_other_parts(std::string_view body);
+  void add_readable(std::string_view name, std::string_view text);
   void body_error(std::string_view what, std::string_view why);
   bool refuse_coded(int status, std::string why);
 
@@ -150,11 +165,16 @@ class Runner {
   std::uint32_t looks_ = 0;
   std::uint32_t skip_ = 0, jump_ = 0;  // rules to leave out; position + 1 to go on at
   std::string_view content_type_, content_coding_, body_processor_, body_;
+  std::size_t content_types_ = 0;
   std::size_t arguments_bytes_ = 0;
   std::array<std::optional<std::string_view>, 5> keys_;  // of collections, by Kind
   std::string_view country_;
-  std::string_view matched_var_, matched_var_name_;
+  std::string_view matched_var_, matched_var_name_, matched_origin_;
   int highest_severity_ = 255;
+  // Of the text that an operator looks at; its origin is only made when somebody asks.
+  const Target* target_ = nullptr;
+  const Source* source_ = nullptr;
+  std::string_view origin_;
   // Of the rule and of the chain that run.
   const Rule* rule_ = nullptr;
   std::string_view message_, data_;

@@ -1,5 +1,8 @@
 // The collection TX of one transaction: named texts, names without regard to case. Found by hash,
 // walked in the order in which they came. Texts are the arena's. One thread.
+//
+// Each has its origin: the variable of the request that its text was taken from ("ARGS:password"),
+// so that what is secret there is secret here; empty when rules have made it up.
 // Bound: kNamesMax names; further ones are not kept, and full() says so.
 #pragma once
 
@@ -18,7 +21,7 @@ class TxStore {
   struct Entry {
     std::uint32_t hash;
     bool set;
-    std::string_view name, text;
+    std::string_view name, text, origin;
   };
 
   TxStore() : table_(1024, 0) {}
@@ -40,14 +43,21 @@ class TxStore {
     const Entry* entry = find(name, hash);
     return entry != nullptr && entry->set ? &entry->text : nullptr;
   }
-  // `name` and `text` must live as long as the transaction.
-  void set(std::string_view name, std::string_view text) {
-    set(name, hash_ignoring_case(name), text);
+  // Empty too when there is no such text.
+  std::string_view origin(std::string_view name, std::uint32_t hash) const {
+    const Entry* entry = find(name, hash);
+    return entry != nullptr && entry->set ? entry->origin : std::string_view();
   }
-  void set(std::string_view name, std::uint32_t hash, std::string_view text) {
+  // `name`, `text` and `origin` must live as long as the transaction.
+  void set(std::string_view name, std::string_view text, std::string_view origin = {}) {
+    set(name, hash_ignoring_case(name), text, origin);
+  }
+  void set(std::string_view name, std::uint32_t hash, std::string_view text,
+           std::string_view origin = {}) {
     if (Entry* entry = const_cast<Entry*>(find(name, hash))) {
       entry->set = true;
       entry->text = text;
+      entry->origin = origin;
       return;
     }
     if (entries_.size() >= kNamesMax) {
@@ -55,7 +65,7 @@ class TxStore {
       return;
     }
     if (entries_.size() * 2 >= table_.size()) grow();
-    entries_.push_back({hash, true, name, text});
+    entries_.push_back({hash, true, name, text, origin});
     insert(hash, static_cast<std::uint32_t>(entries_.size()));
   }
   void unset(std::string_view name) {

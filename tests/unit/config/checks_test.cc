@@ -70,7 +70,13 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"\ndns:\n", edge_with("rules_file: r.conf, on_failure: open"), "fail_open"},
         Change{"\ndns:\n",
                edge_with("rules_file: r.conf, held_bytes_max: 65536, body_bytes_max: 131072"),
-               "held_bytes_max is below body_bytes_max"}));
+               "held_bytes_max is below twice body_bytes_max"},
+        Change{"\ndns:\n",
+               edge_with("rules_file: r.conf, held_bytes_max: 131072, body_bytes_max: 65537"),
+               "held_bytes_max is below twice body_bytes_max"},
+        Change{"\ndns:\n",
+               edge_with("rules_file: r.conf, held_bytes_max: 131072, body_bytes_max: 65536"),
+               ""}));
 
 INSTANTIATE_TEST_SUITE_P(
     FirewallPolicies, Rule,

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -69,8 +71,10 @@ class Client {
  public:
   explicit Client(const std::string& address) : fd_(testing::connect_to(address)) {}
   void send(std::string_view method) {
-    const std::string text = fmt::format("{} / HTTP/1.1\r\nHost: shop.test\r\n{}\r\n", method,
-                                         method == "POST" ? "Content-Length: 0\r\n" : "");
+    send_text(fmt::format("{} / HTTP/1.1\r\nHost: shop.test\r\n{}\r\n", method,
+                          method == "POST" ? "Content-Length: 0\r\n" : ""));
+  }
+  void send_text(std::string_view text) {
     EXPECT_EQ(write(fd_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
   }
   bool has_answer(int milliseconds) {
@@ -94,7 +98,8 @@ class Client {
 
 class EdgeOfTwoSites : public ::testing::Test {
  protected:
-  std::unique_ptr<Edge> start(EdgeParking parking = {}, bool shield = false) {
+  std::unique_ptr<Edge> start(EdgeParking parking = {}, bool shield = false,
+                              Duration body_time = 30s) {
     EdgeConfig config;
     config.site = "here";
     config.listeners = {{.address = "127.0.0.1:0"}};
@@ -108,6 +113,8 @@ class EdgeOfTwoSites : public ::testing::Test {
         {.name = "b-edge", .address = its_edge_.address(), .site = kThere, .edge = true});
     config.routes = {{.name = "all", .host = "", .path = "/", .group = 0, .cache = nullptr}};
     config.parking = parking;
+    config.timeouts.body = body_time;
+    config.limits.request_body_bytes_max = 1000;
     EdgeOptions options;
     options.threads = 1;
     auto edge = Edge::start(std::move(options), std::move(config));
@@ -180,6 +187,61 @@ TEST_F(EdgeOfTwoSites, WaitingIsBoundedInNumberAndTime) {
   EXPECT_EQ(first.answer().substr(0, 3), "503");
   EXPECT_EQ(second.answer().substr(0, 3), "503");
   EXPECT_EQ(here_.served() + there_.served(), 0);
+}
+
+// Waits until so many requests are parked.
+void wait_for_parked(const Edge& edge, int count) {
+  const std::string line = fmt::format("leeward_edge_parked {}\n", count);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (edge.prometheus_text().find(line) == std::string::npos) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "not " << count << " are parked";
+    std::this_thread::yield();
+  }
+}
+
+constexpr std::string_view kChunkedPost =
+    "POST / HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+// Whatever ends the wait gives the place back: here there is only one, for all of them in turn.
+TEST_F(EdgeOfTwoSites, AWaitThatEndsBadlyKeepsNoPlace) {
+  auto edge = start({.time_max = 1min, .requests_max = 1, .bytes_max = 1u << 20});
+  ASSERT_TRUE(edge->publish(state(kHere, 1, true)));
+  const std::string address = edge->listening().front();
+  const std::pair<std::string, std::string> ends[] = {
+      {"Z\r\n", "400"}, {"7d0\r\n" + std::string(2000, 'x') + "\r\n", "413"}, {"", "gone"}};
+  for (const auto& [rest, status] : ends) {
+    Client client(address);
+    client.send_text(kChunkedPost);
+    wait_for_parked(*edge, 1);
+    if (rest.empty()) continue;  // it leaves
+    client.send_text(rest);
+    EXPECT_EQ(client.answer().substr(0, 3), status);
+    wait_for_parked(*edge, 0);
+  }
+  wait_for_parked(*edge, 0);
+  Client waiting(address), refused(address);
+  waiting.send("POST");
+  wait_for_parked(*edge, 1);
+  refused.send("POST");
+  EXPECT_EQ(refused.answer().substr(0, 3), "503");
+  ASSERT_TRUE(edge->publish(state(kThere, 2, false)));
+  EXPECT_EQ(waiting.answer(), "200 there");
+  wait_for_parked(*edge, 0);
+}
+
+TEST_F(EdgeOfTwoSites, ABodyThatDoesNotComeKeepsNoPlace) {
+  auto edge = start({.time_max = 1min, .requests_max = 1, .bytes_max = 1u << 20}, false, 200ms);
+  ASSERT_TRUE(edge->publish(state(kHere, 1, true)));
+  const std::string address = edge->listening().front();
+  Client silent(address);
+  silent.send_text(kChunkedPost);
+  EXPECT_EQ(silent.answer().substr(0, 3), "408");
+  wait_for_parked(*edge, 0);
+  Client waiting(address);
+  waiting.send("POST");
+  wait_for_parked(*edge, 1);
+  ASSERT_TRUE(edge->publish(state(kThere, 2, false)));
+  EXPECT_EQ(waiting.answer(), "200 there");
 }
 
 TEST_F(EdgeOfTwoSites, DrainingAnswersWhatWaitsAndEndsConnections) {

@@ -47,6 +47,15 @@ const Case kCases[] = {
     {"empty_line_first", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"sv, 0},
     {"absolute_form", "GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n"sv, 0},
     {"options_star", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"sv, 0},
+    {"content_type", "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\n\r\n"sv, 0},
+    {"two_content_codings",
+     "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Encoding: br\r\n\r\n"sv, 0},
+    {"two_content_types",
+     "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\ncontent-type: c/d\r\n\r\n"sv, 400},
+    {"same_content_type_twice",
+     "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: a/b\r\n\r\n"sv, 400},
+    {"content_type_and_its_lookalike",
+     "POST / HTTP/1.1\r\nHost: a\r\nContent_Type: a/b\r\nContent-Type: c/d\r\n\r\n"sv, 400},
     {"obs_text", "GET / HTTP/1.1\r\nHost: a\r\nX: \xc3\xa4\r\n\r\n"sv, 0},
     {"cl_te",
      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"sv,
@@ -185,6 +194,9 @@ TEST(Http1, ResponsesAreCutInOneWayOnly) {
   EXPECT_EQ(framing("HTTP/1.1 304 N\r\nContent-Length: 5\r\n\r\n"),
             static_cast<int>(Framing::kNone));
   EXPECT_EQ(framing("HTTP/1.1 200 OK\r\n\r\n"), static_cast<int>(Framing::kUntilClose));
+  EXPECT_EQ(framing("HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n"),
+            static_cast<int>(Framing::kUntilClose))
+      << "a body is not looked at by its type";
   EXPECT_EQ(framing("HTTP/1.1 101 S\r\n\r\n"), static_cast<int>(Framing::kTunnel));
   EXPECT_EQ(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
             -502);

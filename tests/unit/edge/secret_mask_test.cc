@@ -24,11 +24,17 @@ TEST(SecretMask, WhatARuleMatchedIsMaskedByItsName) {
   EXPECT_EQ(mask.matched("ARGS:my_iban", "DE00"), "***");
   EXPECT_EQ(SecretMask().matched("ARGS:my_iban", "DE00"), "DE00");
   EXPECT_EQ(mask.matched("REQUEST_HEADERS:Authorization", "Bearer x"), "***");
+  EXPECT_EQ(mask.matched("REQUEST_HEADERS:Referer", "http://a/?token=t&q=1"),
+            "http://a/?token=***&q=1");
   EXPECT_EQ(mask.matched("REQUEST_COOKIES:lang", "ko"), "***") << "of any cookie";
   EXPECT_EQ(mask.matched("REQUEST_BODY", "a=b"), "***");
   EXPECT_EQ(mask.matched("ARGS_NAMES:password", "password"), "password") << "names are no secret";
   EXPECT_EQ(mask.matched("QUERY_STRING", "q=1&pwd=2"), "q=1&pwd=***");
   EXPECT_EQ(mask.matched("REQUEST_URI", "/?q=1&pwd=2"), "/?q=1&pwd=***");
+  EXPECT_EQ(mask.matched("MATCHED_VAR", "x"), "***") << "nobody knows whose it is";
+  EXPECT_EQ(mask.matched("MATCHED_VARS:ARGS:q", "x"), "***");
+  EXPECT_EQ(mask.matched("SESSIONID", "x"), "***");
+  EXPECT_EQ(mask.matched("TX:anomaly_score", "5"), "5");
 }
 
 }  // namespace

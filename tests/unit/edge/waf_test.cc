@@ -135,6 +135,29 @@ TEST_F(Rules, RedirectAndReportWhatPasses) {
   EXPECT_EQ(odd.matches[0].rule, "40");
 }
 
+// CRS 932200 ends its chain in MATCHED_VAR, 931130 in what it has kept in TX.
+TEST_F(Rules, TellNoSecretUnderAnotherName) {
+  auto engine = load(R"rules(
+SecRule ARGS "@contains $a" "id:1,phase:2,pass,log,t:none,t:lowercase,chain"
+  SecRule MATCHED_VAR "@contains /" "t:none,chain"
+    SecRule MATCHED_VAR "@contains y" "t:none"
+SecRule ARGS "@contains /" "id:2,phase:2,pass,log,chain"
+  SecRule MATCHED_VARS "@contains y" "t:none"
+SecRule ARGS "@rx ^(..)(.*)" "id:3,phase:2,pass,log,capture,chain"
+  SecRule TX:2 "@contains /" "t:none"
+SecRule ARGS "@rx ^(.*)" "id:4,phase:2,pass,log,capture,setvar:'tx.kept=%{tx.1}',chain"
+  SecRule TX:kept "@contains /" "t:none"
+)rules");
+  const WafVerdict secret = engine->inspect(post(kForm, "password=P$a+/x+y"));
+  ASSERT_EQ(secret.matches.size(), 4u);
+  for (const RuleMatch& match : secret.matches) EXPECT_EQ(match.value, "***") << match.rule;
+  EXPECT_EQ(secret.matches[0].variable, "MATCHED_VAR") << "as rules see it";
+  const WafVerdict open = engine->inspect(post(kForm, "note=P$a+/x+y"));
+  ASSERT_EQ(open.matches.size(), 4u);
+  for (const RuleMatch& match : open.matches)
+    EXPECT_NE(match.value.find("a /x y"), std::string::npos) << match.rule;
+}
+
 TEST_F(Rules, SeeNoMoreOfABodyThanTheyMay) {
   InspectedRequest request =
       post(kForm, "pad=" + std::string(2000, 'x') + "&id=1%27+or+%271%27%3D%271");
@@ -288,10 +311,22 @@ class Ear final : public Wakeup {
   std::vector<std::uint64_t> heard_;
 };
 
+ClientAddress from(const std::string& address) { return *parse_client_address(address); }
+
 class Pool : public ::testing::Test {
  protected:
   std::shared_ptr<Inspection> make(InspectedRequest request) {
     return std::make_shared<Inspection>(engine_, std::move(request));
+  }
+  // Small, and taken for large because of what may be in it.
+  std::shared_ptr<Inspection> coded(const ClientAddress& client = {}) {
+    InspectedRequest request = post("text/plain", "packed");
+    request.body_coded = true;
+    request.client = client;
+    return make(std::move(request));
+  }
+  static bool shows(const WafPool& pool, const std::string& line) {
+    return pool.prometheus_text().find(line + "\n") != std::string::npos;
   }
   std::shared_ptr<GatedEngine> engine_ = std::make_shared<GatedEngine>();
   Ear ear_;
@@ -327,22 +362,71 @@ TEST_F(Pool, GivesWayToTheLoops) {
 
 TEST_F(Pool, TurnsAwayWhatFindsNoRoom) {
   settings_.queue_max = 1;
-  settings_.held_bytes_max = 100;
   WafPool pool(2, Logger());
   ASSERT_TRUE(
       pool.submit(make(post("text/plain", std::string(1 << 20, 'x'))), {&ear_, 1}, settings_));
   ASSERT_TRUE(engine_->wait_for(1));
-  ASSERT_TRUE(
-      pool.submit(make(post("text/plain", std::string(1 << 20, 'x'))), {&ear_, 2}, settings_));
-  auto third = make(post("text/plain", "x"));
+  ASSERT_TRUE(pool.submit(coded(), {&ear_, 2}, settings_));
+  auto third = coded();
   EXPECT_FALSE(pool.submit(third, {&ear_, 3}, settings_));
-  EXPECT_EQ(third->take_body(), "x");
-  EXPECT_TRUE(pool.hold(60, settings_));
-  EXPECT_FALSE(pool.hold(60, settings_));
-  pool.release(60);
-  EXPECT_TRUE(pool.hold(60, settings_));
+  EXPECT_EQ(third->take_body(), "packed");
+  // What is large, or may be, takes no place of what is small.
+  ASSERT_TRUE(pool.submit(make(get("/free")), {&ear_, 4}, settings_));
+  EXPECT_TRUE(ear_.wait_for(1));
+  engine_->open();
+  EXPECT_TRUE(ear_.wait_for(3));
+}
+
+TEST_F(Pool, LetsNoNetworkHoldMoreThanItLeavesFree) {
+  settings_.held_bytes_max = 100;
+  WafPool pool(2, Logger());
+  const ClientAddress one = from("192.0.2.1"), neighbour = from("192.0.2.9"),
+                      other = from("198.51.100.1");
+  EXPECT_TRUE(pool.hold(one, 40, settings_));
+  EXPECT_TRUE(pool.hold(neighbour, 10, settings_));
+  EXPECT_FALSE(pool.holds_much(settings_));
+  EXPECT_FALSE(pool.hold(neighbour, 1, settings_));  // they have a half already
+  EXPECT_TRUE(pool.hold(other, 25, settings_));
+  EXPECT_TRUE(pool.holds_much(settings_));
+  EXPECT_FALSE(pool.hold(other, 1, settings_));
+  EXPECT_TRUE(shows(pool, "leeward_waf_held_bytes 75"));
+  pool.release(one, 40);
+  EXPECT_TRUE(pool.hold(other, 1, settings_));
+  pool.release(neighbour, 10);
+  pool.release(other, 26);
+  EXPECT_TRUE(shows(pool, "leeward_waf_held_bytes 0"));
+}
+
+TEST_F(Pool, LetsNoNetworkHaveMorePlacesThanItLeavesFree) {
+  settings_.queue_max = 4;
+  WafPool pool(2, Logger());
+  const ClientAddress one = from("2001:db8::1"), neighbour = from("2001:db8::2"),
+                      other = from("2001:db8:0:1::1");
+  ASSERT_TRUE(pool.submit(coded(other), {&ear_, 1}, settings_));
+  ASSERT_TRUE(engine_->wait_for(1));  // it waits no more
+  EXPECT_TRUE(pool.submit(coded(one), {&ear_, 2}, settings_));
+  EXPECT_TRUE(pool.submit(coded(neighbour), {&ear_, 3}, settings_));
+  EXPECT_FALSE(pool.submit(coded(one), {&ear_, 4}, settings_));
+  EXPECT_TRUE(pool.submit(coded(other), {&ear_, 5}, settings_));
+  engine_->open();
+  EXPECT_TRUE(ear_.wait_for(4));
+}
+
+TEST_F(Pool, HasThePlaceOfACancelledInspectionForAnotherAtOnce) {
+  settings_.queue_max = 1;
+  WafPool pool(2, Logger());
+  ASSERT_TRUE(pool.submit(coded(), {&ear_, 1}, settings_));
+  ASSERT_TRUE(engine_->wait_for(1));
+  auto waiting = coded();
+  ASSERT_TRUE(pool.submit(waiting, {&ear_, 2}, settings_));
+  ASSERT_FALSE(pool.submit(coded(), {&ear_, 3}, settings_));
+  pool.cancel(*waiting);
+  EXPECT_TRUE(shows(pool, "leeward_waf_queue 0"));
+  EXPECT_EQ(waiting.use_count(), 1) << "the queue must not keep what nobody waits for";
+  ASSERT_TRUE(pool.submit(coded(), {&ear_, 4}, settings_));
   engine_->open();
   EXPECT_TRUE(ear_.wait_for(2));
+  EXPECT_EQ(waiting->verdict(), nullptr);
 }
 
 TEST_F(Pool, TellsNobodyOfACancelledInspection) {
@@ -354,8 +438,8 @@ TEST_F(Pool, TellsNobodyOfACancelledInspection) {
   ASSERT_TRUE(engine_->wait_for(2));
   auto waiting = make(get("/3"));
   ASSERT_TRUE(pool.submit(waiting, {&ear_, 3}, settings_));
-  begun->cancel();
-  waiting->cancel();
+  pool.cancel(*begun);
+  pool.cancel(*waiting);
   engine_->open();
   auto last = make(get("/free"));
   ASSERT_TRUE(pool.submit(last, {&ear_, 4}, settings_));
@@ -439,6 +523,10 @@ class Client {
     }
     return in;
   }
+  bool has_answer(int milliseconds) {
+    pollfd p{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+    return poll(&p, 1, milliseconds) == 1;
+  }
   std::string status() {
     const std::string in = read_until();
     return in.size() < 12 ? "none" : in.substr(9, 3);
@@ -459,6 +547,7 @@ class EdgeWithWaf : public ::testing::Test {
                  .policy = {},
                  .sticky_cookie = ""}};
     c.routes = {{.name = "all", .host = "", .path = "/", .group = 0, .cache = nullptr}};
+    c.timeouts.body = body_time_;
     c.waf = std::make_shared<const Waf>(
         Waf{.settings = settings_, .engine = std::move(engine), .pool = pool_});
     return c;
@@ -478,8 +567,15 @@ class EdgeWithWaf : public ::testing::Test {
     return pool_->prometheus_text().find(line + "\n") != std::string::npos;
   }
 
+  // Sends the head of a body that is much longer, and an octet now and then until the edge answers.
+  void trickle(Client& client) {
+    client.send("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 100000\r\n\r\n");
+    for (int i = 0; i < 2000 && !client.has_answer(10); ++i) client.send("x");
+  }
+
   Directory directory_;
   Origin origin_;
+  Duration body_time_ = 30s;
   EdgeWaf settings_{.rules_file = {}, .mode = WafMode::kBlock};
   std::shared_ptr<WafPool> pool_ = std::make_shared<WafPool>(2, Logger());
 };
@@ -547,6 +643,44 @@ TEST_F(EdgeWithWaf, GoesByOnFailureWhenNoVerdictComesInTime) {
   EXPECT_NE(open.read_until().find("9 bytes"), std::string::npos);
   EXPECT_TRUE(counted("leeward_waf_requests_total{outcome=\"timeout\"} 2"));
   engine->open();
+}
+
+TEST_F(EdgeWithWaf, HoldsNoBodyForAClientThatSendsAnOctetNowAndThen) {
+  body_time_ = 300ms;
+  auto edge = start(seclang());
+  Client slow(edge->listening()[0]);
+  trickle(slow);
+  EXPECT_EQ(slow.status(), "408");
+  EXPECT_TRUE(counted("leeward_waf_held_bytes 0"));
+  EXPECT_EQ(origin_.served(), 0);
+}
+
+TEST_F(EdgeWithWaf, WaitsForABodyThatKeepsComing) {
+  body_time_ = 1s;
+  auto edge = start(seclang());
+  Client steady(edge->listening()[0]);
+  steady.send("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 100000\r\n\r\n");
+  for (int i = 0; i < 10; ++i) {  // 40 KB/s, for longer than the time between two parts
+    steady.send(std::string(10'000, 'x'));
+    ASSERT_FALSE(i < 9 && steady.has_answer(250));
+  }
+  EXPECT_NE(steady.read_until("100000 bytes").find("100000 bytes"), std::string::npos);
+}
+
+// The origin gets what came, and the rest as slowly as it comes.
+TEST_F(EdgeWithWaf, InspectsWhatIsHereOfASlowBodyWhereItRefusesNothing) {
+  settings_.mode = WafMode::kDetect;
+  body_time_ = 1s;
+  auto edge = start(seclang());
+  Client slow(edge->listening()[0]);
+  slow.send("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 40\r\n\r\n");
+  for (int i = 0; i < 39; ++i) {
+    slow.send("x");
+    ASSERT_FALSE(slow.has_answer(40));
+  }
+  EXPECT_TRUE(counted("leeward_waf_requests_total{outcome=\"pass\"} 1"));
+  slow.send("x");
+  EXPECT_NE(slow.read_until("40 bytes").find("40 bytes"), std::string::npos);
 }
 
 TEST_F(EdgeWithWaf, TurnsRequestsAwayWhenTheQueueIsFull) {

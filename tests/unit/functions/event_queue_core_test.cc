@@ -20,6 +20,7 @@ class EventQueueTest : public ::testing::Test {
 
 TEST_F(EventQueueTest, RunsOnceWhatSucceeds) {
   ASSERT_TRUE(queue.accept(now, kOne, rule));
+  queue.kept(now, kOne);
   EXPECT_EQ(queue.deadline(), now);
   EXPECT_THAT(queue.due(now), ElementsAre(kOne));
   EXPECT_THAT(queue.due(now), IsEmpty());
@@ -32,6 +33,7 @@ TEST_F(EventQueueTest, RunsOnceWhatSucceeds) {
 
 TEST_F(EventQueueTest, TriesAFailedOneAfterOneMinuteAndAfterTwoAndGivesUp) {
   ASSERT_TRUE(queue.accept(now, kOne, rule));
+  queue.kept(now, kOne);
   for (Duration pause : {Duration(60s), Duration(120s)}) {
     EXPECT_THAT(queue.due(now), ElementsAre(kOne));
     EXPECT_EQ(queue.finished(now, kOne, EventOutcome::kFunctionError).end, std::nullopt);
@@ -48,6 +50,7 @@ TEST_F(EventQueueTest, TriesAFailedOneAfterOneMinuteAndAfterTwoAndGivesUp) {
 TEST_F(EventQueueTest, DoesNotCountWhatDidNotRunAndStopsAtTheAge) {
   rule.age_max = 120s;
   ASSERT_TRUE(queue.accept(now, kOne, rule));
+  queue.kept(now, kOne);
   Duration pause = 1s;
   EventVerdict verdict;
   int rounds = 0;
@@ -64,8 +67,23 @@ TEST_F(EventQueueTest, DoesNotCountWhatDidNotRunAndStopsAtTheAge) {
   EXPECT_EQ(rounds, 7);  // at 0, 1, 3, 7, 15, 31 and 63 s; the next would be at 127 s
 }
 
+TEST_F(EventQueueTest, RunsNothingThatIsNotKept) {
+  ASSERT_TRUE(queue.accept(now, kOne, rule));
+  ASSERT_TRUE(queue.accept(now, kTwo, rule));
+  EXPECT_THAT(queue.due(now), IsEmpty());
+  EXPECT_EQ(queue.deadline(), std::nullopt);
+  queue.withdraw(kOne);
+  queue.kept(now + 5s, kTwo);
+  EXPECT_EQ(queue.size(), 1u);
+  EXPECT_THAT(queue.due(now + 5s), ElementsAre(kTwo));
+  EXPECT_EQ(queue.running(), 1u);
+}
+
 TEST_F(EventQueueTest, KeepsItsBounds) {
-  for (EventId id : {kOne, kTwo, kThree}) ASSERT_TRUE(queue.accept(now, id, rule));
+  for (EventId id : {kOne, kTwo, kThree}) {
+    ASSERT_TRUE(queue.accept(now, id, rule));
+    queue.kept(now, id);
+  }
   EXPECT_FALSE(queue.accept(now, EventId{4}, rule));
   EXPECT_THAT(queue.due(now), ElementsAre(kOne, kTwo));
   EXPECT_EQ(queue.deadline(), std::nullopt);  // until one of them is done

@@ -350,5 +350,104 @@ while True:
   EXPECT_THAT(log, HasSubstr("404 "));
 }
 
+// Posts what it likes on as many connections as it likes. "100 Continue" says that the host has
+// seen a head.
+constexpr char kGreedyRuntime[] = R"(#!/usr/bin/python3 -u
+import http.client, os, socket
+API = os.environ["AWS_LAMBDA_RUNTIME_API"]
+P = "/2018-06-01/runtime/"
+MB = b"x" * (1 << 20)
+STREAMED = "Lambda-Runtime-Function-Response-Mode: streaming\r\n"
+api = http.client.HTTPConnection(API)
+def connect():
+    host, port = API.split(":")
+    return socket.create_connection((host, int(port)))
+def begin(path, length, more=""):
+    s = connect()
+    s.sendall(f"POST {P}{path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{more}"
+              f"Content-Length: {length}\r\n\r\n".encode())
+    assert s.recv(4096).startswith(b"HTTP/1.1 100")
+    return s
+def say(what, s):
+    print(what, s.recv(4096).split(b" ")[1].decode())
+while True:
+    api.request("GET", P + "invocation/next")
+    r = api.getresponse(); event = r.read()
+    mine = "invocation/" + r.headers["Lambda-Runtime-Aws-Request-Id"] + "/"
+    if event == b'"greedy"':
+        first = begin(mine + "response", 6 << 20)
+        held = [begin(path, 7 << 20) for path in
+                (mine + "response", mine + "error", "init/error", "nonsense") * 4]
+        for s in held:
+            for _ in range(6): s.sendall(MB)
+        for what, path, more in (("rival", mine + "response", ""), ("error", mine + "error", ""),
+                                 ("stream", mine + "response", STREAMED),
+                                 ("other", "invocation/other/response", ""),
+                                 ("init", "init/error", ""), ("nonsense", "nonsense", "")):
+            s = begin(path, 1 << 20, more)
+            s.sendall(MB)
+            say(what, s)
+        for _ in range(6): first.sendall(MB)
+        say("first", first)
+        continue
+    if event == b'"many"':
+        more = []
+        while len(more) < 40:
+            s = connect()
+            try:
+                s.sendall(b"GET /nonsense HTTP/1.1\r\nHost: x\r\n\r\n")
+                if not s.recv(4096).startswith(b"HTTP/1.1 404"): break
+            except OSError:
+                break
+            more.append(s)
+        print("connections", 1 + len(more))
+    body = MB * 7 if event == b'"large"' else event
+    api.request("POST", P + mine + "response", body)
+    r = api.getresponse(); r.read()
+    print("posted", r.status)
+)";
+
+std::size_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::size_t all = 0, resident = 0;
+  file >> all >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+TEST(FunctionHost, CodeCannotMakeTheHostHoldMoreThanAPayload) {
+  HostRig rig;
+  FunctionVersion v = rig.version("greedy", "bootstrap", kGreedyRuntime, "provided");
+  v.timeout = 30s;
+  const PoolId pool = rig.host->add(std::move(v));
+  EXPECT_EQ(rig.invoke(pool, "\"warm\"").payload, "\"warm\"");
+  const std::size_t before = resident_bytes();
+  // The first response counts, however much else is under way.
+  const InvocationResult result = rig.invoke(pool, "\"greedy\"");
+  EXPECT_LT(resident_bytes(), before + (64u << 20)) << "96 MiB were sent in bodies that go on";
+  EXPECT_EQ(result.end, InvocationEnd::kAnswered);
+  EXPECT_TRUE(result.payload == std::string(6u << 20, 'x')) << result.payload.size();
+  const std::string log = rig.log_of("greedy");
+  for (const char* line : {"Z rival 403\n", "Z error 403\n", "Z stream 403\n", "Z other 400\n",
+                           "Z init 403\n", "Z nonsense 404\n"})
+    EXPECT_THAT(log, HasSubstr(line));
+  // A response that is too large is read to its end, and answered as AWS does.
+  const InvocationResult large = rig.invoke(pool, "\"large\"");
+  EXPECT_EQ(large.end, InvocationEnd::kFunctionError);
+  EXPECT_EQ(large.payload, R"({"errorMessage":"Response payload size exceeded maximum allowed )"
+                           R"(payload size (6291556 bytes).",)"
+                           R"("errorType":"Function.ResponseSizeTooLarge"})");
+  auto told = [&] { return rig.log_of("greedy").find("Z posted 413\n") != std::string::npos; };
+  rig.run_until(told);
+  EXPECT_TRUE(told());
+  EXPECT_EQ(rig.invoke(pool, "\"fine\"").payload, "\"fine\"");
+}
+
+TEST(FunctionHost, AnEnvironmentHasSoManyConnectionsAndNoMore) {
+  HostRig rig;
+  const PoolId pool = rig.host->add(rig.version("many", "bootstrap", kGreedyRuntime, "provided"));
+  EXPECT_EQ(rig.invoke(pool, "\"many\"").payload, "\"many\"");
+  EXPECT_THAT(rig.log_of("many"), HasSubstr("Z connections 32\n"));
+}
+
 }  // namespace
 }  // namespace leeward::functions

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "functions/app_request.h"
 #include "functions/base64.h"
@@ -108,6 +109,68 @@ TEST(FunctionUrl, ABrokenAnswerIsSaidToBe) {
     static_cast<void>(response_of(payload, sound));
     EXPECT_FALSE(sound) << payload;
   }
+}
+
+const std::string kPreludeEnd(8, '\0');
+
+TEST(StreamPrelude, IsReadInPiecesOfEverySizeAndLeavesTheBody) {
+  const std::string head =
+      R"({"statusCode":201,"headers":{"Content-Type":"text/html","X-A":7,"Content-Length":"3"},)"
+      R"("cookies":["a=1; Path=/","b=2"]})";
+  const std::string body = "näive" + std::string(20, '\0') + "rest";
+  const std::string stream = head + kPreludeEnd + body;
+  for (std::size_t step = 1; step <= stream.size(); ++step) {
+    StreamPrelude prelude;
+    std::optional<net::HttpResponse> response;
+    std::string rest;
+    for (std::size_t at = 0; at < stream.size(); at += step) {
+      const std::string piece = stream.substr(at, step);
+      if (response) {
+        rest += piece;
+        continue;
+      }
+      auto taken = prelude.take(piece);
+      ASSERT_TRUE(taken) << taken.error().message;
+      response = *taken;
+    }
+    ASSERT_TRUE(response);
+    EXPECT_EQ(response->status, 201);
+    EXPECT_EQ(response->content_type, "text/html");
+    EXPECT_THAT(response->headers, ElementsAre(Pair("X-A", "7")));
+    EXPECT_THAT(response->cookies, ElementsAre("a=1; Path=/", "b=2"));
+    EXPECT_EQ(response->body + rest, body);
+  }
+}
+
+TEST(StreamPrelude, SaysLittleWithoutMuchInIt) {
+  auto taken = StreamPrelude().take("{}" + kPreludeEnd);
+  ASSERT_TRUE(taken && *taken);
+  EXPECT_EQ((*taken)->status, 200);
+  EXPECT_EQ((*taken)->content_type, "application/octet-stream");
+  EXPECT_EQ((*taken)->body, "");
+}
+
+TEST(StreamPrelude, IsBrokenWhenItIsTooLongOrNoHead) {
+  for (const char* head : {"", "text", "[]", "7", R"({"statusCode":7})", R"({"headers":[]})",
+                           R"({"headers":{"a":"x\r\nSet-Cookie: y"}})", R"({"cookies":"a=1"})"})
+    EXPECT_FALSE(StreamPrelude().take(head + kPreludeEnd)) << head;
+  const auto padded = [](std::size_t bytes) { return "{" + std::string(bytes - 2, ' ') + "}"; };
+  EXPECT_TRUE(StreamPrelude().take(padded((64u << 10) - 8) + kPreludeEnd));
+  EXPECT_FALSE(StreamPrelude().take(padded((64u << 10) - 7) + kPreludeEnd));
+  // And it is said before the end has come.
+  StreamPrelude endless;
+  Result<std::optional<net::HttpResponse>> taken;
+  std::size_t bytes = 0;
+  for (; taken && bytes < 100'000; bytes += 1000) taken = endless.take(std::string(1000, ' '));
+  EXPECT_FALSE(taken);
+  EXPECT_EQ(bytes, 66'000u);
+}
+
+TEST(StreamPrelude, IsWhatItsContentTypeSays) {
+  EXPECT_TRUE(has_prelude("application/vnd.awslambda.http-integration-response"));
+  EXPECT_TRUE(has_prelude("Application/vnd.AWSLambda.http-integration-response ; charset=utf-8"));
+  for (const char* type : {"", "text/plain", "application/vnd.awslambda.http-integration"})
+    EXPECT_FALSE(has_prelude(type)) << type;
 }
 
 TEST(AppRequest, RefusesEventsThatWouldBreakOutOfTheirRequest) {

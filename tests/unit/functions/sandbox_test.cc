@@ -3,15 +3,18 @@
 #include "functions/sandbox.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -156,6 +159,27 @@ TEST(Sandbox, SaysWhyItCannotBeMade) {
   loop.run();
   ASSERT_TRUE(end.failure);
   EXPECT_THAT(end.failure->message, HasSubstr("/no/such/program"));
+}
+
+TEST(Sandbox, StartsHoweverManyDescriptorsTheHostHasOpen) {
+  Place place;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit raised{std::min<rlim_t>(before.rlim_max, 2048), before.rlim_max};
+  if (raised.rlim_cur < 1100) GTEST_SKIP() << "more descriptors are not to be had";
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &raised), 0);
+  // Those of a sandbox are made in a row, and once went through the numbers from 1003 to 1005.
+  std::vector<UniqueFd> held;
+  for (int lowest = 992; lowest <= 1004; ++lowest) {
+    while (held.empty() || held.back().get() + 1 < lowest) {
+      held.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+      ASSERT_TRUE(held.back().valid());
+    }
+    const Outcome outcome = run(place, spec_for(place, shell("echo here")), CgroupTree{});
+    EXPECT_EQ(outcome.output, "here\n") << "the lowest that is free: " << lowest;
+  }
+  held.clear();
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST(Sandbox, GivesTheHostAListenerInsideAndNothingElseIsReachable) {

@@ -117,6 +117,71 @@ TEST(Zip, RefusesLinksThatLeadOutAndNeverWritesThroughOne) {
   EXPECT_THAT(message_of(both), HasSubstr("in the way"));
 }
 
+// Makes links of the files at `paths`: their contents are the targets.
+std::string with_links(std::string archive, const std::vector<std::string>& paths) {
+  const std::string signature("PK\x01\x02", 4), link_mode("\x00\x00\xff\xa1", 4);
+  std::size_t made = 0;
+  for (auto at = archive.find(signature); at != std::string::npos;
+       at = archive.find(signature, at + 1))
+    for (const std::string& path : paths)
+      if (static_cast<unsigned char>(archive[at + 28]) == path.size() &&
+          archive.compare(at + 46, path.size(), path) == 0) {
+        archive.replace(at + 38, 4, link_mode);
+        ++made;
+      }
+  EXPECT_EQ(made, paths.size());
+  return archive;
+}
+
+TEST(Zip, NoChainOfLinksLeadsOut) {
+  // As the host keeps code: another directory is beside the one that it is unpacked into.
+  Folder state;
+  std::filesystem::create_directory(state.path() + "/events");
+  std::filesystem::create_directories(state.path() + "/code/one");
+  // d/e/f/up is the top, so that each ".." behind it goes up from there.
+  const ZipSource file{"d/e/f/x", "x"}, up{"d/e/f/up", "../../.."};
+  auto extract = [&](const ZipSource& link, const ZipSource& second) {
+    const std::string archive =
+        with_links(make_zip({file, up, link, second}), {up.path, link.path, second.path});
+    Status done = extract_zip(archive, state.path() + "/code/one");
+    std::filesystem::remove_all(state.path() + "/code/one");
+    std::filesystem::create_directory(state.path() + "/code/one");
+    return done ? "taken" : done.error().message;
+  };
+  // A directory outside, by what a link is to be made in.
+  EXPECT_THAT(extract({"l", "d/e/f/up/../../events"}, {"l/a.json/x", "y"}), HasSubstr("leads out"));
+  EXPECT_TRUE(std::filesystem::is_empty(state.path() + "/events"));
+  // A directory outside, by a name that the host looks into.
+  EXPECT_THAT(extract({"extensions", "d/e/f/up/d/e/f/up/../../../../../../../../etc"}, {"z", "d"}),
+              HasSubstr("leads out"));
+  EXPECT_THAT(extract({"l", "./up/.."}, {"z", "d"}), HasSubstr("leads out"));
+  EXPECT_THAT(extract({"l", "../events"}, {"z", "d"}), HasSubstr("leads out"));
+  // Without a ".." behind a name they may be chained, and stay inside.
+  EXPECT_EQ(extract({"l", "d/e/f/up/d"}, {"d/e/m", "../../l/e"}), "taken");
+  // What a link would have to be made through is a directory by then.
+  EXPECT_THAT(extract({"l", "d"}, {"l/a/x", "y"}), HasSubstr("'l' is in the way"));
+  EXPECT_THAT(extract({"l/a/x", "y"}, {"l", "d"}), HasSubstr("'l' is in the way"));
+  EXPECT_THAT(extract({"l", "d"}, {"d/e/f/x/y", "z"}), HasSubstr("'d/e/f/x/y' is in the way"));
+}
+
+TEST(Zip, MakesTheLinksThatPackagesHave) {
+  Folder folder;
+  const std::string archive = with_links(
+      make_zip({{"node_modules/.bin/tool", "../tool/bin/tool.js"},
+                {"node_modules/tool/bin/tool.js", "run()"},
+                {"lib64", "lib"},
+                {"lib/libshop.so", "libshop.so.1"},
+                {"lib/libshop.so.1", "./libshop.so.1.2"},
+                {"lib/libshop.so.1.2", "machine code"},
+                {"only/links/here", "../../lib64/libshop.so"}}),
+      {"node_modules/.bin/tool", "lib64", "lib/libshop.so", "lib/libshop.so.1", "only/links/here"});
+  Status done = extract_zip(archive, folder.path());
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(folder.read("node_modules/.bin/tool"), "run()");
+  for (const char* path : {"lib64/libshop.so", "lib64/libshop.so.1.2", "only/links/here"})
+    EXPECT_EQ(folder.read(path), "machine code") << path;
+}
+
 TEST(Zip, RefusesBombs) {
   const std::string big(1u << 20, '\0');
   const std::string archive = make_zip({{"a", big}, {"b", big}, {"c", big}});

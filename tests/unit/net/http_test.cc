@@ -469,13 +469,13 @@ TEST(HttpServer, HandsOnABodyAsItComesAndTheTrailerAtItsEnd) {
         response.body = request.body + "|" + std::string(request.header("X-Sum"));
         respond(std::move(response));
       },
-      [&](const HttpRequest& head) -> HttpBodySink {
-        if (head.path != "/stream") return nullptr;
-        return [&](std::string_view bytes) {
+      [&](const HttpRequest& head) -> HttpBodyRule {
+        if (head.path != "/stream") return {};
+        return {.sink = [&](std::string_view bytes) {
           std::lock_guard lock(mutex);
           received += bytes;
           changed.notify_all();
-        };
+        }};
       });
   RawClient client(running.at());
   client.send(
@@ -493,13 +493,85 @@ TEST(HttpServer, HandsOnABodyAsItComesAndTheTrailerAtItsEnd) {
 }
 
 TEST(HttpServer, RefusesAStreamedBodyThatIsTooLarge) {
-  Streaming running([](HttpRequest, Responder) { ADD_FAILURE(); },
-                    [](const HttpRequest&) -> HttpBodySink { return [](std::string_view) {}; },
-                    HttpLimits{.body_bytes_max = 6});
+  Streaming running(
+      [](HttpRequest, Responder) { ADD_FAILURE(); },
+      [](const HttpRequest&) -> HttpBodyRule { return {.sink = [](std::string_view) {}}; },
+      HttpLimits{.body_bytes_max = 6});
   RawClient client(running.at());
   client.send(
       "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nmore\r\n");
   EXPECT_THAT(client.receive_to_end(), StartsWith("HTTP/1.1 413 "));
+}
+
+TEST(HttpServer, KeepsOfABodyWhatIsWantedAndCountsTheRest) {
+  Streaming running(
+      [](HttpRequest request, Responder respond) {
+        respond(HttpResponse{.body = fmt::format("<{}+{}>", request.body, request.body_dropped),
+                             .headers = {}});
+      },
+      [](const HttpRequest& head) -> HttpBodyRule {
+        return {.kept_max = head.path == "/none" ? 0u : 5u};
+      });
+  RawClient client(running.at());
+  for (const auto& [path, answer] : {std::pair("/none", "<+9>"), std::pair("/some", "<abcde+4>")}) {
+    client.send(
+        fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabcdefghi", path));
+    EXPECT_THAT(client.receive_until(">"), EndsWith(answer));
+    client.send(
+        fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "4\r\nabcd\r\n5\r\nefghi\r\n0\r\n\r\n",
+                    path));
+    EXPECT_THAT(client.receive_until(">"), EndsWith(answer));
+  }
+  client.send("POST /some HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde");
+  EXPECT_THAT(client.receive_until(">"), EndsWith("<abcde+0>")) << "what was dropped is over";
+}
+
+TEST(HttpServer, LetsGoOfARuleWhenTheBodyIsThereOrItsClientLeft) {
+  std::atomic<int> held{0};
+  Streaming running(
+      [&](HttpRequest, Responder respond) {
+        respond(HttpResponse{.body = fmt::format("<{}>", held.load()), .headers = {}});
+      },
+      [&](const HttpRequest&) -> HttpBodyRule {
+        ++held;
+        return {.while_it_comes = std::shared_ptr<void>(nullptr, [&](void*) { --held; })};
+      });
+  constexpr std::string_view kBegun = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabcd";
+  auto becomes = [&](int count) {
+    for (int i = 0; i < 2000 && held != count; ++i) std::this_thread::sleep_for(10ms);
+    return held == count;
+  };
+  RawClient client(running.at()), leaver(running.at());
+  client.send(kBegun);
+  leaver.send(kBegun);
+  EXPECT_TRUE(becomes(2));
+  leaver.leave();
+  EXPECT_TRUE(becomes(1));
+  client.send("efghi");
+  EXPECT_THAT(client.receive_until(">"), EndsWith("<0>")) << "gone before the handler is called";
+}
+
+TEST(HttpServer, BoundsTheAnswersThatNobodyTakes) {
+  std::atomic<int> answered{0};
+  Running server(
+      [&](HttpRequest, Responder respond) {
+        // More than the sockets of both ends take by themselves.
+        respond(HttpResponse{.body = std::string(40u << 20, 'x'), .headers = {}});
+        ++answered;
+      },
+      HttpLimits{.answer_bytes_max = 60u << 20});
+  constexpr std::string_view kAsk = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  RawClient idle(server.at());
+  idle.send(kAsk);
+  for (int i = 0; i < 2000 && answered == 0; ++i) std::this_thread::sleep_for(10ms);
+  RawClient second(server.at());
+  second.send(kAsk);
+  EXPECT_EQ(second.receive_to_end(), "");
+  EXPECT_GT(idle.receive_to_end().size(), 40u << 20) << "and the first is whole";
+  RawClient third(server.at());
+  third.send(kAsk);
+  EXPECT_GT(third.receive_to_end().size(), 40u << 20);
 }
 
 TEST(HttpClient, ReportsARefusedConnection) {

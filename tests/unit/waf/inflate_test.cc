@@ -124,6 +124,44 @@ TEST(Inflate, EndsABombWithinItsBounds) {
   }
 }
 
+TEST(Inflate, CanRefuseWhatStandsBesideTheData) {
+  const InflateLimits strict{.only_data = true};
+  const auto passes = [](ContentCoding coding, const std::string& bytes,
+                         const InflateLimits& limits) {
+    const bool whole = !unpacked(coding, bytes, std::string::npos, limits).error;
+    EXPECT_EQ(!unpacked(coding, bytes, 1, limits).error, whole) << "in pieces";
+    return whole;
+  };
+  for (const ContentCoding coding : kAll)
+    EXPECT_TRUE(passes(coding, packed(coding, some_text()), strict)) << static_cast<int>(coding);
+
+  const std::string member = packed(ContentCoding::kGzip, "a=1");
+  const auto with = [&](char flag, std::string_view field) {
+    std::string bytes = member;
+    bytes[3] = flag;
+    bytes.insert(10, std::string(field));
+    return bytes;
+  };
+  const std::string comment = with(16, std::string_view("&q=1\0", 5));
+  const std::string extra = with(4, std::string_view("\4\0&q=1", 6));
+  const std::string name = with(8, std::string_view("a;b\0", 4));
+  const std::string long_name = with(8, std::string(300, 'a') + '\0');
+  for (const std::string& bytes : {comment, extra, name, long_name, member + comment}) {
+    EXPECT_TRUE(passes(ContentCoding::kGzip, bytes, {}));
+    EXPECT_FALSE(passes(ContentCoding::kGzip, bytes, strict));
+  }
+  const std::string named = with(8, std::string_view("report (1).csv\0", 15));
+  EXPECT_TRUE(passes(ContentCoding::kGzip, named + member + named, strict));
+
+  const std::string frame = packed(ContentCoding::kZstd, "a=1");
+  const std::string skipped("\x5a\x2a\x4d\x18\4\0\0\0&q=1", 12);
+  for (const std::string& bytes : {skipped + frame, frame + skipped + frame}) {
+    EXPECT_TRUE(passes(ContentCoding::kZstd, bytes, {}));
+    EXPECT_FALSE(passes(ContentCoding::kZstd, bytes, strict));
+  }
+  EXPECT_TRUE(passes(ContentCoding::kZstd, frame + frame, strict));
+}
+
 TEST(Inflate, KnowsCodingsByName) {
   EXPECT_EQ(content_coding_named("GZIP"), ContentCoding::kGzip);
   EXPECT_EQ(content_coding_named("x-gzip"), ContentCoding::kGzip);

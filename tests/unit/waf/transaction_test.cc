@@ -95,6 +95,54 @@ TEST(Transaction, RefusesWithTheStatusOfTheRule) {
   EXPECT_TRUE(yes.matches[0].disruptive);
 }
 
+// Whose secret a value is cannot be told by MATCHED_VAR or TX, which rules see as ever.
+TEST(Transaction, SaysWhereAMatchedValueCameFrom) {
+  Rules rules(
+      "SecRule ARGS \"@contains a\" \"id:1,phase:2,pass,chain,msg:'%{MATCHED_VAR_NAME}'\"\n"
+      "  SecRule MATCHED_VAR \"@contains b\" \"chain\"\n"
+      "  SecRule MATCHED_VAR \"@contains c\" \"\"\n"
+      "SecRule ARGS \"@contains b\" \"id:2,phase:2,pass,chain\"\n"
+      "  SecRule MATCHED_VARS \"@contains c\" \"\"\n"
+      "SecRule ARGS \"@rx ^(.)(.)\" \"id:3,phase:2,pass,capture,chain\"\n"
+      "  SecRule TX:2 \"@streq b\" \"chain\"\n"
+      "  SecRule TX:/^1$/ \"@streq a\" \"\"\n"
+      "SecRule ARGS \"@rx (.)$\" \"id:4,phase:2,pass,capture,setvar:'tx.kept=%{tx.1}',chain\"\n"
+      "  SecRule TX:kept \"@streq c\" \"\"\n"
+      "SecRule ARGS \"@rx ^\" "
+      "\"id:5,phase:2,pass,setvar:'tx.two=%{ARGS.q}%{REQUEST_METHOD}',setvar:tx.n=7,chain\"\n"
+      "  SecRule TX:two \"@beginsWith abc\" \"\"\n"
+      "SecRule TX:n \"@eq 7\" \"id:6,phase:2,pass\"\n"
+      "SecRule ARGS \"@rx ^()\" \"id:7,phase:2,pass,capture\"\n"
+      "SecRule TX:1 \"@eq 0\" \"id:8,phase:2,pass\"\n");
+  const auto outcome = rules.ask("/?q=abc");
+  const std::vector<std::pair<std::string, std::string>> expected = {
+      {"MATCHED_VAR", "ARGS:q"},  {"MATCHED_VARS:ARGS:q", "ARGS:q"},
+      {"TX:1", "ARGS:q"},         {"TX:kept", "ARGS:q"},
+      {"TX:two", "FULL_REQUEST"}, {"TX:n", "TX:n"},
+      {"ARGS:q", "ARGS:q"},       {"TX:1", "ARGS:q"}};
+  ASSERT_EQ(outcome.ids(), "1 2 3 4 5 6 7 8");
+  EXPECT_EQ(outcome.matches[0].message, "MATCHED_VAR");
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const MatchedRule& rule = outcome.matches[i];
+    EXPECT_EQ(std::pair(rule.variable, rule.origin), expected[i]) << rule.id;
+  }
+}
+
+// RFC 9110 §5.3: the field may be there once. Some origins go by the first and some by the last.
+TEST(Transaction, MoreThanOneContentTypeIsAnErrorOfTheBody) {
+  Rules rules(
+      "SecRule REQBODY_ERROR \"!@eq 0\" "
+      "\"id:1,phase:2,deny,status:400,msg:'%{REQBODY_ERROR_MSG}'\"\n");
+  const HeaderField form{"Content-Type", "application/x-www-form-urlencoded"};
+  const HeaderField xml{"content-type", "text/xml"};
+  EXPECT_FALSE(rules.ask("/", {form}, "a=1").intervention.due);
+  const auto two = rules.ask("/", {form, xml}, "<a><!--&q=1&--></a>");
+  EXPECT_EQ(two.intervention.status, 400);
+  ASSERT_EQ(two.matches.size(), 1u);
+  EXPECT_EQ(two.matches[0].message, "Request body: there is more than one Content-Type");
+  EXPECT_EQ(rules.ask("/", {form, form}).intervention.status, 400);
+}
+
 TEST(Transaction, RedirectsOnlyToWhatIsAnAddress) {
   Rules rules("SecRule ARGS:to \"@rx .\" \"id:1,phase:1,redirect:'https://x.test/%{ARGS.to}'\"\n");
   const auto away = rules.ask("/?to=a");
