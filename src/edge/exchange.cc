@@ -61,7 +61,7 @@ ClientAddress subscriber_network(ClientAddress address) {
 
 std::optional<ClientAddress> parse_client_address(std::string_view text) {
   char copy[INET6_ADDRSTRLEN];
-  if (text.size() >= sizeof copy) return {};
+  if (text.empty() || text.size() >= sizeof copy) return {};
   std::memcpy(copy, text.data(), text.size());
   copy[text.size()] = '\0';
   if (std::strlen(copy) != text.size()) return {};
