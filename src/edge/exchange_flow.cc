@@ -61,7 +61,9 @@ void Exchange::know_client() {
   if (hop.empty()) return;
   const auto told = hop_client(hop, loop_.snapshot().config.hop_key, loop_.both().wall);
   from_edge_ = told.has_value();
-  if (told) client_ = *told;
+  if (!told) return;
+  client_ = *told;
+  trusted_ = true;  // with the scheme and the addresses before it, which it has from the client
 }
 
 // A proxy that we trust has ended the client's TLS.

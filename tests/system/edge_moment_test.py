@@ -292,8 +292,11 @@ def test_the_client_is_who_a_trusted_proxy_has_seen(tmp_path):
         proxies = ("X-Forwarded-For", "203.0.113.7, 198.51.100.2")
         for wire in (behind, direct):
             assert wire.ask("/page", fields=[proxies, hop("203.0.113.7")]).status == 403
-            assert wire.ask("/page", fields=[proxies, hop("198.51.100.1")]).status == 200
+            secure = ("X-Forwarded-Proto", "https")
+            assert wire.ask("/page", fields=[proxies, secure, hop("198.51.100.1")]).status == 200
             assert world.origin.last("/page").field("Leeward-Edge-Hop") is None
+            assert world.origin.last("/page").field("X-Forwarded-Proto") == "https"
+            assert world.origin.last("/page").field("X-Forwarded-For") == f"{proxies[1]}, 127.0.0.1"
         # A proxy lets it pass from anybody else too, who is not believed.
         invented = ("203.0.113.7", hop("203.0.113.7", token=b"a guess")[1], hop("203.0.113.7", later=-3600)[1],
                     hop("198.51.100.1")[1].replace("198.51.100.1", "203.0.113.7"))
