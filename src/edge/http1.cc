@@ -107,7 +107,8 @@ enum class Special : std::uint8_t {
   kContentType,
   kExpect,
   kUpgrade,
-  kLookalike
+  kLookalike,     // of a field of the framing
+  kBodyLookalike  // of one that says what a body is
 };
 
 // Equal without regard to case, and with '_' as '-': how CGI and WSGI origins fold names.
@@ -119,9 +120,9 @@ bool folds_to(std::string_view name, std::string_view lower_name) {
 }
 
 Special special(std::string_view name) {
-  auto framing = [name](std::string_view known, Special what) {
+  auto known_as = [name](std::string_view known, Special what, Special lookalike) {
     if (!folds_to(name, known)) return Special::kNone;
-    return name.find('_') == std::string_view::npos ? what : Special::kLookalike;
+    return name.find('_') == std::string_view::npos ? what : lookalike;
   };
   switch (name.size()) {
     case 4:
@@ -133,11 +134,13 @@ Special special(std::string_view name) {
     case 10:
       return same_name(name, "connection") ? Special::kConnection : Special::kNone;
     case 12:
-      return folds_to(name, "content-type") ? Special::kContentType : Special::kNone;
+      return known_as("content-type", Special::kContentType, Special::kBodyLookalike);
     case 14:
-      return framing("content-length", Special::kContentLength);
+      return known_as("content-length", Special::kContentLength, Special::kLookalike);
+    case 16:
+      return known_as("content-encoding", Special::kNone, Special::kBodyLookalike);
     case 17:
-      return framing("transfer-encoding", Special::kTransferEncoding);
+      return known_as("transfer-encoding", Special::kTransferEncoding, Special::kLookalike);
     default:
       return Special::kNone;
   }
@@ -220,6 +223,10 @@ Outcome note_special(Special what, const Field& field, Head& head, Seen& seen) {
       break;
     case Special::kLookalike:
       return bad(400, "a field that could be taken for a framing one");
+    case Special::kBodyLookalike:
+      // An origin that folds names would read the body by it, and rules do not.
+      if (!seen.of_response) return bad(400, "a field that could be taken for another");
+      break;
     case Special::kNone:
       break;
   }

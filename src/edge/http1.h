@@ -10,7 +10,8 @@
 //     only
 //   a transfer coding other than exactly "chunked"; any in HTTP/1.0
 //   a field that an origin could take for a framing one (Content_Length, Transfer_Encoding)
-//   more than one Content-Type of a request, Content_Type counted (RFC 9110 §5.3: it is no list)
+//   more than one Content-Type of a request (RFC 9110 §5.3: it is no list); Content_Type and
+//     Content_Encoding of a request
 //   HTTP/1.1 without exactly one Host; a Host with user information or anything but host[:port]
 //   absolute-form whose authority is not the Host; authority-form; "*" with a method but OPTIONS
 //   a target with a fragment, or with octets outside of visible ASCII
