@@ -1,6 +1,7 @@
 leeward_fuzz(http1_fuzz.cc DEPS leeward_edge)
 leeward_fuzz(chunked_body_fuzz.cc DEPS leeward_edge)
 leeward_fuzz(proxy_header_fuzz.cc DEPS leeward_edge)
+leeward_fuzz(proxy_fields_fuzz.cc DEPS leeward_edge)
 leeward_fuzz(signed_url_fuzz.cc DEPS leeward_edge)
 leeward_fuzz(match_path_fuzz.cc DEPS leeward_edge)
 leeward_fuzz(grpc_health_fuzz.cc DEPS leeward_edge)
