@@ -36,6 +36,13 @@ bool same_name(std::string_view a, std::string_view b) {
   return true;
 }
 
+bool folds_to(std::string_view name, std::string_view lower_name) {
+  if (name.size() != lower_name.size()) return false;
+  for (std::size_t i = 0; i < name.size(); ++i)
+    if ((name[i] == '_' ? '-' : lower(name[i])) != lower_name[i]) return false;
+  return true;
+}
+
 std::string_view find_field(Fields fields, std::string_view name) {
   for (const Field& field : fields)
     if (same_name(field.name, name)) return field.value;

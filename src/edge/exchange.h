@@ -53,6 +53,8 @@ struct Field {
 using Fields = std::span<const Field>;
 
 bool same_name(std::string_view a, std::string_view b);  // ASCII case-insensitive
+// As an origin reads a name that makes variables of fields (CGI, WSGI): '_' is '-'.
+bool folds_to(std::string_view name, std::string_view lower_name);
 // The value of the first field of that name; null data when there is none.
 std::string_view find_field(Fields fields, std::string_view name);
 

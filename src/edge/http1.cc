@@ -111,14 +111,6 @@ enum class Special : std::uint8_t {
   kBodyLookalike  // of one that says what a body is
 };
 
-// Equal without regard to case, and with '_' as '-': how CGI and WSGI origins fold names.
-bool folds_to(std::string_view name, std::string_view lower_name) {
-  if (name.size() != lower_name.size()) return false;
-  for (std::size_t i = 0; i < name.size(); ++i)
-    if ((name[i] == '_' ? '-' : lower(name[i])) != lower_name[i]) return false;
-  return true;
-}
-
 Special special(std::string_view name) {
   auto known_as = [name](std::string_view known, Special what, Special lookalike) {
     if (!folds_to(name, known)) return Special::kNone;

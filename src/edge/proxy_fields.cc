@@ -24,16 +24,6 @@ bool is_protected(std::string_view name) {
              "cookie", "authorization", "cache-control", "via", "close", "keep-alive", "upgrade"});
 }
 
-// As an origin reads a name that makes variables of fields (CGI, WSGI): '_' is '-'.
-bool folds_to(std::string_view name, std::string_view lower_name) {
-  if (name.size() != lower_name.size()) return false;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const char c = name[i] >= 'A' && name[i] <= 'Z' ? static_cast<char>(name[i] | 0x20) : name[i];
-    if ((c == '_' ? '-' : c) != lower_name[i]) return false;
-  }
-  return true;
-}
-
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
