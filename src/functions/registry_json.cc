@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "base/hex.h"
 #include "functions/base64.h"
@@ -31,19 +33,29 @@ json to_json(const FunctionSettings& s) {
           {"revision_id", s.revision_id}};
 }
 
+// The library would make a whole number of any, whatever becomes of it.
+template <typename Number>
+void take_whole(const json& j, const char* name, Number& out) {
+  const json& value = j.at(name);
+  if (!value.is_number_unsigned() ||
+      value.get<std::uint64_t>() > std::numeric_limits<Number>::max())
+    throw std::out_of_range(fmt::format("'{}' is no number of its kind", name));
+  out = value.get<Number>();
+}
+
 FunctionSettings settings_from(const json& j) {
   FunctionSettings s;
   j.at("runtime").get_to(s.runtime);
   j.at("handler").get_to(s.handler);
   j.at("role").get_to(s.role);
   j.at("description").get_to(s.description);
-  j.at("timeout_seconds").get_to(s.timeout_seconds);
-  j.at("memory_megabytes").get_to(s.memory_megabytes);
-  j.at("tmp_megabytes").get_to(s.tmp_megabytes);
+  take_whole(j, "timeout_seconds", s.timeout_seconds);
+  take_whole(j, "memory_megabytes", s.memory_megabytes);
+  take_whole(j, "tmp_megabytes", s.tmp_megabytes);
   j.at("environment").get_to(s.environment);
   j.at("dead_letter_arn").get_to(s.dead_letter_arn);
   j.at("code_sha256").get_to(s.code_sha256);
-  j.at("code_bytes").get_to(s.code_bytes);
+  take_whole(j, "code_bytes", s.code_bytes);
   j.at("last_modified").get_to(s.last_modified);
   j.at("revision_id").get_to(s.revision_id);
   return s;
@@ -83,20 +95,23 @@ Function function_from(const json& j) {
     return found == j.end() ? none : *found;
   };
   f.latest = settings_from(j.at("latest"));
-  j.at("last_version").get_to(f.last_version);
+  take_whole(j, "last_version", f.last_version);
   j.at("tags").get_to(f.tags);
   for (const auto& [number, version] : member("versions").items())
     f.versions[std::stoull(number)] = settings_from(version);
   for (const auto& [name, a] : member("aliases").items())
     f.aliases[name] = {a.at("version"), a.at("weights"), a.at("description"), a.at("revision_id")};
   if (j.contains("reserved_concurrency"))
-    f.reserved_concurrency = j.at("reserved_concurrency").get<std::uint32_t>();
+    take_whole(j, "reserved_concurrency", f.reserved_concurrency.emplace());
   for (const auto& [qualifier, u] : member("urls").items())
     f.urls[qualifier] = {u.at("id"), u.at("auth_type"), u.at("streams"), u.at("created"),
                          u.at("last_modified")};
-  for (const auto& [qualifier, e] : member("events").items())
-    f.events[qualifier] = {e.at("retries_max"), e.at("age_seconds_max"), e.at("on_success_arn"),
-                           e.at("on_failure_arn"), e.at("last_modified")};
+  for (const auto& [qualifier, e] : member("events").items()) {
+    EventSettings& events = f.events[qualifier];
+    events = {0, 0, e.at("on_success_arn"), e.at("on_failure_arn"), e.at("last_modified")};
+    take_whole(e, "retries_max", events.retries_max);
+    take_whole(e, "age_seconds_max", events.age_seconds_max);
+  }
   return f;
 }
 
@@ -186,7 +201,7 @@ Status load_registry(Registry& registry, std::string_view text) {
   std::map<std::string, Function> functions;
   // The library reports a missing or wrong member by exception only; it does not leave this room.
   try {
-    if (!in.is_object() || in.at("format").get<int>() != kFormat)
+    if (!in.is_object() || in.at("format") != kFormat)
       return fail(Code::kCorrupt, "the list of functions is not one of this version");
     for (const auto& [name, function] : in.at("functions").items())
       functions[name] = function_from(function);

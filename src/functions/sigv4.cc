@@ -143,7 +143,9 @@ std::optional<WallTime> parse_time(std::string_view text) {
   const year_month_day date{std::chrono::year(number(0, 4)),
                             std::chrono::month(static_cast<unsigned>(number(4, 2))),
                             std::chrono::day(static_cast<unsigned>(number(6, 2)))};
-  if (!date.ok() || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+  // Years that nanoseconds since 1970 can count.
+  if (!date.ok() || number(0, 4) < 1970 || number(0, 4) > 2200 || hour < 0 || hour > 23 ||
+      minute < 0 || minute > 59 || second < 0 || second > 60)
     return std::nullopt;
   return WallTime(std::chrono::sys_days(date).time_since_epoch() + std::chrono::hours(hour) +
                   std::chrono::minutes(minute) + std::chrono::seconds(second));

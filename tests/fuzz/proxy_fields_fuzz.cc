@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const leeward::WallTime now{std::chrono::seconds(1'800'000'000)};
   static const std::string key = "a key", hop = edge_hop(peer, key, now);
   const auto told = hop_client(text, key, now);
-  expect(told.has_value() == (text == hop));
+  expect(told.has_value() == (text == hop || text == hop + "="));  // padded or not
   const Field field{"X-Forwarded-For", text};
   const std::string client = to_string(forwarded_client({&field, 1}, peer));
   expect(parse_client_address(client).has_value());
