@@ -142,7 +142,8 @@ int run_functions(const cli::FunctionsOptions& options) {
   auto signals = stop_on_signals(loop, [&](std::function<void()> stop) {
     logger.info("stopping", {{"under way", service->awaited()}});
     service->stop_taking();
-    drain(loop, [&] { return service->awaited(); }, BootClock::now() + kDrainMax, std::move(stop));
+    drain(
+        loop, [&] { return service->awaited(); }, BootClock::now() + kDrainMax, std::move(stop));
   });
   if (!signals) return report_failure(signals.error());
   logger.info("serving", {{"address", to_string((*server)->local())}});
@@ -339,7 +340,8 @@ int run_function_serve(const cli::FunctionServeOptions& options) {
   auto signals = stop_on_signals(loop, [&](std::function<void()> stop) {
     logger.info("stopping", {{"under way", host.under_way()}});
     function ? function->stop_taking() : ordered.stop_taking();
-    drain(loop, [&] { return host.under_way(); }, BootClock::now() + kDrainMax, std::move(stop));
+    drain(
+        loop, [&] { return host.under_way(); }, BootClock::now() + kDrainMax, std::move(stop));
   });
   if (!signals) return report_failure(signals.error());
   logger.info("serving", {{"address", to_string(function ? function->local() : *listen)}});

@@ -175,11 +175,13 @@ void add_speed(CLI::App& app, Arguments& a) {
 }
 
 void add_roles(CLI::App& app, Arguments& a, const Roles& roles) {
-  add_role(app, a, "up",
-           "Runs everything that belongs to one site as child processes: the databases that have a "
-           "'run' section, agent, dns, the edge when there is an 'edge' section, and control on the "
-           "site that control.site names. For development, demos and small sites; it ends them all when it is told to stop.",
-           roles.up);
+  add_role(
+      app, a, "up",
+      "Runs everything that belongs to one site as child processes: the databases that have a "
+      "'run' section, agent, dns, the edge when there is an 'edge' section, and control on the "
+      "site that control.site names. For development, demos and small sites; it ends them all when "
+      "it is told to stop.",
+      roles.up);
   add_role(app, a, "control",
            "Runs the control node: it decides who may write, keeps the state, and serves the API "
            "on control.listen.",

@@ -5,12 +5,12 @@
 // events/ (accepted and not yet done), dead-letters/QUEUE/, usage.json, log/. Everything is read
 // again by open(); events that were under way run again.
 //
-// For the loop's thread. Unpacking archives runs on a thread of its own, and so does writing events:
-// a slow disk delays those who hand them in, and nobody else.
+// For the loop's thread. Unpacking archives runs on a thread of its own, and so does writing
+// events: a slow disk delays those who hand them in, and nobody else.
 #pragma once
 
-#include <map>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>

@@ -362,10 +362,10 @@ void ProgramBuilder::note_interpreted() {
       interpreted += !rule.use.regex->jit();
     }
   if (interpreted > 0)
-    program_->notes.push_back(
-        fmt::format("{} of {} regular expressions are interpreted, which is several times slower: may "
-                    "this process not make memory executable (systemd's MemoryDenyWriteExecute)?",
-                    interpreted, all));
+    program_->notes.push_back(fmt::format(
+        "{} of {} regular expressions are interpreted, which is several times slower: may "
+        "this process not make memory executable (systemd's MemoryDenyWriteExecute)?",
+        interpreted, all));
 }
 
 std::unique_ptr<Program> ProgramBuilder::build() {
