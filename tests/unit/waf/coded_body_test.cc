@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include "base/check.h"
+#include "packed.h"
 #include "waf/transaction.h"
 
 namespace leeward::waf {
@@ -22,20 +23,7 @@ SecRule ARGS:q "@streq attack" "id:4,phase:2,deny,status:406"
 SecRule &ARGS "@gt 3" "id:5,phase:2,deny,status:409"
 )";
 
-std::string gzip(std::string_view text) {
-  z_stream stream{};
-  LEEWARD_CHECK(deflateInit2(&stream, 9, Z_DEFLATED, MAX_WBITS + 16, 9, Z_DEFAULT_STRATEGY) ==
-                Z_OK);
-  std::string packed(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  LEEWARD_CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
+std::string gzip(std::string_view text) { return zlib_packed(text, MAX_WBITS + 16); }
 
 // A member of gzip, made of its parts (RFC 1952 §2.3).
 enum Flags : char { kNothing = 0, kExtra = 4, kName = 8, kComment = 16 };

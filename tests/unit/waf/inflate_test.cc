@@ -6,23 +6,10 @@
 #include <zstd.h>
 
 #include "base/check.h"
+#include "packed.h"
 
 namespace leeward::waf {
 namespace {
-
-std::string zlib_packed(std::string_view text, int window) {
-  z_stream stream{};
-  LEEWARD_CHECK(deflateInit2(&stream, 9, Z_DEFLATED, window, 9, Z_DEFAULT_STRATEGY) == Z_OK);
-  std::string packed(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  LEEWARD_CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
 
 std::string packed(ContentCoding coding, std::string_view text) {
   switch (coding) {
